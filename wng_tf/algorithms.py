@@ -1,0 +1,104 @@
+"""The two tables: every algorithm is a row of parts, not a program of its own.
+
+Policy gradients = surrogate x penalty x preconditioner x step rule. Evolution strategies = repulsion x preconditioner.
+A user can name the parts by flags; a new combination is a new row. `defaults` are the settings in which a row
+differs from the defaults of its family (`PolicyGradientConfig`, `EvolutionConfig`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from wng_tf.errors import UserError
+
+SURROGATES = ("importance", "clipped")
+PENALTIES = ("none", "kl", "wasserstein")
+PRECONDITIONERS = ("identity", "fisher", "wasserstein", "wasserstein_exact")
+STEP_RULES = ("minibatch", "trust_region")
+REPULSIONS = ("none", "wasserstein", "novelty")
+
+
+def _defaults(**values: Any) -> Mapping[str, Any]:
+    return MappingProxyType(values)
+
+
+@dataclasses.dataclass(frozen=True)
+class PolicyGradientAlgorithm:
+    """A row of the first table.
+
+    `minibatch` steps go through a Keras optimizer, `trust_region` steps solve for the whole batch by conjugate gradients.
+    """
+
+    name: str
+    summary: str
+    surrogate: str = "importance"
+    penalty: str = "none"
+    preconditioner: str = "identity"
+    step_rule: str = "minibatch"
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=_defaults)
+
+
+@dataclasses.dataclass(frozen=True)
+class EvolutionAlgorithm:
+    """A row of the second table."""
+
+    name: str
+    summary: str
+    repulsion: str = "none"
+    preconditioner: str = "identity"
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=_defaults)
+
+
+def _table(*rows):
+    return MappingProxyType({row.name: row for row in rows})
+
+
+POLICY_GRADIENTS: Mapping[str, PolicyGradientAlgorithm] = _table(
+    PolicyGradientAlgorithm("pg", "importance-weighted policy gradient, no trust region (the paper's 'None')"),
+    PolicyGradientAlgorithm("ppo", "PPO with the clipped surrogate", surrogate="clipped"),
+    PolicyGradientAlgorithm("ppo_kl", "PPO with an adaptive KL penalty", penalty="kl"),
+    PolicyGradientAlgorithm("bgpg", "behaviour-guided policy gradient: Wasserstein penalty", penalty="wasserstein"),
+    PolicyGradientAlgorithm("npg", "natural policy gradient, Fisher", preconditioner="fisher"),
+    PolicyGradientAlgorithm("wnpg", "Wasserstein natural policy gradient", preconditioner="wasserstein"),
+    PolicyGradientAlgorithm(
+        "bg_wnpg", "WNPG with a Wasserstein penalty", penalty="wasserstein", preconditioner="wasserstein"
+    ),
+)
+
+EVOLUTION_STRATEGIES: Mapping[str, EvolutionAlgorithm] = _table(
+    EvolutionAlgorithm("es", "evolution strategies"),
+    EvolutionAlgorithm(
+        "bges",
+        "behaviour-guided ES: Wasserstein repulsion",
+        repulsion="wasserstein",
+        defaults=_defaults(repulsion_coef=0.5),
+    ),
+    EvolutionAlgorithm("nsr_es", "novelty-seeking ES with reward", repulsion="novelty"),
+    EvolutionAlgorithm("wnes", "Wasserstein natural ES", preconditioner="wasserstein"),
+    EvolutionAlgorithm(
+        "bg_wnes",
+        "WNES with Wasserstein repulsion",
+        repulsion="wasserstein",
+        preconditioner="wasserstein",
+        defaults=_defaults(repulsion_coef=0.5),
+    ),
+)
+
+
+def find(name: str) -> PolicyGradientAlgorithm | EvolutionAlgorithm:
+    """The row called `name` (case and '-' do not matter).
+
+    Raises:
+      UserError: no such algorithm; the sentence names the nearest ones.
+    """
+    key = name.lower().replace("-", "_")
+    rows = {**POLICY_GRADIENTS, **EVOLUTION_STRATEGIES}
+    if key in rows:
+        return rows[key]
+    near = difflib.get_close_matches(key, rows, n=3)
+    hint = f"Did you mean {' or '.join(near)}?" if near else f"Choose one of {', '.join(rows)}."
+    raise UserError(f"Unknown algorithm '{name}'. {hint}")

@@ -1,0 +1,92 @@
+"""Settings of an algorithm family: a frozen dataclass whose fields carry help text and bounds.
+
+The dataclass is the single source: `wng_tf.flags` makes one absl flag per field from it, and `learn` accepts the
+same names as keyword arguments.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from wng_tf.errors import UserError
+
+Settings = TypeVar("Settings")
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    group: str = "general",
+    choices: Sequence[str] | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+) -> Any:
+    """A dataclass field with its help text and limits.
+
+    Args:
+      default: value when neither the user, the algorithm nor the environment's type says otherwise.
+      help: one line for `--help`.
+      group: heading under which `--help` lists the flag.
+      choices: allowed strings, if the value is one of a few words.
+      low, high: inclusive limits of a number.
+      above: exclusive lower limit of a number.
+    """
+    metadata = {"help": help, "group": group, "choices": choices, "low": low, "high": high, "above": above}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def field_type(cls: type, name: str) -> type:
+    """The plain type of a field: `int` for `int | None`."""
+    hint = typing.get_type_hints(cls)[name]
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return next(arg for arg in typing.get_args(hint) if arg is not type(None))
+    return hint
+
+
+def build(cls: type[Settings], *layers: Mapping[str, Any]) -> Settings:
+    """Make the settings from layers of values, later layers winning; a value of None means 'not said'.
+
+    Raises:
+      UserError: a name that `cls` does not have, or a value outside its limits.
+    """
+    known = {field.name for field in dataclasses.fields(cls)}
+    values: dict[str, Any] = {}
+    for layer in layers:
+        for name, value in layer.items():
+            if name not in known:
+                raise UserError(f"Unknown setting '{name}': {cls.__name__} has {', '.join(sorted(known))}.")
+            if value is not None:
+                values[name] = value
+    made = cls(**values)
+    for field in dataclasses.fields(cls):
+        _check(cls, field, getattr(made, field.name))
+    return made
+
+
+def _check(cls: type, field: dataclasses.Field, value: Any) -> None:
+    limits = field.metadata
+    if value is None or not limits:
+        return
+    kind = field_type(cls, field.name)
+    if kind in (int, float):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise UserError(f"--{field.name} must be a number, not {value!r}.")
+        if not math.isfinite(value):
+            raise UserError(f"--{field.name} must be finite, not {value}.")
+        if kind is int and int(value) != value:
+            raise UserError(f"--{field.name} must be a whole number, not {value}.")
+    if limits["choices"] and value not in limits["choices"]:
+        raise UserError(f"--{field.name} must be one of {', '.join(limits['choices'])}, not '{value}'.")
+    if limits["low"] is not None and value < limits["low"]:
+        raise UserError(f"--{field.name} must be at least {limits['low']}, not {value}.")
+    if limits["high"] is not None and value > limits["high"]:
+        raise UserError(f"--{field.name} must be at most {limits['high']}, not {value}.")
+    if limits["above"] is not None and value <= limits["above"]:
+        raise UserError(f"--{field.name} must be above {limits['above']}, not {value}.")
