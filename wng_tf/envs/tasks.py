@@ -1,0 +1,199 @@
+"""From what a user writes after `--env` to an environment that the algorithms can train on.
+
+A name is a short name (a task of the paper on the embedded engine, PyBullet), any Gymnasium id (`Hopper-v5`), or
+`module:Id-v0`, which imports `module` first so that it can register its ids.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import gymnasium
+from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec, load_env_creator, registry
+from gymnasium.wrappers import FlattenObservation
+
+import wng_tf.envs  # noqa: F401  registers our ids
+from wng_tf.errors import UserError
+
+Kind = Literal["mujoco", "pybullet", "classic", "other"]
+
+SHORT_NAMES: dict[str, str] = {
+    "Hopper": "wng_tf/HopperBullet-v0",
+    "Walker2d": "wng_tf/Walker2dBullet-v0",
+    "HalfCheetah": "wng_tf/HalfCheetahBullet-v0",
+    "Ant": "wng_tf/AntBullet-v0",
+    "Humanoid": "wng_tf/HumanoidBullet-v0",
+    "Reacher": "wng_tf/ReacherBullet-v0",
+    "DoublePendulum": "wng_tf/InvertedDoublePendulumBullet-v0",
+    "Point": "wng_tf/Point-v0",
+    "Quadruped": "wng_tf/Quadruped-v0",
+}
+
+_KIND_OF_MODULE: dict[str, Kind] = {
+    "gymnasium.envs.mujoco": "mujoco",
+    "wng_tf.envs.point": "mujoco",
+    "wng_tf.envs.quadruped": "mujoco",
+    "wng_tf.envs.pybullet": "pybullet",
+    "pybullet_envs_gymnasium": "pybullet",
+    "gymnasium.envs.classic_control": "classic",
+}
+
+_INSTALL: dict[Kind, str] = {
+    "mujoco": "pip install 'gymnasium[mujoco]'",
+    "pybullet": "pip install pybullet pybullet_envs_gymnasium (PyBullet has wheels up to Python 3.11)",
+    "classic": "pip install 'gymnasium[classic-control]'",
+    "other": "install the package that provides it",
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a name after `--env` became.
+
+    Attributes:
+        name: what the user wrote.
+        env_id: the Gymnasium id, with `module:` before it where the user named a module.
+        kind: the physics behind it, which picks the defaults of the algorithms.
+        kwargs: arguments for the environment's constructor.
+    """
+
+    name: str
+    env_id: str
+    kind: Kind
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+def resolve(name: str) -> Task:
+    """The task behind a short name, a Gymnasium id or `module:Id-v0`; the environment is not made.
+
+    Raises:
+        UserError: no such environment, with the closest names; or its module cannot be imported.
+    """
+    env_id = SHORT_NAMES.get(name, name)
+    spec = _find_spec(name, env_id)
+    return Task(name=name, env_id=env_id, kind=_kind(spec))
+
+
+def make(name: str, **kwargs: Any) -> gymnasium.Env:
+    """Makes the environment of `resolve(name)` with flat observations.
+
+    Dict, Tuple, discrete and multi-dimensional observations are flattened to one vector. Gymnasium's passive checker is left
+    out: it changes no number, and it costs time at every step.
+
+    Args:
+        name: as for `resolve`. Pass the name, not the environment, to a spawned worker.
+        **kwargs: for the environment's constructor and `gymnasium.make` (`render_mode`, `max_episode_steps`, ...).
+
+    Returns:
+        An environment with a Box observation space of one dimension, and Box (one dimension) or Discrete actions.
+
+    Raises:
+        UserError: unknown name, missing dependency, refused argument, or a space the algorithms do not handle.
+    """
+    task = resolve(name)
+    options = {"disable_env_checker": True, **task.kwargs, **kwargs}
+    try:
+        env = gymnasium.make(task.env_id, **options)
+    except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
+        raise UserError(f"{_title(task)} cannot be made: {_sentence(error)} {_advice(error, task.kind)}") from error
+    except (TypeError, gymnasium.error.Error) as error:
+        raise UserError(f"{_title(task)} cannot be made with {kwargs or 'its defaults'}: {_sentence(error)}") from error
+    try:
+        _check_actions(task, env.action_space)
+        return _flat_observations(task, env)
+    except UserError:
+        env.close()
+        raise
+
+
+def _find_spec(name: str, env_id: str) -> EnvSpec:
+    module, _, bare_id = env_id.rpartition(":")
+    if module:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise UserError(f"--env {name}: module {module!r} cannot be imported ({error}). Install it, or correct its name.") from error
+    elif bare_id not in registry and "BulletEnv-" in bare_id:
+        _register_packaged_bullet_ids(name)
+    if bare_id in registry:
+        return registry[bare_id]
+    raise UserError(_unknown(name, bare_id))
+
+
+def _register_packaged_bullet_ids(name: str) -> None:
+    try:
+        importlib.import_module("pybullet_envs_gymnasium")
+    except ImportError as error:
+        raise UserError(f"--env {name}: {_sentence(error)} {_advice(error, 'pybullet')}") from error
+
+
+def _unknown(name: str, bare_id: str) -> str:
+    candidates = {candidate.lower(): candidate for candidate in [*registry, *SHORT_NAMES]}
+    wanted = bare_id.lower()
+    # All versions of one name are what somebody with an old version number wants to see first.
+    stem = wanted.rpartition("-v")[0] or wanted
+    close = [known for low, known in candidates.items() if low.rpartition("-v")[0] == stem]
+    close += [candidates[low] for low in difflib.get_close_matches(wanted, candidates, n=4, cutoff=0.6)]
+    close = list(dict.fromkeys(close))[:5]
+    hint = f"Did you mean {' or '.join(close)}?" if close else f"Short names are {', '.join(SHORT_NAMES)}."
+    return f"There is no environment {name!r}. {hint} Write module:Id-v0 for an id that another package registers."
+
+
+def _kind(spec: EnvSpec) -> Kind:
+    entry_point = spec.entry_point
+    module = entry_point.split(":")[0] if isinstance(entry_point, str) else getattr(entry_point, "__module__", "")
+    for prefix, kind in _KIND_OF_MODULE.items():
+        if module.startswith(prefix):
+            return kind
+    if isinstance(entry_point, str):
+        try:
+            entry_point = load_env_creator(entry_point)
+        except (ImportError, AttributeError):
+            return "other"  # `make` says what is missing
+    for base in getattr(entry_point, "__mro__", ()):
+        for prefix, kind in _KIND_OF_MODULE.items():
+            if base.__module__.startswith(prefix):
+                return kind
+    return "other"
+
+
+def _check_actions(task: Task, space: spaces.Space) -> None:
+    if isinstance(space, spaces.Discrete) and space.start == 0:
+        return
+    if isinstance(space, spaces.Box) and len(space.shape) == 1:
+        return
+    raise UserError(
+        f"{_title(task)} has the action space {space}; the algorithms handle a Box with one dimension, or Discrete "
+        "starting at 0. Wrap the environment so that its actions have that form, and register the wrapped one."
+    )
+
+
+def _flat_observations(task: Task, env: gymnasium.Env) -> gymnasium.Env:
+    space = env.observation_space
+    if isinstance(space, spaces.Box) and len(space.shape) == 1:
+        return env
+    is_image = isinstance(space, spaces.Box) and len(space.shape) > 1 and space.dtype == "uint8"
+    if is_image or not space.is_np_flattenable:
+        raise UserError(
+            f"{_title(task)} has the observation space {space}; the algorithms handle vectors, and spaces that can be "
+            "flattened to one. Wrap the environment so that it returns a vector, and register the wrapped one."
+        )
+    return FlattenObservation(env)
+
+
+def _title(task: Task) -> str:
+    return task.env_id if task.name == task.env_id else f"{task.name} ({task.env_id})"
+
+
+def _sentence(error: BaseException) -> str:
+    text = str(error).strip().rstrip(".")
+    return f"{text}." if text else f"{type(error).__name__}."
+
+
+def _advice(error: BaseException, kind: Kind) -> str:
+    # Gymnasium's own messages already carry the command.
+    return "" if "pip install" in str(error) else f"Try: {_INSTALL[kind]}"
