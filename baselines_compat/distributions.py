@@ -1,0 +1,153 @@
+"""Probability distributions of actions, in Baselines' names, over TensorFlow Probability.
+
+`make_pdtype(action_space)` gives a `PdType`; `pdtype.pdfromflat(flat)` gives a `Pd`, whose `flat` parameters are
+[mean, logstd] for a diagonal Gaussian (Box actions) and the logits for a categorical one (Discrete actions).
+"""
+
+from __future__ import annotations
+
+import abc
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+from gymnasium import spaces
+
+tfd = tfp.distributions
+
+
+class Pd(abc.ABC):
+    """A batch of action distributions. `flat` is [B, params]; results have shape [B] or [B, action]."""
+
+    def __init__(self, flat: tf.Tensor, distribution: tfd.Distribution):
+        self.flat = flat
+        self.distribution = distribution
+
+    def flatparam(self) -> tf.Tensor:
+        return self.flat
+
+    @abc.abstractmethod
+    def mode(self) -> tf.Tensor: ...
+
+    @abc.abstractmethod
+    def sample(self, seed: tf.Tensor) -> tf.Tensor:
+        """One action per row, from a stateless `seed` [2]."""
+
+    def logp(self, x: tf.Tensor) -> tf.Tensor:
+        """log q(x) [B]. Gradients do not flow into `x`: the score is that of the parameters."""
+        return self.distribution.log_prob(tf.stop_gradient(x))
+
+    def neglogp(self, x: tf.Tensor) -> tf.Tensor:
+        return -self.logp(x)
+
+    def entropy(self) -> tf.Tensor:
+        return self.distribution.entropy()
+
+    def kl(self, other: Pd) -> tf.Tensor:
+        """KL(self, other) [B]."""
+        return tfd.kl_divergence(self.distribution, other.distribution)
+
+
+class DiagGaussianPd(Pd):
+    """Independent Gaussians with mean and log standard deviation from `flat` [..., 2 * size]."""
+
+    def __init__(self, flat: tf.Tensor):
+        self.mean, self.logstd = tf.split(flat, 2, axis=-1)
+        self.std = tf.exp(self.logstd)
+        super().__init__(flat, tfd.Independent(tfd.Normal(self.mean, self.std), reinterpreted_batch_ndims=1))
+
+    def mode(self) -> tf.Tensor:
+        return self.mean
+
+    def sample(self, seed: tf.Tensor) -> tf.Tensor:
+        return self.reparameterise(tf.random.stateless_normal(tf.shape(self.mean), seed, dtype=self.mean.dtype))
+
+    def reparameterise(self, noise: tf.Tensor) -> tf.Tensor:
+        """mean + std * noise, differentiable in the parameters."""
+        return self.mean + self.std * noise
+
+
+class CategoricalPd(Pd):
+    """A categorical distribution with logits `flat` [..., ncat]; actions are int32."""
+
+    def __init__(self, flat: tf.Tensor):
+        self.logits = flat
+        super().__init__(flat, tfd.Categorical(logits=flat))
+
+    def logp(self, x: tf.Tensor) -> tf.Tensor:
+        return self.distribution.log_prob(tf.cast(x, tf.int32))
+
+    def mode(self) -> tf.Tensor:
+        return tf.argmax(self.logits, axis=-1, output_type=tf.int32)
+
+    def sample(self, seed: tf.Tensor) -> tf.Tensor:
+        uniform = tf.random.stateless_uniform(
+            tf.shape(self.logits), seed, minval=np.finfo(np.float32).tiny, dtype=self.logits.dtype
+        )
+        return tf.argmax(self.logits - tf.math.log(-tf.math.log(uniform)), axis=-1, output_type=tf.int32)
+
+
+class PdType(abc.ABC):
+    """A family of action distributions."""
+
+    @abc.abstractmethod
+    def pdclass(self) -> type[Pd]: ...
+
+    @abc.abstractmethod
+    def param_shape(self) -> list[int]: ...
+
+    @abc.abstractmethod
+    def sample_shape(self) -> list[int]: ...
+
+    @abc.abstractmethod
+    def sample_dtype(self) -> tf.DType: ...
+
+    def pdfromflat(self, flat: tf.Tensor) -> Pd:
+        return self.pdclass()(flat)
+
+
+class DiagGaussianPdType(PdType):
+    def __init__(self, size: int):
+        self.size = size
+
+    def pdclass(self) -> type[Pd]:
+        return DiagGaussianPd
+
+    def param_shape(self) -> list[int]:
+        return [2 * self.size]
+
+    def sample_shape(self) -> list[int]:
+        return [self.size]
+
+    def sample_dtype(self) -> tf.DType:
+        return tf.float32
+
+
+class CategoricalPdType(PdType):
+    def __init__(self, ncat: int):
+        self.ncat = ncat
+
+    def pdclass(self) -> type[Pd]:
+        return CategoricalPd
+
+    def param_shape(self) -> list[int]:
+        return [self.ncat]
+
+    def sample_shape(self) -> list[int]:
+        return []
+
+    def sample_dtype(self) -> tf.DType:
+        return tf.int32
+
+
+def make_pdtype(ac_space: spaces.Space) -> PdType:
+    """The distribution family of an action space.
+
+    Raises:
+      ValueError: the space is neither a Box of one dimension nor Discrete.
+    """
+    if isinstance(ac_space, spaces.Box) and len(ac_space.shape) == 1:
+        return DiagGaussianPdType(ac_space.shape[0])
+    if isinstance(ac_space, spaces.Discrete):
+        return CategoricalPdType(int(ac_space.n))
+    raise ValueError(f"Actions must be a Box of one dimension or Discrete, not {ac_space}.")

@@ -1,0 +1,177 @@
+"""Actor-critic policies: Keras networks, TFP distributions, and one flat vector of parameters.
+
+θ [P] is [actor weights, logstd (Gaussian only), critic weights]; the first `policy_size` entries are the policy's.
+Every function of the parameters takes them explicitly (`weights`, from `unflatten(θ)`), so that a whole update can
+be one compiled loop over θ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium as gym
+import keras
+import numpy as np
+import tensorflow as tf
+
+from baselines_compat.actor import ACTIVATIONS, ActorSpec
+from baselines_compat.distributions import Pd, make_pdtype
+from baselines_compat.models import get_network_builder, ortho_init
+
+Weights = Sequence[tf.Tensor]
+
+
+class PolicyWithValue(tf.Module):
+    """A stochastic policy with a value network of its own.
+
+    Attributes:
+      actor: Keras model, observations [B, obs] -> mean [B, act] or logits [B, n].
+      critic: Keras model, observations [B, obs] -> value [B, 1].
+      logstd: variable [act] for Box actions, None for Discrete ones.
+      pdtype: the distribution family of the actions.
+    """
+
+    def __init__(
+        self,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        actor: keras.Model,
+        critic: keras.Model,
+        init_logstd: float = 0.0,
+    ):
+        super().__init__(name="policy")
+        self.observation_space = observation_space
+        self.action_space = action_space
+        self.actor = actor
+        self.critic = critic
+        self.pdtype = make_pdtype(action_space)
+        self.discrete = isinstance(action_space, gym.spaces.Discrete)
+        self.logstd = None
+        if not self.discrete:
+            size = self.pdtype.sample_shape()
+            self.logstd = tf.Variable(tf.fill(size, tf.constant(init_logstd, tf.float32)), name="logstd")
+        self._actor_count = len(actor.trainable_variables)
+        self._shapes = [tuple(v.shape) for v in self.parameters]
+        self._sizes = [int(np.prod(shape)) for shape in self._shapes]
+        self.num_policy_weights = self._actor_count + (0 if self.discrete else 1)
+        self.policy_size = sum(self._sizes[: self.num_policy_weights])
+        self.size = sum(self._sizes)
+
+    @property
+    def parameters(self) -> list[Any]:
+        """The variables, in the order of θ."""
+        logstd = [] if self.logstd is None else [self.logstd]
+        return [*self.actor.trainable_variables, *logstd, *self.critic.trainable_variables]
+
+    def get_flat(self) -> np.ndarray:
+        """θ [P], float32."""
+        return np.concatenate([np.ravel(np.asarray(v)) for v in self.parameters]).astype(np.float32)
+
+    def set_flat(self, theta: np.ndarray) -> None:
+        """Assign θ [P] to the variables."""
+        for variable, piece in zip(self.parameters, self.unflatten(np.asarray(theta, np.float32)), strict=True):
+            variable.assign(piece)
+
+    def unflatten(self, theta: tf.Tensor | np.ndarray) -> list[Any]:
+        """θ [P] as a list of tensors (or arrays) in the variables' shapes."""
+        pieces, start = [], 0
+        reshape = np.reshape if isinstance(theta, np.ndarray) else tf.reshape
+        for shape, size in zip(self._shapes, self._sizes, strict=True):
+            pieces.append(reshape(theta[start : start + size], shape))
+            start += size
+        return pieces
+
+    @staticmethod
+    def flatten(weights: Weights) -> tf.Tensor:
+        """The inverse of `unflatten`."""
+        return tf.concat([tf.reshape(w, [-1]) for w in weights], axis=0)
+
+    def pd_flat(self, weights: Weights, observations: tf.Tensor) -> tf.Tensor:
+        """Flat distribution parameters [B, 2 act] or [B, n] from the (policy's) weights."""
+        actor_weights = list(weights[: self._actor_count])
+        out, _ = self.actor.stateless_call(actor_weights, self.actor.non_trainable_variables, observations)
+        if self.discrete:
+            return out
+        logstd = weights[self._actor_count]
+        return tf.concat([out, tf.zeros_like(out) + logstd], axis=-1)
+
+    def pd(self, weights: Weights, observations: tf.Tensor) -> Pd:
+        """The action distributions for observations [B, obs]."""
+        return self.pdtype.pdfromflat(self.pd_flat(weights, observations))
+
+    def value(self, weights: Weights, observations: tf.Tensor) -> tf.Tensor:
+        """V(s) [B] from all weights."""
+        critic_weights = list(weights[self.num_policy_weights :])
+        out, _ = self.critic.stateless_call(critic_weights, self.critic.non_trainable_variables, observations)
+        return out[:, 0]
+
+    def step(self, observation: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray, None, np.ndarray]:
+        """Baselines' `step`: actions, values, state (None: no recurrence) and -log π for observations [B, obs]."""
+        weights = [tf.convert_to_tensor(v) for v in self.parameters]
+        observation = tf.convert_to_tensor(observation, tf.float32)
+        pd = self.pd(weights, observation)
+        action = pd.sample(tf.constant([seed, 0]))
+        return action.numpy(), self.value(weights, observation).numpy(), None, pd.neglogp(action).numpy()
+
+    def actor_spec(self) -> ActorSpec:
+        """What the NumPy actor needs to know of the actor network.
+
+        Raises:
+          ValueError: the network is not a chain of Dense layers.
+        """
+        return ActorSpec(layers=_dense_chain(self.actor), discrete=self.discrete)
+
+
+def _dense_chain(model: keras.Model) -> tuple[tuple[int, int, str], ...]:
+    chain = []
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.InputLayer | keras.layers.Flatten):
+            continue
+        activation = getattr(getattr(layer, "activation", None), "__name__", None)
+        if not isinstance(layer, keras.layers.Dense) or not layer.use_bias or activation not in ACTIVATIONS:
+            raise ValueError(
+                f"Rollouts run in NumPy and know chains of Dense layers with {', '.join(ACTIVATIONS)}; "
+                f"layer '{layer.name}' is something else."
+            )
+        chain.append((int(layer.kernel.shape[0]), int(layer.kernel.shape[1]), activation))
+    for (_, units, _), (inputs, _, _) in zip(chain, chain[1:], strict=False):
+        if units != inputs:
+            raise ValueError("Rollouts run in NumPy and know chains of Dense layers; this network branches.")
+    return tuple(chain)
+
+
+def _head(network: keras.Model, units: int, gain: float, seed: int, name: str) -> keras.Model:
+    dense = keras.layers.Dense(units, kernel_initializer=ortho_init(gain, seed), name=f"{name}_head")
+    return keras.Model(network.input, dense(network.output), name=name)
+
+
+def build_policy(
+    observation_space: gym.Space,
+    action_space: gym.Space,
+    network: str | Callable[..., Any] = "mlp",
+    *,
+    seed: int = 0,
+    init_logstd: float = 0.0,
+    **network_kwargs: Any,
+) -> PolicyWithValue:
+    """A policy and its value network, both made by the builder of `network` (Baselines' `value_network="copy"`).
+
+    Last layers are orthogonal with gain 0.01 (policy) and 1 (value); log standard deviation does not depend on the state.
+
+    Raises:
+      ValueError: unknown network, or an action space that no distribution fits.
+    """
+    build = get_network_builder(network)
+    seeds = np.random.SeedSequence(seed).generate_state(4)
+    if network == "mlp":
+        builders = [build(seed=int(s), **network_kwargs) for s in seeds[:2]]
+    else:
+        keras.utils.set_random_seed(int(seeds[0]))  # a registered network draws its weights from Keras' own streams
+        builders = [build(**network_kwargs) for _ in range(2)]
+    shape = observation_space.shape
+    pdtype = make_pdtype(action_space)
+    units = action_space.n if isinstance(action_space, gym.spaces.Discrete) else pdtype.sample_shape()[0]
+    actor = _head(builders[0](shape), int(units), 0.01, int(seeds[2]), "actor")
+    critic = _head(builders[1](shape), 1, 1.0, int(seeds[3]), "critic")
+    return PolicyWithValue(observation_space, action_space, actor, critic, init_logstd)

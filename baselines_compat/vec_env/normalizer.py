@@ -1,0 +1,116 @@
+"""Observation and reward normalisation: the arithmetic, apart from any environment.
+
+`Normalizer` holds the statistics of a run. A `LocalNormalizer` is one environment's working copy during a segment:
+it starts from the run's statistics and adds its own samples as they come, so that what it does depends on nothing
+but that environment. After the segment the samples of all environments are merged into the run's statistics in the
+order of the environments. With one environment this is Baselines' VecNormalize.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+from baselines_compat.running_mean_std import Moments, RunningMeanStd
+
+
+@dataclasses.dataclass(frozen=True)
+class NormalizerSettings:
+    """What VecNormalize is asked to do."""
+
+    ob: bool = True
+    ret: bool = True
+    clipob: float = 10.0
+    cliprew: float = 10.0
+    gamma: float = 0.99
+    epsilon: float = 1e-8
+
+
+def normalize(observation: np.ndarray, mean: np.ndarray, var: np.ndarray, settings: NormalizerSettings) -> np.ndarray:
+    """(x - mean) / sqrt(var + epsilon), clipped, as float32; x alone in float32 if observations are not normalised."""
+    if not settings.ob:
+        return np.asarray(observation, np.float32)
+    scaled = (observation - mean) / np.sqrt(var + settings.epsilon)
+    return np.clip(scaled, -settings.clipob, settings.clipob).astype(np.float32)
+
+
+class Normalizer:
+    """The statistics of a run: of observations, and of discounted returns."""
+
+    def __init__(self, observation_shape: tuple[int, ...], settings: NormalizerSettings):
+        self.settings = settings
+        self.ob_rms = RunningMeanStd(shape=observation_shape)
+        self.ret_rms = RunningMeanStd()
+
+    def __call__(self, observation: np.ndarray) -> np.ndarray:
+        """Normalised observations [..., obs] float32, statistics unchanged."""
+        return normalize(observation, self.ob_rms.mean, self.ob_rms.var, self.settings)
+
+    def merge(self, observations: Moments, returns: Moments) -> None:
+        """Add the samples of a segment."""
+        self.ob_rms.moments = self.ob_rms.moments.merge(observations)
+        self.ret_rms.moments = self.ret_rms.moments.merge(returns)
+
+    def snapshot(self) -> tuple[Moments, Moments]:
+        return self.ob_rms.moments, self.ret_rms.moments
+
+    def state(self) -> dict:
+        return {"ob_rms": self.ob_rms.state(), "ret_rms": self.ret_rms.state()}
+
+    def restore(self, state: dict) -> None:
+        self.ob_rms.restore(state["ob_rms"])
+        self.ret_rms.restore(state["ret_rms"])
+
+
+class LocalNormalizer:
+    """One environment's statistics during a segment. Scalar and in-place arithmetic: it runs at every step."""
+
+    def __init__(self, snapshot: tuple[Moments, Moments], settings: NormalizerSettings):
+        observations, returns = snapshot
+        self._settings = settings
+        self._count = observations.count
+        self._mean = np.array(observations.mean)
+        self._m2 = np.array(observations.m2)
+        self._delta = np.empty_like(self._mean)
+        self._scaled = np.empty_like(self._mean)
+        self._ret_count = returns.count
+        self._ret_mean = float(returns.mean)
+        self._ret_m2 = float(returns.m2)
+
+    def observe(self, observation: np.ndarray, out: np.ndarray) -> None:
+        """Add `observation` [obs] to the statistics and write it, normalised, into `out` [obs] float32."""
+        if not self._settings.ob:
+            out[...] = observation
+            return
+        self._count += 1.0
+        delta, scaled = self._delta, self._scaled
+        np.subtract(observation, self._mean, out=delta)
+        np.divide(delta, self._count, out=scaled)
+        self._mean += scaled
+        np.subtract(observation, self._mean, out=scaled)
+        np.multiply(delta, scaled, out=delta)
+        self._m2 += delta
+        np.divide(self._m2, self._count, out=delta)
+        delta += self._settings.epsilon
+        np.sqrt(delta, out=delta)
+        scaled /= delta
+        np.minimum(scaled, self._settings.clipob, out=scaled)
+        np.maximum(scaled, -self._settings.clipob, out=scaled)
+        out[...] = scaled
+
+    def normalize(self, observation: np.ndarray) -> np.ndarray:
+        """`observation` [obs] normalised by the statistics so far, float32; the statistics do not change."""
+        return normalize(observation, self._mean, self._m2 / self._count, self._settings)
+
+    def reward(self, reward: float, discounted_return: float) -> float:
+        """Add the discounted return to its statistics and scale the reward by its deviation."""
+        if not self._settings.ret:
+            return reward
+        self._ret_count += 1.0
+        delta = discounted_return - self._ret_mean
+        self._ret_mean += delta / self._ret_count
+        self._ret_m2 += delta * (discounted_return - self._ret_mean)
+        scaled = reward / math.sqrt(self._ret_m2 / self._ret_count + self._settings.epsilon)
+        return max(-self._settings.cliprew, min(self._settings.cliprew, scaled))

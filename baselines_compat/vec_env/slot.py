@@ -1,0 +1,248 @@
+"""One environment with everything that its trajectory depends on, and the loop that collects a segment from it.
+
+A slot's segment depends on the slot's own random streams, the policy and the run's statistics, and on nothing of
+other slots: so the result does not depend on how slots are spread over processes. No TensorFlow is imported here.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+
+from baselines_compat.actor import Actor
+from baselines_compat.running_mean_std import Moments
+from baselines_compat.vec_env.normalizer import LocalNormalizer, NormalizerSettings
+
+
+class NonFiniteError(ArithmeticError):
+    """An environment, policy or gradient produced NaN or infinity; the message names which."""
+
+
+class EpisodeRecord(NamedTuple):
+    """A finished episode: undiscounted return of raw rewards, length, wall-clock time of its end (seconds since the epoch)."""
+
+    r: float
+    l: int  # noqa: E741 - Baselines' name
+    t: float
+
+
+@dataclasses.dataclass
+class SegmentArrays:
+    """Where a segment of T steps is written; views into shared memory when a worker fills it.
+
+    `observations` [T, obs] float32 normalised, `actions` [T, act] float32 (or [T] int32) before clipping, `rewards`
+    [T] float32 scaled, `raw_rewards` [T] float64, `terminated` and `truncated` [T] bool, `final_observations` [T, obs] float32: at a
+    step that ends an episode, or the segment, the normalised observation that followed it.
+    """
+
+    observations: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    raw_rewards: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    final_observations: np.ndarray
+
+    @staticmethod
+    def layout(steps: int, obs_size: int, action_space: gym.Space) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Shapes and dtypes of the arrays for one environment."""
+        discrete = isinstance(action_space, gym.spaces.Discrete)
+        actions = ((steps,), "int32") if discrete else ((steps, *action_space.shape), "float32")
+        return {
+            "observations": ((steps, obs_size), "float32"),
+            "actions": actions,
+            "rewards": ((steps,), "float32"),
+            "raw_rewards": ((steps,), "float64"),
+            "terminated": ((steps,), "bool"),
+            "truncated": ((steps,), "bool"),
+            "final_observations": ((steps, obs_size), "float32"),
+        }
+
+    @classmethod
+    def empty(cls, steps: int, obs_size: int, action_space: gym.Space, num_env: int) -> SegmentArrays:
+        """Fresh arrays with a leading axis of environments [num_env, T, ...]."""
+        layout = cls.layout(steps, obs_size, action_space)
+        return cls(**{name: np.zeros((num_env, *shape), dtype) for name, (shape, dtype) in layout.items()})
+
+    def of(self, index: int) -> SegmentArrays:
+        """The arrays of one environment (views)."""
+        return SegmentArrays(**{f.name: getattr(self, f.name)[index] for f in dataclasses.fields(self)})
+
+
+class SegmentInfo(NamedTuple):
+    """What a segment adds besides its arrays."""
+
+    observations: Moments
+    returns: Moments
+    episodes: list[EpisodeRecord]
+
+
+class EnvSlot:
+    """An environment, its random streams, and a record of the open episode from which it can be restored.
+
+    Args:
+      env_fn: makes the environment.
+      index: the environment's number; its streams are keyed by (seed, index).
+      seed: seed of the run.
+    """
+
+    def __init__(self, env_fn: Callable[[], gym.Env], index: int, seed: int):
+        self.env = env_fn()
+        self.index = index
+        sequence = np.random.SeedSequence([seed, index])
+        reset_seed, noise_seed = sequence.spawn(2)
+        self._reset_seed: int | None = int(reset_seed.generate_state(1)[0])
+        self.rng = np.random.Generator(np.random.Philox(noise_seed))
+        self.env.action_space.seed(self._reset_seed)
+        box = isinstance(self.env.action_space, gym.spaces.Box)
+        self._low = self.env.action_space.low if box else None
+        self._high = self.env.action_space.high if box else None
+        self._dtype = self.env.action_space.dtype
+        self.pending: np.ndarray | None = None
+        self._reset_state: dict[str, Any] | None = None
+        self._played: list[Any] = []
+        self.episode_return = 0.0
+        self.episode_length = 0
+        self._discounted = 0.0
+
+    def reset(self) -> np.ndarray:
+        """Start an episode; the first reset seeds the environment, later ones continue its stream."""
+        if self._reset_seed is not None:
+            self._reset_state = {"seed": self._reset_seed}
+            observation, _ = self.env.reset(seed=self._reset_seed)
+            self._reset_seed = None
+        else:
+            self._reset_state = {"rng": copy.deepcopy(self.env.unwrapped.np_random.bit_generator.state)}
+            observation, _ = self.env.reset()
+        self._played = []
+        self.episode_return, self.episode_length, self._discounted = 0.0, 0, 0.0
+        return self._flat(observation)
+
+    @staticmethod
+    def _flat(observation: Any) -> np.ndarray:
+        return np.asarray(observation, np.float64).reshape(-1)
+
+    def environment_action(self, action: Any) -> Any:
+        """What the environment is sent: the action clipped to its space."""
+        if self._low is None:
+            return int(action) + int(self.env.action_space.start)
+        return np.minimum(np.maximum(action, self._low), self._high).astype(self._dtype, copy=False)
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
+        """Clip, act, and record. Returns raw observation [obs] float64, raw reward, terminated, truncated, info."""
+        sent = self.environment_action(action)
+        self._played.append(sent)
+        observation, reward, terminated, truncated, info = self.env.step(sent)
+        reward = float(reward)
+        self.episode_return += reward
+        self.episode_length += 1
+        return self._flat(observation), reward, bool(terminated), bool(truncated), info
+
+    def collect(
+        self,
+        actor: Actor,
+        snapshot: tuple[Moments, Moments],
+        settings: NormalizerSettings,
+        out: SegmentArrays,
+    ) -> SegmentInfo:
+        """Fill `out` with one segment, resetting as episodes end.
+
+        Raises:
+          NonFiniteError: an observation, action or reward is NaN or infinite.
+        """
+        steps = out.rewards.shape[0]
+        local = LocalNormalizer(snapshot, settings)
+        noise = actor.draw_noise(self.rng, steps)
+        seen: list[np.ndarray] = []
+        returns: list[float] = []
+        episodes: list[EpisodeRecord] = []
+        gamma, discounted = settings.gamma, self._discounted
+        if self.pending is None:
+            raw = self.reset()
+            discounted = 0.0
+        else:
+            raw = self.pending
+        observations, actions = out.observations, out.actions
+        out.final_observations[...] = 0.0
+        for t in range(steps):
+            seen.append(raw)
+            local.observe(raw, observations[t])
+            action = actor.act(observations[t], noise[t])
+            actions[t] = action
+            raw, reward, terminated, truncated, _ = self.step(action)
+            discounted = discounted * gamma + reward
+            returns.append(discounted)
+            out.raw_rewards[t] = reward
+            out.rewards[t] = local.reward(reward, discounted)
+            out.terminated[t] = terminated
+            out.truncated[t] = truncated
+            if terminated or truncated:
+                out.final_observations[t] = local.normalize(raw)
+                if not np.isfinite(raw).all():
+                    raise NonFiniteError(f"Environment {self.index} returned a non-finite observation.")
+                episodes.append(EpisodeRecord(self.episode_return, self.episode_length, time.time()))
+                raw = self.reset()
+                discounted = 0.0
+        if not (out.terminated[-1] or out.truncated[-1]):
+            out.final_observations[-1] = local.normalize(raw)
+        self.pending, self._discounted = raw, discounted
+        self._check(np.asarray([*seen, raw]), out)
+        return SegmentInfo(Moments.of(np.asarray(seen)), Moments.of(np.asarray(returns)), episodes)
+
+    def _check(self, raw: np.ndarray, out: SegmentArrays) -> None:
+        for name, values in (("observation", raw), ("action", out.actions), ("reward", out.raw_rewards)):
+            finite = np.isfinite(values).reshape(values.shape[0], -1).all(axis=1)
+            if not finite.all():
+                step = int(np.argmin(finite))
+                raise NonFiniteError(
+                    f"Environment {self.index} met a non-finite {name} at step {step} of the rollout: training stopped."
+                )
+
+    def state(self) -> dict[str, Any]:
+        """Everything from which `restore` continues the slot: streams, and how the open episode came about."""
+        if self._reset_state is None:
+            return {"started": False, "noise": self.rng.bit_generator.state}
+        played = np.asarray(self._played)
+        return {
+            "started": True,
+            "noise": self.rng.bit_generator.state,
+            "reset": self._reset_state,
+            "played": played,
+            "discounted": self._discounted,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from `state()`: reseed, and replay the open episode."""
+        self.rng.bit_generator.state = state["noise"]
+        if not state["started"]:
+            return
+        reset = state["reset"]
+        if "seed" in reset:
+            observation, _ = self.env.reset(seed=reset["seed"])
+        else:
+            # A first reset with any seed makes sure that the stream exists, then its state is put back.
+            self.env.reset(seed=0)
+            self.env.unwrapped.np_random.bit_generator.state = reset["rng"]
+            observation, _ = self.env.reset()
+        self._reset_seed = None
+        self._reset_state = reset
+        raw = self._flat(observation)
+        self._played = []
+        self.episode_return, self.episode_length = 0.0, 0
+        for action in state["played"]:
+            sent = int(action) if self._low is None else action
+            self._played.append(sent)
+            observation, reward, _, _, _ = self.env.step(sent)
+            raw = self._flat(observation)
+            self.episode_return += float(reward)
+            self.episode_length += 1
+        self.pending, self._discounted = raw, state["discounted"]
+
+    def close(self) -> None:
+        self.env.close()

@@ -1,0 +1,141 @@
+"""Vectorised environments in Baselines' names: `VecEnv`, `DummyVecEnv` (in this process), `SubprocVecEnv` (in workers).
+
+Two ways to use one:
+
+* `reset`, `step(actions)`: lock-step, as in Baselines; an environment whose episode ends is reset at once, its last
+  observation is in `infos[i]["terminal_observation"]`, and `infos[i]["TimeLimit.truncated"]` tells a time limit.
+* `collect(actor, nsteps, normalizer)`: whole segments at once, the fast way; see `slot.py`. What it returns does not
+  depend on the number of workers.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from baselines_compat.actor import Actor, ActorSpec
+from baselines_compat.vec_env.normalizer import Normalizer
+from baselines_compat.vec_env.slot import EnvSlot, EpisodeRecord, SegmentArrays, SegmentInfo
+
+EnvFn = Callable[[], gym.Env]
+
+
+def lock_step(slot: EnvSlot, action: Any) -> tuple[np.ndarray, float, bool, dict]:
+    """One step of one slot in Baselines' form, resetting at the end of an episode."""
+    observation, reward, terminated, truncated, info = slot.step(action)
+    done = terminated or truncated
+    if done:
+        episode = {"r": slot.episode_return, "l": slot.episode_length}
+        info = {
+            **info,
+            "terminal_observation": observation,
+            "TimeLimit.truncated": truncated and not terminated,
+            "episode": episode,
+        }
+        observation = slot.reset()
+    slot.pending = observation
+    return observation, reward, done, info
+
+
+class VecEnv(abc.ABC):
+    """Several copies of an environment. Observations are flat: [num_envs, obs]."""
+
+    def __init__(self, num_envs: int, observation_space: gym.Space, action_space: gym.Space):
+        self.num_envs = num_envs
+        self.observation_space = observation_space
+        self.action_space = action_space
+        self._actions: Sequence[Any] | None = None
+
+    @abc.abstractmethod
+    def reset(self) -> np.ndarray:
+        """Start an episode everywhere; observations [num_envs, obs]."""
+
+    @abc.abstractmethod
+    def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict]]: ...
+
+    def step_async(self, actions: Sequence[Any]) -> None:
+        self._actions = actions
+
+    def step(self, actions: Sequence[Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict]]:
+        """observations [num_envs, obs], rewards [num_envs], dones [num_envs], infos."""
+        self.step_async(actions)
+        return self.step_wait()
+
+    @abc.abstractmethod
+    def collect(
+        self, spec: ActorSpec, flat: np.ndarray, nsteps: int, normalizer: Normalizer
+    ) -> tuple[SegmentArrays, list[list[EpisodeRecord]]]:
+        """A segment of `nsteps` from every environment; its samples are merged into `normalizer`.
+
+        Returns:
+          arrays with a leading axis of environments (valid until the next call), and the finished episodes of each.
+        """
+
+    @abc.abstractmethod
+    def get_state(self) -> list[dict[str, Any]]:
+        """The state of every slot, for a checkpoint."""
+
+    @abc.abstractmethod
+    def set_state(self, states: list[dict[str, Any]]) -> None:
+        """Continue from `get_state()`, in fresh environments."""
+
+    @abc.abstractmethod
+    def close(self) -> None: ...
+
+    @staticmethod
+    def _merge(infos: Sequence[SegmentInfo], normalizer: Normalizer) -> list[list[EpisodeRecord]]:
+        for info in infos:  # in the order of the environments, whoever ran them
+            normalizer.merge(info.observations, info.returns)
+        return [info.episodes for info in infos]
+
+    def __enter__(self) -> VecEnv:
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self.close()
+
+
+class DummyVecEnv(VecEnv):
+    """All environments in this process, one after another."""
+
+    def __init__(self, env_fns: Sequence[EnvFn], seed: int = 0):
+        self.slots = [EnvSlot(fn, i, seed) for i, fn in enumerate(env_fns)]
+        first = self.slots[0].env
+        super().__init__(len(self.slots), first.observation_space, first.action_space)
+
+    def reset(self) -> np.ndarray:
+        for slot in self.slots:
+            slot.pending = slot.reset()
+        return np.stack([slot.pending for slot in self.slots])
+
+    def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict]]:
+        results = [lock_step(slot, a) for slot, a in zip(self.slots, self._actions, strict=True)]
+        observations, rewards, dones, infos = zip(*results, strict=True)
+        return np.stack(observations), np.asarray(rewards), np.asarray(dones), list(infos)
+
+    def collect(
+        self, spec: ActorSpec, flat: np.ndarray, nsteps: int, normalizer: Normalizer
+    ) -> tuple[SegmentArrays, list[list[EpisodeRecord]]]:
+        actor = Actor(spec, flat)
+        obs_size = int(np.prod(self.observation_space.shape))
+        arrays = SegmentArrays.empty(nsteps, obs_size, self.action_space, self.num_envs)
+        snapshot = normalizer.snapshot()
+        infos = [
+            slot.collect(actor, snapshot, normalizer.settings, arrays.of(i)) for i, slot in enumerate(self.slots)
+        ]
+        return arrays, self._merge(infos, normalizer)
+
+    def get_state(self) -> list[dict[str, Any]]:
+        return [slot.state() for slot in self.slots]
+
+    def set_state(self, states: list[dict[str, Any]]) -> None:
+        for slot, state in zip(self.slots, states, strict=True):
+            slot.restore(state)
+
+    def close(self) -> None:
+        for slot in self.slots:
+            slot.close()

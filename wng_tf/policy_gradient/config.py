@@ -1,0 +1,119 @@
+"""Settings of the policy-gradient family, and their defaults by environment type."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from wng_tf import settings
+from wng_tf.algorithms import PENALTIES, PRECONDITIONERS, STEP_RULES, SURROGATES, PolicyGradientAlgorithm
+from wng_tf.errors import UserError
+from wng_tf.settings import setting
+
+WNG = "Wasserstein natural gradient"
+PENALTY = "Wasserstein penalty"
+PARTS = "parts of the algorithm"
+
+
+@dataclasses.dataclass(frozen=True)
+class PolicyGradientConfig:
+    """Settings in Baselines' ppo2 names; defaults are the paper's (Appendix D.1), which are Baselines' for MuJoCo."""
+
+    surrogate: str | None = setting(None, "surrogate objective; default: the algorithm's", group=PARTS, choices=SURROGATES)
+    penalty: str | None = setting(None, "penalty; default: the algorithm's", group=PARTS, choices=PENALTIES)
+    preconditioner: str | None = setting(
+        None, "preconditioner; default: the algorithm's", group=PARTS, choices=PRECONDITIONERS
+    )
+    step_rule: str | None = setting(None, "step rule; default: the algorithm's", group=PARTS, choices=STEP_RULES)
+
+    num_env: int = setting(1, "number of environments", low=1)
+    num_workers: int = setting(1, "processes that step the environments; the result does not depend on it", low=1)
+    nsteps: int = setting(2048, "steps per environment between updates", low=1)
+    nminibatches: int = setting(32, "minibatches per epoch", low=1)
+    noptepochs: int = setting(10, "epochs over the batch per update", low=1)
+    lr: str = setting("3e-4", "learning rate: a number, or a schedule such as linear:3e-4")
+    optimizer: str = setting("adam", "Keras optimizer", choices=("adam", "momentum", "sgd"))
+    gamma: float = setting(0.99, "discount factor", low=0.0, high=1.0)
+    lam: float = setting(0.95, "lambda of generalised advantage estimation", low=0.0, high=1.0)
+    cliprange: float = setting(0.2, "clip range of the importance ratio (clipped surrogate)", above=0.0)
+    value_cliprange: float = setting(0.0, "clip range of the value's change; 0: none (Baselines' ppo2 uses cliprange)", low=0.0)
+    ent_coef: float = setting(0.0, "entropy coefficient", low=0.0)
+    vf_coef: float = setting(0.5, "value loss coefficient", low=0.0)
+    max_grad_norm: float = setting(0.5, "clip the step direction to this norm; 0: do not clip", low=0.0)
+    kl_target: float = setting(0.01, "KL per update that the adaptive coefficient aims at (penalty kl)", above=0.0)
+    kl_coef: float = setting(1.0, "initial KL coefficient (penalty kl)", low=0.0)
+    num_layers: int = setting(2, "hidden layers of the mlp network", low=1)
+    num_hidden: int = setting(64, "units of a hidden layer of the mlp network", low=1)
+    activation: str = setting("tanh", "activation of the mlp network", choices=("tanh", "relu", "elu", "silu", "gelu"))
+    normalize_observations: bool = setting(True, "normalise observations by running statistics")
+    normalize_rewards: bool = setting(True, "scale rewards by the running deviation of the discounted return")
+    log_interval: int = setting(1, "updates between rows of the log", low=1)
+    save_interval: int = setting(10, "updates between checkpoints; 0: only at the end", low=0)
+    keep_checkpoints: int = setting(3, "how many checkpoints to keep, besides the best", low=1)
+
+    embedding: str = setting(
+        "actions", "behavioural embedding: a registered name or package.module:function", group=WNG
+    )
+    jacobian: str = setting(
+        "auto",
+        "how J is computed; auto: reparameterised where the embedding allows it, else score",
+        group=WNG,
+        choices=("auto", "reparameterised", "score"),
+    )
+    num_basis: int = setting(5, "basis functions M of the kernel estimator", group=WNG, low=1)
+    epsilon: float = setting(1e-5, "damping of the information matrix (initial value, if adaptive)", group=WNG, above=0.0)
+    damping: str = setting(
+        "adaptive",
+        "epsilon: fixed; adapted to the reduction on the same minibatch; or as the released code does",
+        group=WNG,
+        choices=("adaptive", "fixed", "original"),
+    )
+    log_bandwidth: float = setting(0.0, "log10 of the factor on the kernel's squared bandwidth", group=WNG)
+    diagonal_damping: bool = setting(True, "damp with the diagonal preconditioner of Arbel et al. (2020)", group=WNG)
+    embedding_length: int = setting(32, "points in time of a trajectory embedding", group=WNG, low=1)
+
+    wasserstein_coef: float = setting(0.1, "coefficient beta of the penalty (beta/2) W2", group=PENALTY, low=0.0)
+    num_actions: int = setting(10, "actions K drawn per state, for the penalty and the embedding", group=PENALTY, low=1)
+    num_features: int = setting(100, "random Fourier features R; 0: the Gaussian kernel itself", group=PENALTY, low=0)
+    inner_steps: int = setting(25, "ascent steps T of the test functions", group=PENALTY, low=1)
+    inner_lr: float = setting(0.05, "step size of the test functions' ascent", group=PENALTY, above=0.0)
+    bandwidth: float = setting(0.0, "bandwidth s of the features; 0: from the scale of the actions", group=PENALTY, low=0.0)
+    gamma_w: float = setting(0.0, "entropic regularisation; 0: from the scale of the actions", group=PENALTY, low=0.0)
+
+    @property
+    def batch_size(self) -> int:
+        """Samples of one update, nsteps * num_env."""
+        return self.nsteps * self.num_env
+
+
+#: What differs from the defaults above by the type of the environment (`Task.kind`).
+DEFAULTS_BY_KIND: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "mujoco": {},
+        "pybullet": {},
+        "classic": {"nsteps": 512, "nminibatches": 8},
+        "other": {},
+    }
+)
+
+
+def resolve(algorithm: PolicyGradientAlgorithm, kind: str, given: Mapping[str, Any]) -> PolicyGradientConfig:
+    """The settings of a run: defaults, then the environment type's, the algorithm's, and what the user gave.
+
+    Raises:
+      UserError: an unknown setting, a value outside its limits, or values that do not fit together.
+    """
+    parts = {part: getattr(algorithm, part) for part in ("surrogate", "penalty", "preconditioner", "step_rule")}
+    config = settings.build(
+        PolicyGradientConfig, parts, DEFAULTS_BY_KIND.get(kind, {}), algorithm.defaults, given
+    )
+    if config.batch_size % config.nminibatches:
+        raise UserError(
+            f"--nminibatches={config.nminibatches} does not divide the batch of {config.batch_size} samples "
+            f"(nsteps * num_env): choose a divisor."
+        )
+    if config.num_workers > config.num_env:
+        raise UserError(f"--num_workers={config.num_workers} is more than --num_env={config.num_env}.")
+    return config
