@@ -1,0 +1,218 @@
+"""Episode statistics in Baselines' `N.monitor.csv`: a JSON header line, then return `r`, length `l`, seconds `t`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from baselines_compat.files import atomic_write
+from baselines_compat.table import Table, complete_lines, parse_csv
+
+
+class Monitor(gymnasium.Wrapper):
+    """Records each episode of `env` to a file, and puts it into the last step's `info["episode"]`.
+
+    Args:
+      env: a Gymnasium environment.
+      filename: see `ResultsWriter`; None records nothing on disk.
+      allow_early_resets: whether `reset` before the end of an episode is allowed; the unfinished episode is not recorded.
+      reset_keywords: names of arguments that `reset` must be given (itself or in `options`); recorded as columns.
+      info_keywords: names to take out of the last `info`; recorded as columns.
+      resume_rows: continue the file after this many episodes, see `ResultsWriter`.
+    """
+
+    EXT = "monitor.csv"
+
+    def __init__(
+        self,
+        env: gymnasium.Env,
+        filename: str | os.PathLike[str] | None,
+        allow_early_resets: bool = False,
+        reset_keywords: Sequence[str] = (),
+        info_keywords: Sequence[str] = (),
+        resume_rows: int | None = None,
+    ):
+        super().__init__(env)
+        self.tstart = time.time()
+        self.results_writer: ResultsWriter | None = None
+        if filename:
+            self.results_writer = ResultsWriter(
+                filename,
+                header={"t_start": self.tstart, "env_id": env.spec and env.spec.id},
+                extra_keys=(*reset_keywords, *info_keywords),
+                resume_rows=resume_rows,
+            )
+            self.tstart = self.results_writer.header.get("t_start", self.tstart)
+        self.reset_keywords = tuple(reset_keywords)
+        self.info_keywords = tuple(info_keywords)
+        self.allow_early_resets = allow_early_resets
+        self.rewards: list[float] | None = None
+        self.needs_reset = True
+        self.episode_rewards: list[float] = []
+        self.episode_lengths: list[int] = []
+        self.episode_times: list[float] = []
+        self.total_steps = 0
+        self.current_reset_info: dict[str, Any] = {}
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None, **kwargs: Any):
+        """As the environment's. RuntimeError before the end of an episode unless `allow_early_resets`."""
+        if not self.allow_early_resets and not self.needs_reset:
+            raise RuntimeError(
+                "The environment was reset before its episode ended; to allow it, wrap it in "
+                "Monitor(env, path, allow_early_resets=True)."
+            )
+        for key in self.reset_keywords:
+            value = kwargs.get(key, (options or {}).get(key))
+            if value is None:
+                raise ValueError(f"reset() needs the keyword '{key}', which this Monitor records.")
+            self.current_reset_info[key] = value
+        self.rewards = []
+        self.needs_reset = False
+        return self.env.reset(seed=seed, options=options, **kwargs)
+
+    def step(self, action: Any):
+        """As the environment's. RuntimeError after the end of an episode."""
+        if self.needs_reset:
+            raise RuntimeError("The episode is over: reset the environment before the next step.")
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self.rewards.append(float(reward))
+        self.total_steps += 1
+        if terminated or truncated:
+            self.needs_reset = True
+            info = {**info, "episode": self._finish(info)}
+        return observation, reward, terminated, truncated, info
+
+    def close(self) -> None:
+        super().close()
+        if self.results_writer is not None:
+            self.results_writer.close()
+
+    def get_total_steps(self) -> int:
+        return self.total_steps
+
+    def get_episode_rewards(self) -> list[float]:
+        return self.episode_rewards
+
+    def get_episode_lengths(self) -> list[int]:
+        return self.episode_lengths
+
+    def get_episode_times(self) -> list[float]:
+        """Seconds since `t_start` at the end of each episode."""
+        return self.episode_times
+
+    def _finish(self, info: Mapping[str, Any]) -> dict[str, Any]:
+        seconds = time.time() - self.tstart
+        # Rounded as in Baselines: short files, and the same number in the file as in `info`.
+        episode = {"r": round(sum(self.rewards), 6), "l": len(self.rewards), "t": round(seconds, 6)}
+        episode |= {key: info[key] for key in self.info_keywords}
+        self.episode_rewards.append(sum(self.rewards))
+        self.episode_lengths.append(len(self.rewards))
+        self.episode_times.append(seconds)
+        episode |= self.current_reset_info
+        if self.results_writer is not None:
+            self.results_writer.write_row(episode)
+        return episode
+
+
+class LoadMonitorResultsError(Exception):
+    """No monitor files where they were looked for."""
+
+
+class ResultsWriter:
+    """Appends episodes to a monitor file, each on the disk when `write_row` returns.
+
+    Args:
+      filename: the file; a folder gets `monitor.csv` inside, another name gets `.monitor.csv` after it.
+      header: what the first line says, usually `{"t_start": seconds since 1970, "env_id": id}`.
+      extra_keys: columns after `r`, `l`, `t`.
+      resume_rows: None replaces an existing file. A number keeps its header and its first rows, that many, and appends.
+        ValueError if the file has fewer, or other columns.
+
+    `header` is the header in force: on resumption that of the file, whose `t_start` the column `t` counts from.
+    """
+
+    def __init__(
+        self,
+        filename: str | os.PathLike[str],
+        header: Mapping[str, Any] | None = None,
+        extra_keys: Sequence[str] = (),
+        resume_rows: int | None = None,
+    ):
+        self.filename = _with_extension(Path(filename))
+        self.header = dict(header or {})
+        self.keys = ("r", "l", "t", *extra_keys)
+        rows = [] if resume_rows is None else self._kept_rows(resume_rows)
+        self.filename.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(self.filename) as file:
+            file.write(f"#{json.dumps(self.header)}\n")
+            csv.writer(file, lineterminator="\n").writerow(self.keys)
+            file.writelines(row + "\n" for row in rows)
+        self.f = open(self.filename, "a", encoding="utf-8", newline="")  # noqa: SIM115
+        self.logger = csv.DictWriter(self.f, fieldnames=self.keys, lineterminator="\n")
+
+    def write_row(self, epinfo: Mapping[str, Any]) -> None:
+        """Append an episode: "r", "l", "t" and each of `extra_keys`. ValueError on other keys."""
+        self.logger.writerow(epinfo)
+        self.f.flush()
+
+    def close(self) -> None:
+        self.f.close()
+
+    def _kept_rows(self, count: int) -> list[str]:
+        lines = complete_lines(self.filename) if self.filename.exists() else []
+        if not lines and count == 0:
+            return []
+        rows = lines[2:]
+        if len(rows) < count:
+            raise ValueError(f"{self.filename} has {len(rows)} episodes, but {count} were recorded: it is damaged.")
+        self.header, table = _parse(self.filename)
+        if tuple(table.columns) != self.keys:
+            raise ValueError(f"{self.filename} has the columns {table.columns}, not {list(self.keys)}.")
+        return rows[:count]
+
+
+def get_monitor_files(dir: str | os.PathLike[str]) -> list[str]:
+    """Paths of the monitor files in a folder, sorted."""
+    return sorted(str(path) for path in Path(dir).glob(f"*{Monitor.EXT}"))
+
+
+def load_results(dir: str | os.PathLike[str]) -> Table:
+    """Episodes of all monitor files of a folder, in the order in which they ended.
+
+    Columns `r`, `l`, `t` (seconds since the earliest `t_start`) and those that all files have in common. `.headers` are
+    the files' first lines. Raises LoadMonitorResultsError if there is no file.
+    """
+    files = get_monitor_files(dir)
+    if not files:
+        raise LoadMonitorResultsError(f"No files named *{Monitor.EXT} in {dir}.")
+    headers, tables = zip(*(_parse(file) for file in files), strict=True)
+    starts = [header.get("t_start", 0.0) for header in headers]
+    names = [name for name in tables[0].columns if all(name in table for table in tables)]
+    columns = {name: np.concatenate([table[name] for table in tables]) for name in names}
+    ended = np.concatenate([table["t"] + start for table, start in zip(tables, starts, strict=True)])
+    columns["t"] = ended - min(starts)
+    order = np.argsort(ended, kind="stable")
+    results = Table({name: column[order] for name, column in columns.items()})
+    results.headers = list(headers)
+    return results
+
+
+def _parse(file: str | os.PathLike[str]) -> tuple[dict[str, Any], Table]:
+    lines = complete_lines(file)
+    if not lines or not lines[0].startswith("#"):
+        raise LoadMonitorResultsError(f"{file} does not begin with a monitor header.")
+    return json.loads(lines[0][1:]), parse_csv(lines[1:])
+
+
+def _with_extension(path: Path) -> Path:
+    if path.name.endswith(Monitor.EXT):
+        return path
+    return path / Monitor.EXT if path.is_dir() else path.with_name(f"{path.name}.{Monitor.EXT}")

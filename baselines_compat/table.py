@@ -1,0 +1,104 @@
+"""Columns read back from the files that logger and monitor write, without pandas.
+
+A `Table` answers to `table["eprewmean"]`, `table.r`, `len(table)` and `table.columns` as a pandas frame does;
+`pandas.DataFrame(dict(table.items()))` makes one of it.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+
+class Table:
+    """Named columns of one length. Each column is a NumPy array [rows]: int64, float64 (missing: NaN) or str."""
+
+    def __init__(self, columns: Mapping[str, np.ndarray]):
+        lengths = {len(column) for column in columns.values()}
+        if len(lengths) > 1:
+            raise ValueError(f"Columns of one length wanted, not of {sorted(lengths)}.")
+        self._columns = dict(columns)
+        self._rows = lengths.pop() if lengths else 0
+
+    @property
+    def columns(self) -> list[str]:
+        """Names, in the order of the file."""
+        return list(self._columns)
+
+    def items(self) -> Iterator[tuple[str, np.ndarray]]:
+        return iter(self._columns.items())
+
+    def get(self, name: str, default: object = None) -> object:
+        return self._columns.get(name, default)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._columns[name]
+
+    def __getattr__(self, name: str) -> np.ndarray:
+        try:
+            return self.__dict__["_columns"][name]
+        except KeyError:
+            raise AttributeError(f"No column named '{name}'.") from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._columns
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def __repr__(self) -> str:
+        return f"Table({self._rows} rows: {', '.join(self._columns)})"
+
+
+def complete_lines(path: str | os.PathLike[str]) -> list[str]:
+    """The lines of a text file without their ends. A last line that lacks its newline was torn by a kill: left out."""
+    with open(path, encoding="utf-8", newline="") as file:
+        lines = file.read().split("\n")
+    return [line.removesuffix("\r") for line in lines[:-1]]
+
+
+def parse_csv(lines: Sequence[str]) -> Table:
+    """A header line and rows, as columns. Rows shorter than the header (it was widened later) end in missing values."""
+    rows = list(csv.reader(lines))
+    if not rows:
+        return Table({})
+    names, rows = rows[0], rows[1:]
+    cells = [[row[i] if i < len(row) else "" for row in rows] for i in range(len(names))]
+    return Table({name: _column(cell) for name, cell in zip(names, cells, strict=True)})
+
+
+def read_csv(path: str | os.PathLike[str]) -> Table:
+    """A csv file as columns; leading lines that start with `#` are comments."""
+    lines = complete_lines(path)
+    first = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    return parse_csv(lines[first:])
+
+
+def read_json(path: str | os.PathLike[str]) -> Table:
+    """A file with one JSON object a line, as columns over the union of the keys; null and absent are missing."""
+    rows = [json.loads(line) for line in complete_lines(path)]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return Table({name: _values([row.get(name) for row in rows]) for name in names})
+
+
+def _column(cells: Sequence[str]) -> np.ndarray:
+    try:
+        return np.array([int(cell) for cell in cells], np.int64)
+    except (ValueError, OverflowError):
+        pass
+    try:
+        return np.array([float(cell) if cell else np.nan for cell in cells], np.float64)
+    except ValueError:
+        return np.array(cells, dtype=str)
+
+
+def _values(values: Sequence[object]) -> np.ndarray:
+    if all(type(value) is int and -(2**63) <= value < 2**63 for value in values):
+        return np.array(values, np.int64)
+    if all(value is None or isinstance(value, (int, float)) for value in values):
+        return np.array([np.nan if value is None else float(value) for value in values], np.float64)
+    return np.array(["" if value is None else str(value) for value in values], dtype=str)

@@ -1,0 +1,217 @@
+"""Checkpoints: one file each, exact, and either whole or absent.
+
+A state is a nested dict (string keys) or list of NumPy arrays, NumPy scalars, Python ints of any size, floats, strings,
+bools and None, and comes back equal to the last bit; tuples come back as lists. The file is an `.npz` without
+pickle, so `numpy.load` shows the arrays (named by their place in the state). Inside it:
+
+* `state/...`: the arrays;
+* `manifest`: format, step and the tree, as JSON;
+* `checksum`: BLAKE2 of all of these.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from baselines_compat.files import atomic_write, temporary_of
+from wng_tf.errors import UserError
+
+BEST = "best.npz"
+_FORMAT = 1
+_NAME = re.compile(r"checkpoint-(\d{12,})\.npz")
+# Read before anything else, so that a flipped bit in the file's own structure is damage and not a crash.
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, RuntimeError, SyntaxError, MemoryError,
+           NotImplementedError, RecursionError, zipfile.BadZipFile, OverflowError)  # fmt: skip
+
+
+def save(
+    directory: str | os.PathLike[str], step: int, state: Any, *, keep: int | None = 3, best: bool = False
+) -> Path:
+    """Write `state` to `checkpoint-<step>.npz` in `directory` (made if absent), and return the path.
+
+    The newest `keep` checkpoints stay (None: all), older ones are deleted after the new one is safe on the disk.
+    `best=True` writes it to `best.npz` as well, which is never deleted, only replaced.
+
+    Raises TypeError, with the place in the state, on what a checkpoint cannot hold; ValueError on a negative `step` or
+    `keep` below 1. In either case, and when writing fails, no file changes.
+    """
+    if step < 0 or (keep is not None and keep < 1):
+        raise ValueError(f"step must be at least 0 and keep at least 1, not {step} and {keep}.")
+    data = _encode(step, state)
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    path = _path(directory, step)
+    for target in (path, directory / BEST) if best else (path,):
+        with atomic_write(target, "wb") as file:
+            file.write(data)
+    if keep is not None:
+        for old in sorted(set(steps(directory)) - {step}, reverse=True)[keep - 1 :]:
+            _path(directory, old).unlink()
+    for left_behind in directory.glob(f"{temporary_of(directory / 'checkpoint-*.npz').name}"):
+        left_behind.unlink()
+    return path
+
+
+def load(directory: str | os.PathLike[str], which: str | int = "latest") -> tuple[int, Any]:
+    """The step and state of the newest checkpoint ("latest"), of `best.npz` ("best"), or of a given step.
+
+    Raises UserError if there is none, or if it is damaged: an older one is never taken silently.
+    """
+    directory = Path(directory)
+    if which == "latest":
+        newest = latest_step(directory)
+        if newest is None:
+            raise UserError(f"There is no checkpoint in '{directory}': the run stopped before its first one, start it again.")
+        return _load(_path(directory, newest), _advice(directory, newest))
+    path = directory / BEST if which == "best" else _path(directory, int(which))
+    if not path.exists():
+        there = ", ".join(map(str, steps(directory))) or "none"
+        raise UserError(f"There is no '{path}'; checkpoints there are of steps: {there}.")
+    return _load(path, "use another checkpoint")
+
+
+def steps(directory: str | os.PathLike[str]) -> list[int]:
+    """Steps of the checkpoints in `directory`, ascending."""
+    directory = Path(directory)
+    if not directory.is_dir():
+        return []
+    return sorted(int(match[1]) for path in directory.iterdir() if (match := _NAME.fullmatch(path.name)))
+
+
+def latest_step(directory: str | os.PathLike[str]) -> int | None:
+    """Step of the newest checkpoint in `directory`; None if there is none."""
+    return max(steps(directory), default=None)
+
+
+def _path(directory: Path, step: int) -> Path:
+    return directory / f"checkpoint-{step:012d}.npz"
+
+
+def _advice(directory: Path, newest: int) -> str:
+    older = [step for step in steps(directory) if step < newest]
+    if older:
+        return f"delete it to continue from the one before it, of step {older[-1]}"
+    return "there is none before it, start the run again"
+
+
+def _load(path: Path, advice: str) -> tuple[int, Any]:
+    try:
+        step, state = _decode(path.read_bytes())
+    except _DAMAGE as error:
+        raise UserError(f"The checkpoint '{path}' is damaged ({error}): {advice}.") from error
+    named = _NAME.fullmatch(path.name)
+    if named and int(named[1]) != step:
+        raise UserError(f"The checkpoint '{path}' is of step {step}, not of the step in its name: {advice}.")
+    return step, state
+
+
+# Bytes of a checkpoint.
+
+
+def _encode(step: int, state: Any) -> bytes:
+    arrays: dict[str, np.ndarray] = {}
+    tree = _to_tree(state, "state", arrays)
+    manifest = json.dumps({"format": _FORMAT, "step": int(step), "tree": tree}).encode()
+    members = {"manifest": np.frombuffer(manifest, np.uint8), **arrays}
+    blobs = {name: _npy(array) for name, array in members.items()}
+    blobs["checksum"] = _npy(_checksum(blobs))
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, blob in blobs.items():
+            # A ZipInfo of its own has a fixed date: equal states make equal files.
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), blob)
+    return file.getvalue()
+
+
+def _decode(data: bytes) -> tuple[int, Any]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        blobs = {info.filename.removesuffix(".npy"): archive.read(info) for info in archive.infolist()}
+    checksum = _array(blobs.pop("checksum"))
+    if not np.array_equal(checksum, _checksum(blobs)):
+        raise ValueError("its checksum does not match")
+    manifest = json.loads(_array(blobs["manifest"]).tobytes())
+    if manifest["format"] != _FORMAT:
+        raise ValueError(f"its format is {manifest['format']}, this version reads {_FORMAT}")
+    return manifest["step"], _from_tree(manifest["tree"], blobs)
+
+
+def _npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.lib.format.write_array(file, array, allow_pickle=False)
+    return file.getvalue()
+
+
+def _array(blob: bytes) -> np.ndarray:
+    return np.lib.format.read_array(io.BytesIO(blob), allow_pickle=False)
+
+
+def _checksum(blobs: dict[str, bytes]) -> np.ndarray:
+    digest = hashlib.blake2b(digest_size=32)
+    for name, blob in sorted(blobs.items()):
+        digest.update(f"{name} {len(blob)}\n".encode())
+        digest.update(blob)
+    return np.frombuffer(digest.digest(), np.uint8)
+
+
+# The tree: JSON, in which a list is a tagged node and everything else stands for itself.
+
+
+def _to_tree(value: Any, place: str, arrays: dict[str, np.ndarray]) -> Any:
+    if isinstance(value, (np.ndarray, np.generic)):
+        array = np.asarray(value)
+        if array.dtype.kind not in "biufcSU":
+            raise TypeError(f"A checkpoint cannot hold {place}: an array of {array.dtype}.")
+        name = _member(place, arrays)
+        arrays[name] = array
+        return ["array" if isinstance(value, np.ndarray) else "scalar", name]
+    if value is None or type(value) in (bool, float, str):
+        return value
+    if type(value) is int:
+        # In hexadecimal: Python limits the length of decimal ones, and other readers of JSON round them.
+        return value if abs(value) < 2**53 else ["int", hex(value)]
+    if isinstance(value, (list, tuple)):
+        return ["list", [_to_tree(item, f"{place}/{i}", arrays) for i, item in enumerate(value)]]
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                raise TypeError(f"A checkpoint cannot hold {place}: its key {key!r} is not a string.")
+        return ["dict", {key: _to_tree(item, f"{place}/{key}", arrays) for key, item in value.items()}]
+    raise TypeError(f"A checkpoint cannot hold {place}: a {type(value).__name__}.")
+
+
+def _from_tree(node: Any, blobs: dict[str, bytes]) -> Any:
+    if not isinstance(node, list):
+        return node
+    tag, content = node
+    if tag == "dict":
+        return {key: _from_tree(item, blobs) for key, item in content.items()}
+    if tag == "list":
+        return [_from_tree(item, blobs) for item in content]
+    if tag == "int":
+        return int(content, 16)
+    array = _array(blobs[content])
+    return array[()] if tag == "scalar" else array
+
+
+def _member(place: str, arrays: dict[str, np.ndarray]) -> str:
+    """A name for an array inside the file: its place, in plain characters, made unique."""
+    plain = re.sub(r"[^A-Za-z0-9_./-]", "_", place)
+    return next(name for name in _candidates(plain) if name not in arrays)
+
+
+def _candidates(name: str) -> Iterator[str]:
+    yield name
+    number = 2
+    while True:
+        yield f"{name}~{number}"
+        number += 1

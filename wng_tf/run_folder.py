@@ -1,0 +1,202 @@
+"""A run is a folder that can be repeated from itself: flags, versions, curves, checkpoints, and at the end a summary.
+
+    flags.txt  versions.json  progress.csv  progress.json  log.txt  N.monitor.csv  tb/  checkpoints/  export/  summary.json
+
+`summary.json` is written last: a folder that has it holds a finished run.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from baselines_compat.files import atomic_write
+from wng_tf.errors import UserError
+
+FLAGS = "flags.txt"
+VERSIONS = "versions.json"
+SUMMARY = "summary.json"
+CHECKPOINTS = "checkpoints"
+EXPORT = "export"
+TENSORBOARD = "tb"
+
+MAY_CHANGE_ON_RESUME = frozenset({"log_path", "resume", "num_timesteps", "save_interval", "log_interval"})
+"""Flags that may differ when a run is resumed; any other would make it a different run."""
+
+_PACKAGES = {
+    "tensorflow": "tensorflow",
+    "keras": "keras",
+    "tfp": "tensorflow-probability",
+    "gymnasium": "gymnasium",
+    "mujoco": "mujoco",
+    "pybullet": "pybullet",
+    "numpy": "numpy",
+    "wng_tf": "wng_tf",
+}
+
+
+def create(
+    path: str | os.PathLike[str],
+    flags_text: str,
+    *,
+    resume: bool,
+    may_change: Collection[str] = MAY_CHANGE_ON_RESUME,
+) -> Path:
+    """Make the folder of a run, or reopen it, and write `flags.txt`. Returns the folder.
+
+    Args:
+      flags_text: one `--name=value` a line, enough to repeat the run with `--flagfile`.
+      resume: reopen a folder that holds a run. Its summary is removed, as the run is no longer finished.
+      may_change: names of flags that may differ from those of the run that is resumed; `flags.txt` takes the new values.
+
+    Raises UserError, and changes nothing: without `resume` if the folder holds anything; with it if there is no run,
+    or if its flags were different.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise UserError(f"'{path}' is a file; give a folder as --log_path.")
+    if resume:
+        _check_same_flags(read_flags(path), _flag_lines(flags_text), may_change, path)
+        (path / SUMMARY).unlink(missing_ok=True)
+    elif path.is_dir() and any(path.iterdir()):
+        raise UserError(f"The folder '{path}' is not empty; continue its run with --resume, or give another --log_path.")
+    path.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path / FLAGS) as file:
+        file.write(flags_text.rstrip("\n") + "\n")
+    return path
+
+
+def read_flags(path: str | os.PathLike[str]) -> list[str]:
+    """The flags of a run, each `--name=value`. UserError if the folder holds no run."""
+    file = Path(path) / FLAGS
+    if not file.is_file():
+        raise UserError(f"There is no run in '{path}': it has no {FLAGS}.")
+    return _flag_lines(file.read_text(encoding="utf-8"))
+
+
+def write_versions(path: str | os.PathLike[str], argv: Sequence[str] | None = None) -> None:
+    """Write `versions.json`: Python, platform, packages, git commit and command line, without paths of the machine.
+
+    A resumed run keeps what it started with, and adds itself to the list "resumed". `argv` defaults to the command
+    line of this process.
+    """
+    file = Path(path) / VERSIONS
+    record = versions(argv)
+    if file.exists():
+        started = json.loads(file.read_text(encoding="utf-8"))
+        record = {**started, "resumed": [*started.get("resumed", []), record]}
+    _write_json(file, record)
+
+
+def versions(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """What `write_versions` records of this process. A package that is not installed is None."""
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "command": _command(sys.orig_argv if argv is None else argv),
+        "git_commit": _git_commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **{name: _version(package) for name, package in _PACKAGES.items()},
+    }
+
+
+def write_summary(path: str | os.PathLike[str], summary: Mapping[str, Any]) -> None:
+    """Mark the run as finished: write `summary.json`, atomically. NaN and infinity become null."""
+    plain = {key: None if isinstance(value, float) and not math.isfinite(value) else value
+             for key, value in ((key, _plain(value)) for key, value in summary.items())}  # fmt: skip
+    _write_json(Path(path) / SUMMARY, plain)
+
+
+def read_summary(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """The summary of a finished run; None if the run is not finished. UserError if the file is damaged."""
+    file = Path(path) / SUMMARY
+    if not file.exists():
+        return None
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"'{file}' is damaged ({error}); delete it and continue the run with --resume.") from error
+
+
+def _flag_lines(text: str) -> list[str]:
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith(("#", "//"))]
+
+
+def _check_same_flags(before: list[str], now: list[str], may_change: Collection[str], path: Path) -> None:
+    old, new = dict(map(_split, before)), dict(map(_split, now))
+    for name in dict.fromkeys([*old, *new]):
+        if name not in may_change and old.get(name) != new.get(name):
+            raise UserError(
+                f"The run in '{path}' has {_shown(name, old)}, not {_shown(name, new)}; resume it with the flags in its "
+                f"{FLAGS}, or start another run with another --log_path."
+            )
+
+
+def _split(flag: str) -> tuple[str, str]:
+    name, equals, value = flag.lstrip("-").partition("=")
+    if not equals and name.startswith("no"):
+        return name.removeprefix("no"), "False"
+    return name, value if equals else "True"
+
+
+def _shown(name: str, flags: Mapping[str, str]) -> str:
+    return f"--{name}={flags[name]}" if name in flags else f"no --{name}"
+
+
+def _write_json(file: Path, content: Mapping[str, Any]) -> None:
+    with atomic_write(file) as out:
+        json.dump(content, out, indent=2, allow_nan=False)
+        out.write("\n")
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    """Commit of the checkout this package is in, with "+changes" if files differ from it; None outside a checkout."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit + ("+changes" if changed else "")
+
+
+def _git(root: Path, *arguments: str) -> str:
+    run = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=10, check=True)
+    return run.stdout.strip()
+
+
+def _command(argv: Sequence[str]) -> str:
+    program, *arguments = argv
+    return " ".join([Path(program).name, *map(_without_machine_path, arguments)])
+
+
+def _without_machine_path(argument: str) -> str:
+    """Absolute paths become relative to the working folder; of one outside it only the last name is kept."""
+    flag, equals, value = argument.rpartition("=")
+    if not os.path.isabs(value):
+        return argument
+    inside = os.path.relpath(value)
+    return flag + equals + (os.path.basename(value) if inside.startswith("..") else inside)
