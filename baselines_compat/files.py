@@ -11,11 +11,11 @@ from typing import IO
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO]:
-    """A file to write to that takes the place of `path` when the block ends, and only if it ended without an exception.
+    """A file to write to, which takes the place of `path` when the block ends without an exception.
 
-    The new content goes to a temporary file in the same folder, is flushed to the disk and renamed over `path`: a
-    process killed at any moment leaves the old file or the new one. `mode` is `"w"` (UTF-8, newlines as given) or
-    `"wb"`.
+    The new content goes to a temporary file in the same folder, is flushed to the disk and renamed over
+    `path`: a process killed at any moment leaves the old file or the new one. `mode` is "w" (UTF-8, newlines
+    as given) or "wb".
     """
     path = Path(path)
     temporary = temporary_of(path)

@@ -1,4 +1,4 @@
-"""Episode statistics in Baselines' `N.monitor.csv`: a JSON header line, then return `r`, length `l`, seconds `t`."""
+"""Episodes in Baselines' `N.monitor.csv`: a line of JSON, then return `r`, length `l` and seconds `t`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Monitor(gymnasium.Wrapper):
     Args:
       env: a Gymnasium environment.
       filename: see `ResultsWriter`; None records nothing on disk.
-      allow_early_resets: whether `reset` before the end of an episode is allowed; the unfinished episode is not recorded.
-      reset_keywords: names of arguments that `reset` must be given (itself or in `options`); recorded as columns.
+      allow_early_resets: whether `reset` may come before the end of an episode, which is then not recorded.
+      reset_keywords: names that `reset` must be given (as arguments or in `options`); recorded as columns.
       info_keywords: names to take out of the last `info`; recorded as columns.
       resume_rows: continue the file after this many episodes, see `ResultsWriter`.
     """
@@ -109,14 +109,13 @@ class Monitor(gymnasium.Wrapper):
         return self.episode_times
 
     def _finish(self, info: Mapping[str, Any]) -> dict[str, Any]:
-        seconds = time.time() - self.tstart
+        total, seconds = sum(self.rewards), time.time() - self.tstart
         # Rounded as in Baselines: short files, and the same number in the file as in `info`.
-        episode = {"r": round(sum(self.rewards), 6), "l": len(self.rewards), "t": round(seconds, 6)}
-        episode |= {key: info[key] for key in self.info_keywords}
-        self.episode_rewards.append(sum(self.rewards))
+        episode = {"r": round(total, 6), "l": len(self.rewards), "t": round(seconds, 6)}
+        episode |= {key: info[key] for key in self.info_keywords} | self.current_reset_info
+        self.episode_rewards.append(total)
         self.episode_lengths.append(len(self.rewards))
         self.episode_times.append(seconds)
-        episode |= self.current_reset_info
         if self.results_writer is not None:
             self.results_writer.write_row(episode)
         return episode
@@ -133,10 +132,11 @@ class ResultsWriter:
       filename: the file; a folder gets `monitor.csv` inside, another name gets `.monitor.csv` after it.
       header: what the first line says, usually `{"t_start": seconds since 1970, "env_id": id}`.
       extra_keys: columns after `r`, `l`, `t`.
-      resume_rows: None replaces an existing file. A number keeps its header and its first rows, that many, and appends.
-        ValueError if the file has fewer, or other columns.
+      resume_rows: None replaces an existing file. A number keeps its header and that many rows, and appends
+        to them; ValueError if the file has fewer rows, or other columns.
 
-    `header` is the header in force: on resumption that of the file, whose `t_start` the column `t` counts from.
+    `rows` counts the episodes in the file: the number to resume from. `header` is the header in force: on
+    resumption that of the file, whose `t_start` the column `t` counts from.
     """
 
     def __init__(
@@ -148,6 +148,7 @@ class ResultsWriter:
     ):
         self.filename = _with_extension(Path(filename))
         self.header = dict(header or {})
+        self.rows = resume_rows or 0
         self.keys = ("r", "l", "t", *extra_keys)
         rows = [] if resume_rows is None else self._kept_rows(resume_rows)
         self.filename.parent.mkdir(parents=True, exist_ok=True)
@@ -162,6 +163,7 @@ class ResultsWriter:
         """Append an episode: "r", "l", "t" and each of `extra_keys`. ValueError on other keys."""
         self.logger.writerow(epinfo)
         self.f.flush()
+        self.rows += 1
 
     def close(self) -> None:
         self.f.close()
@@ -172,7 +174,9 @@ class ResultsWriter:
             return []
         rows = lines[2:]
         if len(rows) < count:
-            raise ValueError(f"{self.filename} has {len(rows)} episodes, but {count} were recorded: it is damaged.")
+            raise ValueError(
+                f"{self.filename} has {len(rows)} episodes, but {count} were recorded: it is damaged."
+            )
         self.header, table = _parse(self.filename)
         if tuple(table.columns) != self.keys:
             raise ValueError(f"{self.filename} has the columns {table.columns}, not {list(self.keys)}.")
@@ -187,8 +191,8 @@ def get_monitor_files(dir: str | os.PathLike[str]) -> list[str]:
 def load_results(dir: str | os.PathLike[str]) -> Table:
     """Episodes of all monitor files of a folder, in the order in which they ended.
 
-    Columns `r`, `l`, `t` (seconds since the earliest `t_start`) and those that all files have in common. `.headers` are
-    the files' first lines. Raises LoadMonitorResultsError if there is no file.
+    Columns `r`, `l`, `t` (seconds since the earliest `t_start`) and those that all files have in common;
+    `.headers` are the files' first lines. Raises LoadMonitorResultsError if there is no file.
     """
     files = get_monitor_files(dir)
     if not files:
@@ -200,9 +204,7 @@ def load_results(dir: str | os.PathLike[str]) -> Table:
     ended = np.concatenate([table["t"] + start for table, start in zip(tables, starts, strict=True)])
     columns["t"] = ended - min(starts)
     order = np.argsort(ended, kind="stable")
-    results = Table({name: column[order] for name, column in columns.items()})
-    results.headers = list(headers)
-    return results
+    return Table({name: column[order] for name, column in columns.items()}, headers)
 
 
 def _parse(file: str | os.PathLike[str]) -> tuple[dict[str, Any], Table]:

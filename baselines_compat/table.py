@@ -10,18 +10,23 @@ import csv
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 
 class Table:
-    """Named columns of one length. Each column is a NumPy array [rows]: int64, float64 (missing: NaN) or str."""
+    """Named columns of one length, each a NumPy array [rows] of int64, float64 (missing: NaN) or str.
 
-    def __init__(self, columns: Mapping[str, np.ndarray]):
+    `headers` holds what stood before the columns in each file that the table was read from (monitor files).
+    """
+
+    def __init__(self, columns: Mapping[str, np.ndarray], headers: Sequence[Mapping[str, Any]] = ()):
         lengths = {len(column) for column in columns.values()}
         if len(lengths) > 1:
             raise ValueError(f"Columns of one length wanted, not of {sorted(lengths)}.")
         self._columns = dict(columns)
+        self.headers = list(headers)
         self._rows = lengths.pop() if lengths else 0
 
     @property
@@ -32,7 +37,7 @@ class Table:
     def items(self) -> Iterator[tuple[str, np.ndarray]]:
         return iter(self._columns.items())
 
-    def get(self, name: str, default: object = None) -> object:
+    def get(self, name: str, default: Any = None) -> Any:
         return self._columns.get(name, default)
 
     def __getitem__(self, name: str) -> np.ndarray:
@@ -55,14 +60,14 @@ class Table:
 
 
 def complete_lines(path: str | os.PathLike[str]) -> list[str]:
-    """The lines of a text file without their ends. A last line that lacks its newline was torn by a kill: left out."""
+    """The lines of a text file, without their ends. A last line that has no end was torn by a kill: left out."""
     with open(path, encoding="utf-8", newline="") as file:
         lines = file.read().split("\n")
     return [line.removesuffix("\r") for line in lines[:-1]]
 
 
 def parse_csv(lines: Sequence[str]) -> Table:
-    """A header line and rows, as columns. Rows shorter than the header (it was widened later) end in missing values."""
+    """A header line and rows, as columns. Rows shorter than the header end in missing values."""
     rows = list(csv.reader(lines))
     if not rows:
         return Table({})
@@ -79,7 +84,7 @@ def read_csv(path: str | os.PathLike[str]) -> Table:
 
 
 def read_json(path: str | os.PathLike[str]) -> Table:
-    """A file with one JSON object a line, as columns over the union of the keys; null and absent are missing."""
+    """A file with one JSON object a line, as columns for all keys; null and absent are missing."""
     rows = [json.loads(line) for line in complete_lines(path)]
     names = list(dict.fromkeys(name for row in rows for name in row))
     return Table({name: _values([row.get(name) for row in rows]) for name in names})

@@ -1,7 +1,8 @@
 """TensorBoard event files, written and read with the `tensorboard` package alone: TensorFlow is not imported.
 
-TensorBoard reads the event files of a folder in the order of their names and, at an event that says a session starts
-at step s, forgets what it had read from step s on. So a resumed run opens a second file that begins with such an event.
+TensorBoard reads the event files of a folder in the order of their names and, at an event that says that a
+session starts at step s, forgets what it had read from step s on. So a resumed run opens a second file that
+begins with one.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ _HPARAMS_FILE = "events.out.tfevents.0000000000.hparams"
 class EventFile:
     """One event file in `folder`, to which scalars are appended.
 
-    `resume_step` None: event files of an earlier `EventFile` in the folder are deleted. An int: they stay, and what they
-    hold after that step is declared void.
+    `resume_step` None: event files of an earlier `EventFile` in the folder are deleted. An int: they stay,
+    and what they hold after that step is declared void.
     """
 
     def __init__(self, folder: str | os.PathLike[str], resume_step: int | None = None):
@@ -60,14 +61,10 @@ class EventFile:
         self._file.write(_record(event.SerializeToString()))
 
 
-def write_hparams(dir: str | os.PathLike[str], hparams: Mapping[str, object], metrics: Sequence[str] = ()) -> Path:
-    """Describe the run whose scalars are in `dir`, so that TensorBoard's HParams table compares it with others.
-
-    `hparams` are the run's settings: bool, int, float, str; anything else is shown as `str(value)`. `metrics` are the
-    scalar tags to show beside them. TensorBoard takes the columns from the first run that names metrics; with
-    `metrics=()` it shows every setting of every run, and every scalar. Calling it again replaces what was written.
-    Returns the file.
-    """
+def write_hparams(
+    dir: str | os.PathLike[str], hparams: Mapping[str, object], metrics: Sequence[str] = ()
+) -> Path:
+    """See `logger.write_hparams`; returns the file."""
     from tensorboard.compat.proto import event_pb2, summary_pb2
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
@@ -103,7 +100,8 @@ def write_hparams(dir: str | os.PathLike[str], hparams: Mapping[str, object], me
 
 
 def read_scalars(path: str | os.PathLike[str]) -> dict[int, dict[str, float]]:
-    """Scalars of an event file, or of all event files of a folder, as {step: {tag: value}} in order of the steps.
+    """Scalars of an event file, or of all event files of a folder, as {step: {tag: value}} in order of the
+    steps.
 
     Events that a later session declared void are left out; a torn end of a file is ignored.
     """
@@ -128,7 +126,7 @@ def _is_scalar_file(path: Path) -> bool:
 
 
 def _record(data: bytes) -> bytes:
-    """TFRecord framing: uint64 length, masked CRC-32C of it, data, masked CRC-32C of the data; little-endian."""
+    """TFRecord framing, little-endian: uint64 length, its masked CRC-32C, data, its masked CRC-32C."""
     from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
     length = struct.pack("<Q", len(data))

@@ -1,8 +1,8 @@
 """Checkpoints: one file each, exact, and either whole or absent.
 
-A state is a nested dict (string keys) or list of NumPy arrays, NumPy scalars, Python ints of any size, floats, strings,
-bools and None, and comes back equal to the last bit; tuples come back as lists. The file is an `.npz` without
-pickle, so `numpy.load` shows the arrays (named by their place in the state). Inside it:
+A state is a nested dict (string keys) or list of NumPy arrays, NumPy scalars, Python ints of any size,
+floats, strings, bools and None, and comes back equal to the last bit; tuples come back as lists. The file is
+an `.npz` without pickle, so `numpy.load` shows the arrays (named by their place in the state). Inside it:
 
 * `state/...`: the arrays;
 * `manifest`: format, step and the tree, as JSON;
@@ -29,9 +29,6 @@ from wng_tf.errors import UserError
 BEST = "best.npz"
 _FORMAT = 1
 _NAME = re.compile(r"checkpoint-(\d{12,})\.npz")
-# Read before anything else, so that a flipped bit in the file's own structure is damage and not a crash.
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, RuntimeError, SyntaxError, MemoryError,
-           NotImplementedError, RecursionError, zipfile.BadZipFile, OverflowError)  # fmt: skip
 
 
 def save(
@@ -39,11 +36,11 @@ def save(
 ) -> Path:
     """Write `state` to `checkpoint-<step>.npz` in `directory` (made if absent), and return the path.
 
-    The newest `keep` checkpoints stay (None: all), older ones are deleted after the new one is safe on the disk.
-    `best=True` writes it to `best.npz` as well, which is never deleted, only replaced.
+    The newest `keep` checkpoints stay (None: all), older ones are deleted after the new one is safe on the
+    disk. `best=True` writes it to `best.npz` as well, which is never deleted, only replaced.
 
-    Raises TypeError, with the place in the state, on what a checkpoint cannot hold; ValueError on a negative `step` or
-    `keep` below 1. In either case, and when writing fails, no file changes.
+    Raises TypeError, naming the place in the state, on what a checkpoint cannot hold; ValueError on a
+    negative `step` or a `keep` below 1. Then, and when writing fails, the checkpoints there are as they were.
     """
     if step < 0 or (keep is not None and keep < 1):
         raise ValueError(f"step must be at least 0 and keep at least 1, not {step} and {keep}.")
@@ -57,7 +54,7 @@ def save(
     if keep is not None:
         for old in sorted(set(steps(directory)) - {step}, reverse=True)[keep - 1 :]:
             _path(directory, old).unlink()
-    for left_behind in directory.glob(f"{temporary_of(directory / 'checkpoint-*.npz').name}"):
+    for left_behind in directory.glob(temporary_of(Path("checkpoint-*.npz")).name):
         left_behind.unlink()
     return path
 
@@ -68,15 +65,18 @@ def load(directory: str | os.PathLike[str], which: str | int = "latest") -> tupl
     Raises UserError if there is none, or if it is damaged: an older one is never taken silently.
     """
     directory = Path(directory)
+    there = steps(directory)
     if which == "latest":
-        newest = latest_step(directory)
-        if newest is None:
-            raise UserError(f"There is no checkpoint in '{directory}': the run stopped before its first one, start it again.")
-        return _load(_path(directory, newest), _advice(directory, newest))
+        if not there:
+            raise UserError(
+                f"There is no checkpoint in '{directory}': nothing was saved yet, start the run again."
+            )
+        return _load(_path(directory, there[-1]), _advice(there))
     path = directory / BEST if which == "best" else _path(directory, int(which))
     if not path.exists():
-        there = ", ".join(map(str, steps(directory))) or "none"
-        raise UserError(f"There is no '{path}'; checkpoints there are of steps: {there}.")
+        raise UserError(
+            f"There is no '{path}'; there are checkpoints of steps: {', '.join(map(str, there)) or 'none'}."
+        )
     return _load(path, "use another checkpoint")
 
 
@@ -97,22 +97,30 @@ def _path(directory: Path, step: int) -> Path:
     return directory / f"checkpoint-{step:012d}.npz"
 
 
-def _advice(directory: Path, newest: int) -> str:
-    older = [step for step in steps(directory) if step < newest]
-    if older:
-        return f"delete it to continue from the one before it, of step {older[-1]}"
+def _advice(there: list[int]) -> str:
+    if len(there) > 1:
+        return f"delete it to continue from the one before it, of step {there[-2]}"
     return "there is none before it, start the run again"
 
 
 def _load(path: Path, advice: str) -> tuple[int, Any]:
     try:
-        step, state = _decode(path.read_bytes())
-    except _DAMAGE as error:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"The checkpoint '{path}' cannot be read ({error.strerror}).") from error
+    try:
+        manifest, blobs = _open(data)
+    except Exception as error:  # Flipped bits make zipfile and NumPy raise nearly anything.
         raise UserError(f"The checkpoint '{path}' is damaged ({error}): {advice}.") from error
-    named = _NAME.fullmatch(path.name)
-    if named and int(named[1]) != step:
+    if manifest["format"] != _FORMAT:
+        raise UserError(
+            f"The checkpoint '{path}' has format {manifest['format']}, and this version of wng_tf reads {_FORMAT}: "
+            "use the version that versions.json of its run names."
+        )
+    step = manifest["step"]
+    if path.name not in (BEST, _path(path.parent, step).name):
         raise UserError(f"The checkpoint '{path}' is of step {step}, not of the step in its name: {advice}.")
-    return step, state
+    return step, _from_tree(manifest["tree"], blobs)
 
 
 # Bytes of a checkpoint.
@@ -133,16 +141,14 @@ def _encode(step: int, state: Any) -> bytes:
     return file.getvalue()
 
 
-def _decode(data: bytes) -> tuple[int, Any]:
+def _open(data: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Manifest and members of a checkpoint whose checksum holds; any exception means that it is damaged."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         blobs = {info.filename.removesuffix(".npy"): archive.read(info) for info in archive.infolist()}
     checksum = _array(blobs.pop("checksum"))
     if not np.array_equal(checksum, _checksum(blobs)):
         raise ValueError("its checksum does not match")
-    manifest = json.loads(_array(blobs["manifest"]).tobytes())
-    if manifest["format"] != _FORMAT:
-        raise ValueError(f"its format is {manifest['format']}, this version reads {_FORMAT}")
-    return manifest["step"], _from_tree(manifest["tree"], blobs)
+    return json.loads(_array(blobs["manifest"]).tobytes()), blobs
 
 
 def _npy(array: np.ndarray) -> bytes:

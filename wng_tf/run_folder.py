@@ -1,6 +1,7 @@
-"""A run is a folder that can be repeated from itself: flags, versions, curves, checkpoints, and at the end a summary.
+"""A run is a folder that can be repeated from itself: flags, versions, curves, checkpoints, a summary.
 
-    flags.txt  versions.json  progress.csv  progress.json  log.txt  N.monitor.csv  tb/  checkpoints/  export/  summary.json
+    flags.txt    versions.json  progress.csv  progress.json  log.txt  N.monitor.csv
+    tb/          checkpoints/   export/       summary.json
 
 `summary.json` is written last: a folder that has it holds a finished run.
 """
@@ -12,6 +13,8 @@ import json
 import math
 import os
 import platform
+import re
+import shlex
 import subprocess
 import sys
 import time
@@ -31,6 +34,8 @@ TENSORBOARD = "tb"
 
 MAY_CHANGE_ON_RESUME = frozenset({"log_path", "resume", "num_timesteps", "save_interval", "log_interval"})
 """Flags that may differ when a run is resumed; any other would make it a different run."""
+
+_ABSOLUTE_PATH = re.compile(r"(?:(?<=^)|(?<=[=,:]))/[^,:=]+")
 
 _PACKAGES = {
     "tensorflow": "tensorflow",
@@ -56,22 +61,24 @@ def create(
     Args:
       flags_text: one `--name=value` a line, enough to repeat the run with `--flagfile`.
       resume: reopen a folder that holds a run. Its summary is removed, as the run is no longer finished.
-      may_change: names of flags that may differ from those of the run that is resumed; `flags.txt` takes the new values.
+      may_change: names of flags that may differ from those of the run that is resumed; `flags.txt` takes the
+        new values.
 
-    Raises UserError, and changes nothing: without `resume` if the folder holds anything; with it if there is no run,
-    or if its flags were different.
+    Raises UserError, and changes nothing: without `resume` if the folder holds anything; with it if there is
+    no run, or if its flags were different.
     """
     path = Path(path)
-    if path.exists() and not path.is_dir():
-        raise UserError(f"'{path}' is a file; give a folder as --log_path.")
     if resume:
         _check_same_flags(read_flags(path), _flag_lines(flags_text), may_change, path)
-        (path / SUMMARY).unlink(missing_ok=True)
     elif path.is_dir() and any(path.iterdir()):
-        raise UserError(f"The folder '{path}' is not empty; continue its run with --resume, or give another --log_path.")
-    path.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path / FLAGS) as file:
-        file.write(flags_text.rstrip("\n") + "\n")
+        raise UserError(f"'{path}' is not empty: continue its run with --resume, or give another --log_path.")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path / FLAGS) as file:
+            file.write(flags_text.rstrip("\n") + "\n")
+        (path / SUMMARY).unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"Cannot write to '{path}' ({error.strerror}): give another --log_path.") from error
     return path
 
 
@@ -84,15 +91,15 @@ def read_flags(path: str | os.PathLike[str]) -> list[str]:
 
 
 def write_versions(path: str | os.PathLike[str], argv: Sequence[str] | None = None) -> None:
-    """Write `versions.json`: Python, platform, packages, git commit and command line, without paths of the machine.
+    """Write `versions.json`: Python, platform, packages, git commit and command line; no path of the machine.
 
-    A resumed run keeps what it started with, and adds itself to the list "resumed". `argv` defaults to the command
-    line of this process.
+    A resumed run keeps what it started with, and adds itself to the list "resumed". `argv` defaults to the
+    command line of this process.
     """
     file = Path(path) / VERSIONS
     record = versions(argv)
     if file.exists():
-        started = json.loads(file.read_text(encoding="utf-8"))
+        started = _read_json(file)
         record = {**started, "resumed": [*started.get("resumed", []), record]}
     _write_json(file, record)
 
@@ -111,20 +118,13 @@ def versions(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 def write_summary(path: str | os.PathLike[str], summary: Mapping[str, Any]) -> None:
     """Mark the run as finished: write `summary.json`, atomically. NaN and infinity become null."""
-    plain = {key: None if isinstance(value, float) and not math.isfinite(value) else value
-             for key, value in ((key, _plain(value)) for key, value in summary.items())}  # fmt: skip
-    _write_json(Path(path) / SUMMARY, plain)
+    _write_json(Path(path) / SUMMARY, {key: _plain(value) for key, value in summary.items()})
 
 
 def read_summary(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """The summary of a finished run; None if the run is not finished. UserError if the file is damaged."""
     file = Path(path) / SUMMARY
-    if not file.exists():
-        return None
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"'{file}' is damaged ({error}); delete it and continue the run with --resume.") from error
+    return _read_json(file) if file.exists() else None
 
 
 def _flag_lines(text: str) -> list[str]:
@@ -137,8 +137,8 @@ def _check_same_flags(before: list[str], now: list[str], may_change: Collection[
     for name in dict.fromkeys([*old, *new]):
         if name not in may_change and old.get(name) != new.get(name):
             raise UserError(
-                f"The run in '{path}' has {_shown(name, old)}, not {_shown(name, new)}; resume it with the flags in its "
-                f"{FLAGS}, or start another run with another --log_path."
+                f"The run in '{path}' has {_shown(name, old)}, not {_shown(name, new)}: resume it with the flags "
+                f"in its {FLAGS}, or start another run with another --log_path."
             )
 
 
@@ -159,8 +159,17 @@ def _write_json(file: Path, content: Mapping[str, Any]) -> None:
         out.write("\n")
 
 
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"'{file}' is damaged ({error}): delete it, and continue with --resume.") from error
+
+
 def _plain(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else value
+    """A NumPy number as Python's; None for NaN and infinity, which JSON does not have."""
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _version(package: str) -> str | None:
@@ -171,7 +180,7 @@ def _version(package: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    """Commit of the checkout this package is in, with "+changes" if files differ from it; None outside a checkout."""
+    """Commit of the checkout this package is in, "+changes" if files differ from it; None outside a checkout."""
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None
@@ -184,19 +193,15 @@ def _git_commit() -> str | None:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    run = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=10, check=True)
-    return run.stdout.strip()
+    options = {"capture_output": True, "text": True, "timeout": 10, "check": True}
+    return subprocess.run(["git", *arguments], cwd=root, **options).stdout.strip()
 
 
 def _command(argv: Sequence[str]) -> str:
-    program, *arguments = argv
-    return " ".join([Path(program).name, *map(_without_machine_path, arguments)])
+    """The command line; absolute paths become relative, or outside the working folder their last name."""
+    return shlex.join(_ABSOLUTE_PATH.sub(lambda match: _relative(match[0]), argument) for argument in argv)
 
 
-def _without_machine_path(argument: str) -> str:
-    """Absolute paths become relative to the working folder; of one outside it only the last name is kept."""
-    flag, equals, value = argument.rpartition("=")
-    if not os.path.isabs(value):
-        return argument
-    inside = os.path.relpath(value)
-    return flag + equals + (os.path.basename(value) if inside.startswith("..") else inside)
+def _relative(path: str) -> str:
+    inside = os.path.relpath(path)
+    return os.path.basename(path.rstrip("/")) if inside.startswith("..") else inside

@@ -1,0 +1,262 @@
+"""What `logger` writes to: stdout and log.txt for people, progress.csv, progress.json, TensorBoard.
+
+Every format has its row on the disk when `writekvs` returns, so that a killed run loses no row; a row torn by
+the kill is dropped when the run is resumed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from baselines_compat.files import atomic_write
+from baselines_compat.table import complete_lines, parse_csv
+
+FORMATS = ("stdout", "log", "csv", "json", "tensorboard")
+
+STEP_KEY = "misc/total_timesteps"
+"""TensorBoard's horizontal axis. Rows without it are counted 1, 2, 3, ... as Baselines counts all of them."""
+
+ResumeFrom = tuple[str, float]
+"""(key, value): rows up to this value of this key belong to the run that goes on, later ones are dropped."""
+
+
+class KVWriter:
+    """Takes the key-value pairs of each dump."""
+
+    def writekvs(self, kvs: Mapping[str, Any]) -> None:
+        raise NotImplementedError
+
+
+class SeqWriter:
+    """Takes the lines of `log`."""
+
+    def writeseq(self, seq: Sequence[Any]) -> None:
+        raise NotImplementedError
+
+
+class HumanOutputFormat(KVWriter, SeqWriter):
+    """The boxed table and the log lines, to an open text file or to a path (replaced, or appended to)."""
+
+    def __init__(self, filename_or_file: str | os.PathLike[str] | TextIO, append: bool = False):
+        self.own_file = isinstance(filename_or_file, (str, os.PathLike))
+        if self.own_file:
+            self.file = open(filename_or_file, "a" if append else "w", encoding="utf-8")  # noqa: SIM115
+        elif hasattr(filename_or_file, "write"):
+            self.file = filename_or_file
+        else:
+            raise TypeError(f"Expected a file name or a file, got {filename_or_file!r}.")
+
+    def writekvs(self, kvs: Mapping[str, Any]) -> None:
+        cells = sorted(
+            ((_truncate(key), _truncate(_for_people(value))) for key, value in kvs.items()),
+            key=lambda cell: cell[0].lower(),
+        )
+        key_width = max((len(key) for key, _ in cells), default=0)
+        value_width = max((len(value) for _, value in cells), default=0)
+        dashes = "-" * (key_width + value_width + 7)
+        rows = [f"| {key:<{key_width}} | {value:<{value_width}} |" for key, value in cells]
+        self.file.write("\n".join([dashes, *rows, dashes]) + "\n")
+        self.file.flush()
+
+    def writeseq(self, seq: Sequence[Any]) -> None:
+        self.file.write(" ".join(str(part) for part in seq) + "\n")
+        self.file.flush()
+
+    def close(self) -> None:
+        if self.own_file:
+            self.file.close()
+
+
+class JSONOutputFormat(KVWriter):
+    """One strict JSON object a line; NaN and infinity become null, as other readers stop at them."""
+
+    def __init__(self, filename: str | os.PathLike[str], resume_from: ResumeFrom | None = None):
+        _start_file(Path(filename), resume_from, _values_in_json)
+        self.file = open(filename, "a", encoding="utf-8")  # noqa: SIM115
+
+    def writekvs(self, kvs: Mapping[str, Any]) -> None:
+        row = {key: _for_json(value) for key, value in sorted(kvs.items())}
+        self.file.write(json.dumps(row, allow_nan=False) + "\n")
+        self.file.flush()
+
+    def close(self) -> None:
+        self.file.close()
+
+
+class CSVOutputFormat(KVWriter):
+    """One line a dump, floats to their last digit, an empty cell where there is no number.
+
+    Keys that appear later widen the header: the file is then rewritten as a whole, atomically. Line ends
+    inside keys and values become spaces.
+    """
+
+    def __init__(self, filename: str | os.PathLike[str], resume_from: ResumeFrom | None = None):
+        self.filename = Path(filename)
+        _start_file(self.filename, resume_from, _values_in_csv, header=1)
+        lines = complete_lines(self.filename)
+        self.keys: list[str] = next(csv.reader(lines)) if lines else []
+        self.file = self._open()
+
+    def writekvs(self, kvs: Mapping[str, Any]) -> None:
+        cells = {_one_line(key): _for_csv(value) for key, value in kvs.items()}
+        new = sorted(cells.keys() - set(self.keys))
+        if new:
+            self._widen(new)
+        self.file.write(_csv_line([cells.get(key, "") for key in self.keys]))
+        self.file.flush()
+
+    def close(self) -> None:
+        self.file.close()
+
+    def _widen(self, new: list[str]) -> None:
+        self.file.close()
+        rows = complete_lines(self.filename)[1:]
+        self.keys += new
+        with atomic_write(self.filename) as file:
+            file.write(_csv_line(self.keys))
+            file.writelines(row + "," * len(new) + "\n" for row in rows)
+        self.file = self._open()
+
+    def _open(self) -> TextIO:
+        return open(self.filename, "a", encoding="utf-8", newline="")
+
+
+class TensorBoardOutputFormat(KVWriter):
+    """Numbers as TensorBoard scalars in the folder `dir`, without TensorFlow. The step is STEP_KEY."""
+
+    def __init__(self, dir: str | os.PathLike[str], resume_from: ResumeFrom | None = None):
+        from baselines_compat.tensorboard_events import EventFile
+
+        if resume_from is not None and resume_from[0] != STEP_KEY:
+            raise ValueError(
+                f"TensorBoard's steps are '{STEP_KEY}', so a run cannot resume from '{resume_from[0]}'."
+            )
+        self.step = 0 if resume_from is None else int(resume_from[1])
+        self.writer = EventFile(dir, resume_step=None if resume_from is None else self.step)
+
+    def writekvs(self, kvs: Mapping[str, Any]) -> None:
+        scalars = {key: number for key, value in kvs.items() if (number := _number(value)) is not None}
+        self.step = int(scalars.get(STEP_KEY, self.step + 1))
+        self.writer.add_scalars(self.step, scalars)
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+def make_output_format(
+    format: str, ev_dir: str | os.PathLike[str], log_suffix: str = "", resume_from: ResumeFrom | None = None
+) -> KVWriter:
+    """The writer named `format` (one of FORMATS) in the folder `ev_dir`, which is made if absent.
+
+    Raises ValueError for another name, or where there is nothing to resume from.
+    """
+    folder = Path(ev_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    if format == "stdout":
+        return HumanOutputFormat(sys.stdout)
+    if format == "log":
+        return HumanOutputFormat(folder / f"log{log_suffix}.txt", append=resume_from is not None)
+    if format == "csv":
+        return CSVOutputFormat(folder / f"progress{log_suffix}.csv", resume_from)
+    if format == "json":
+        return JSONOutputFormat(folder / f"progress{log_suffix}.json", resume_from)
+    if format == "tensorboard":
+        return TensorBoardOutputFormat(folder / f"tb{log_suffix}", resume_from)
+    raise ValueError(f"Unknown log format '{format}'; choose from {', '.join(FORMATS)}.")
+
+
+# Values.
+
+
+def _plain(value: Any) -> Any:
+    """A Python int, float or bool for whatever is one number (also arrays of size 1); else str or None."""
+    if type(value) in (float, int, bool, str) or value is None:
+        return value
+    if hasattr(value, "dtype"):
+        array = np.asarray(value)
+        return array.item() if array.size == 1 and array.dtype.kind in "biuf" else str(value)
+    return float(value) if hasattr(value, "__float__") else str(value)
+
+
+def _number(value: Any) -> float | None:
+    """The value as a float; None where it is not a number."""
+    value = _plain(value)
+    return None if value is None or isinstance(value, str) or math.isnan(value) else float(value)
+
+
+def _for_people(value: Any) -> str:
+    value = _plain(value)
+    return f"{value:<8.3g}" if isinstance(value, (int, float)) else str(value)
+
+
+def _for_csv(value: Any) -> str:
+    value = _plain(value)
+    if isinstance(value, float):
+        return "" if math.isnan(value) else repr(value)
+    return "" if value is None else _one_line(str(value))
+
+
+def _for_json(value: Any) -> Any:
+    value = _plain(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _truncate(text: str, width: int = 30) -> str:
+    return text[: width - 3] + "..." if len(text) > width else text
+
+
+def _one_line(text: str) -> str:
+    return re.sub(r"[\r\n]+", " ", text)
+
+
+def _csv_line(cells: Sequence[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue()
+
+
+# Continuing a file.
+
+
+def _start_file(
+    path: Path, resume_from: ResumeFrom | None, values_of: Callable[[list[str], str], list], header: int = 0
+) -> None:
+    """Leave at `path` the lines to append to: none, or those of the run that goes on.
+
+    `values_of(lines, key)` is the key's value in each row (None: not there); `header` lines come before the
+    rows.
+    """
+    if resume_from is None or not path.exists():
+        path.write_text("")
+        return
+    key, limit = resume_from
+    lines = complete_lines(path)
+    values = values_of(lines, key)
+    if values and all(value is None for value in values):
+        raise ValueError(f"'{path}' has no '{key}' to resume from.")
+    # A row without the key goes with the one before it.
+    beyond = (row for row, value in enumerate(values) if value is not None and value > limit)
+    with atomic_write(path) as file:
+        file.writelines(line + "\n" for line in lines[: header + next(beyond, len(values))])
+
+
+def _values_in_csv(lines: list[str], key: str) -> list[float | None]:
+    table = parse_csv(lines)
+    if key not in table:
+        return [None] * len(table)
+    return [None if math.isnan(value) else value for value in table[key].astype(float)]
+
+
+def _values_in_json(lines: list[str], key: str) -> list[float | None]:
+    return [json.loads(line).get(key) for line in lines]
