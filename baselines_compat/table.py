@@ -60,7 +60,7 @@ class Table:
 
 
 def complete_lines(path: str | os.PathLike[str]) -> list[str]:
-    """The lines of a text file, without their ends. A last line that has no end was torn by a kill: left out."""
+    """The lines of a text file without their ends; a last line with no end, torn by a kill, is left out."""
     with open(path, encoding="utf-8", newline="") as file:
         lines = file.read().split("\n")
     return [line.removesuffix("\r") for line in lines[:-1]]

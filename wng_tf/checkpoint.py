@@ -114,8 +114,8 @@ def _load(path: Path, advice: str) -> tuple[int, Any]:
         raise UserError(f"The checkpoint '{path}' is damaged ({error}): {advice}.") from error
     if manifest["format"] != _FORMAT:
         raise UserError(
-            f"The checkpoint '{path}' has format {manifest['format']}, and this version of wng_tf reads {_FORMAT}: "
-            "use the version that versions.json of its run names."
+            f"The checkpoint '{path}' has format {manifest['format']} and this wng_tf reads format {_FORMAT}: "
+            "use the version that the run's versions.json names."
         )
     step = manifest["step"]
     if path.name not in (BEST, _path(path.parent, step).name):

@@ -137,8 +137,8 @@ def _check_same_flags(before: list[str], now: list[str], may_change: Collection[
     for name in dict.fromkeys([*old, *new]):
         if name not in may_change and old.get(name) != new.get(name):
             raise UserError(
-                f"The run in '{path}' has {_shown(name, old)}, not {_shown(name, new)}: resume it with the flags "
-                f"in its {FLAGS}, or start another run with another --log_path."
+                f"The run in '{path}' has {_shown(name, old)}, not {_shown(name, new)}: resume it with the "
+                f"flags in its {FLAGS}, or start another run with another --log_path."
             )
 
 
@@ -180,7 +180,7 @@ def _version(package: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    """Commit of the checkout this package is in, "+changes" if files differ from it; None outside a checkout."""
+    """Commit of the checkout this package is in, "+changes" if files differ from it; None if in none."""
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None
