@@ -1,0 +1,158 @@
+"""The Fisher natural gradient, in the same terms, so that it and the Wasserstein one exchange places."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+from wng_tf.natural_gradient.checks import require_finite
+from wng_tf.natural_gradient.estimator import NaturalGradient, natural_gradient
+from wng_tf.natural_gradient.jacobians import flatten, pullback, unflatten
+from wng_tf.natural_gradient.scalars import scalar
+
+__all__ = [
+    "conjugate_gradient",
+    "fisher_natural_gradient",
+    "fisher_vector_product",
+    "metric_vector_product",
+    "per_sample_scores",
+]
+
+
+def per_sample_scores(
+    tape: tf.GradientTape, log_probs: tf.Tensor, variables: Sequence[tf.Tensor]
+) -> tf.Tensor:
+    """S [N, P]: ∂ log q_θ(X_n)/∂θ for each sample, from log_probs [N] that the persistent `tape` has recorded."""
+    return pullback(tape, log_probs, tf.eye(log_probs.shape[0], dtype=log_probs.dtype), variables)
+
+
+def fisher_natural_gradient(
+    gradient: tf.Tensor, scores: tf.Tensor, epsilon: float | tf.Tensor, diagonal: bool = False
+) -> NaturalGradient:
+    """Solves (F + ε D⁻¹) g_F = g with the empirical Fisher matrix F = SᵀS / N, from scores S [N, P].
+
+    `natural_gradient` with the scores in place of J and N·I in place of L: same evidence, same errors.
+    """
+    num_samples = tf.shape(scores)[0]
+    return natural_gradient(
+        gradient,
+        scores,
+        tf.cast(num_samples, tf.float64) * tf.eye(num_samples, dtype=tf.float64),
+        epsilon,
+        diagonal,
+    )
+
+
+def metric_vector_product(
+    outputs: Callable[[], Sequence[tf.Tensor]],
+    variables: Sequence[tf.Tensor],
+    metric: Callable[[Sequence[tf.Tensor]], Sequence[tf.Tensor]] = lambda tangents: tangents,
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The function v [P] → (1/N) Σ_n J_nᵀ A_n J_n v [P]: a metric on the outputs, pulled back to the variables.
+
+    `outputs()` computes tensors [N, ...] from the variables; `metric` maps tangents of theirs to cotangents (A_n, by
+    default the identity). One forward-mode and one reverse pass a call. For a Gaussian policy with outputs mean and
+    standard deviation the identity gives the exact Wasserstein metric of the actions, and (1/σ², 2/σ²) the Fisher.
+    """
+    variables = list(variables)
+
+    def product(vector: tf.Tensor) -> tf.Tensor:
+        tangents = unflatten(vector, variables)
+        with tf.GradientTape() as tape:
+            tape.watch(variables)
+            with tf.autodiff.ForwardAccumulator(variables, tangents) as accumulator:
+                values = list(outputs())
+            pushed = [
+                accumulator.jvp(value, unconnected_gradients=tf.UnconnectedGradients.ZERO) for value in values
+            ]
+        count = tf.cast(tf.shape(values[0])[0], vector.dtype)
+        cotangents = [tf.stop_gradient(tangent) / count for tangent in metric(pushed)]
+        pulled = tape.gradient(
+            values, variables, output_gradients=cotangents, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+        return flatten(pulled)
+
+    return product
+
+
+def fisher_vector_product(
+    log_probs: Callable[[], tf.Tensor], variables: Sequence[tf.Tensor]
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The function v [P] → F v with the empirical Fisher matrix of `log_probs()` [N]; F is never formed."""
+    return metric_vector_product(lambda: [log_probs()], variables)
+
+
+def conjugate_gradient(
+    gradient: tf.Tensor,
+    product: Callable[[tf.Tensor], tf.Tensor],
+    epsilon: float | tf.Tensor,
+    iterations: int = 10,
+    tolerance: float = 1e-10,
+) -> NaturalGradient:
+    """Solves (G + ε I) g_G = g approximately, for a metric given by its products v → G v.
+
+    At most `iterations` products; stops where the squared residual falls below `tolerance` times |g|². The evidence
+    is `natural_gradient`'s: `effective_rank` is the number of products, `condition_number` the one that the
+    Lanczos coefficients of the iteration show (a lower bound of the true one).
+    """
+    gradient = tf.convert_to_tensor(gradient)
+    epsilon = scalar(epsilon, gradient.dtype)
+    require_finite("conjugate_gradient", gradient=gradient, epsilon=epsilon)
+    squared_norm = tf.reduce_sum(tf.square(gradient))
+    one = tf.ones_like(squared_norm)
+
+    def going(step, x, residual, search, rho, highest, lowest):
+        return (step < iterations) & (rho > tolerance * squared_norm)
+
+    def body(step, x, residual, search, rho, highest, lowest):
+        image = product(search) + epsilon * search
+        curvature = tf.reduce_sum(search * image)
+        alpha = rho / curvature
+        x = x + alpha * search
+        residual = residual - alpha * image
+        new_rho = tf.reduce_sum(tf.square(residual))
+        quotient = curvature / tf.reduce_sum(tf.square(search))  # a Rayleigh quotient of G + ε I
+        search = residual + (new_rho / rho) * search
+        return (
+            step + 1,
+            x,
+            residual,
+            search,
+            new_rho,
+            tf.maximum(highest, quotient),
+            tf.minimum(lowest, quotient),
+        )
+
+    steps, direction, residual, _, rho, highest, lowest = tf.while_loop(
+        going,
+        body,
+        (
+            0,
+            tf.zeros_like(gradient),
+            gradient,
+            gradient,
+            squared_norm,
+            one * gradient.dtype.min,
+            one * gradient.dtype.max,
+        ),
+    )
+    slope = tf.reduce_sum(gradient * direction)
+    guarded = slope <= 0.0
+    finite = tf.math.is_finite(rho) & tf.math.is_finite(slope) & (epsilon > 0.0)
+    if tf.executing_eagerly() and not bool(finite):
+        raise ValueError(
+            "conjugate_gradient: the iteration met NaN or infinity; check the metric's products."
+        )
+    cosine = tf.math.divide_no_nan(slope, tf.sqrt(squared_norm * tf.reduce_sum(tf.square(direction))))
+    direction = tf.where(guarded, gradient, direction)
+    return NaturalGradient(
+        direction=tf.where(finite, direction, tf.zeros_like(direction)),
+        slope=tf.where(finite, tf.where(guarded, squared_norm, slope), 0.0),
+        residual=tf.math.divide_no_nan(tf.sqrt(rho), tf.sqrt(squared_norm)),
+        effective_rank=steps,
+        cosine=cosine,
+        condition_number=tf.where(steps > 0, highest / lowest, one),
+        guarded=guarded,
+        finite=finite,
+    )

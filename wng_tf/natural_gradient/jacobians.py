@@ -1,0 +1,118 @@
+"""The Jacobian J of the expected basis functions, three ways (Eqs. 10, 11 and 14).
+
+All three are M weighted sums of derivatives, so the first two share one reverse pass over a stack of M cotangents:
+what `tf.GradientTape.jacobian` does, but started at the embeddings, where the cotangents are known in closed form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from wng_tf.natural_gradient.scalars import scalar
+
+__all__ = [
+    "evolution_jacobian",
+    "flatten",
+    "pullback",
+    "reparameterised_jacobian",
+    "score_jacobian",
+    "unflatten",
+]
+
+
+def flatten(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+    """One vector [P] from the list of tensors (of one type), row-major, in the order given."""
+    return tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)
+
+
+def unflatten(vector: tf.Tensor, variables: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """The inverse of `flatten`: cuts the vector [P] into tensors with the shapes of the variables."""
+    sizes = [variable.shape.num_elements() for variable in map(_shaped, variables)]
+    return [
+        tf.reshape(piece, variable.shape)
+        for piece, variable in zip(tf.split(vector, sizes), variables, strict=True)
+    ]
+
+
+def pullback(
+    tape: tf.GradientTape, outputs: tf.Tensor, cotangents: tf.Tensor, variables: Sequence[tf.Tensor]
+) -> tf.Tensor:
+    """[M, P]: row m is Σ cotangents[m] · ∂outputs/∂variables, for cotangents [M, *outputs.shape].
+
+    `tape` must be persistent and have recorded the outputs. Variables that they do not depend on give zeros.
+    """
+    if (
+        not tape._persistent
+    ):  # the tape has no public attribute for it, and its own message comes one call too late
+        raise ValueError("The tape is used more than once: open it as tf.GradientTape(persistent=True).")
+
+    def row(cotangent: tf.Tensor) -> list[tf.Tensor]:
+        return tape.gradient(
+            outputs,
+            list(variables),
+            output_gradients=cotangent,
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+
+    rows = tf.vectorized_map(row, cotangents)
+    return tf.concat([tf.reshape(block, [cotangents.shape[0], -1]) for block in rows], axis=1)
+
+
+def reparameterised_jacobian(
+    tape: tf.GradientTape,
+    embeddings: tf.Tensor,
+    basis_gradients: tf.Tensor,
+    variables: Sequence[tf.Tensor],
+) -> tf.Tensor:
+    """J [M, P] where the embeddings X = B_θ(Z) are a differentiable function of the variables (Eq. 10, left).
+
+    J_m = (1/N) Σ_n ∇h_m(X_n)ᵀ ∂X_n/∂θ, from the embeddings [N, d] that the persistent `tape` has recorded and
+    C = basis.gradients(embeddings) [M, N, d]. Equal to `tape.jacobian` of the mean of `basis(embeddings)`.
+    """
+    return pullback(tape, embeddings, basis_gradients / _count(embeddings), variables)
+
+
+def score_jacobian(
+    tape: tf.GradientTape, log_probs: tf.Tensor, values: tf.Tensor, variables: Sequence[tf.Tensor]
+) -> tf.Tensor:
+    """J [M, P] from the score alone (Eq. 10, right): for embeddings that no gradient can pass through.
+
+    J_m = (1/N) Σ_n (h_m(X_n) - h̄_m) ∂ log q_θ(X_n)/∂θ, from log_probs [N] that the persistent `tape` has recorded
+    and the basis' values h [M, N]. Subtracting the mean h̄_m leaves the expectation and cuts the variance. The
+    log-probability of a trajectory's actions may stand for that of its embedding.
+    """
+    return pullback(tape, log_probs, _centred(values) / _count(log_probs), variables)
+
+
+def evolution_jacobian(
+    perturbations: tf.Tensor, values: tf.Tensor, sigma: float | tf.Tensor, *, mirrored: bool = False
+) -> tf.Tensor:
+    """J [M, P] for evolution strategies, θ̃ = θ + σ ξ (Eq. 14, with the factor that the printed one lacks).
+
+    J_m = (1/(N σ)) Σ_n (h_m(X_n) - h̄_m) ξ_n, from perturbations ξ [N, P] ~ N(0, I) and values h [M, N]; sigma in
+    the unit of the parameters. Eq. 14 prints 1/(N σ) in front of θ̃ - θ = σ ξ; the score of N(θ, σ² I) is
+    (θ̃ - θ)/σ², so the factor there must be 1/(N σ²).
+
+    Mirrored: values [M, 2N] hold θ + σ ξ_1..ξ_N first, then θ - σ ξ_1..ξ_N;  J_m = (1/(2 N σ)) Σ_k (h⁺ - h⁻) ξ_k.
+    """
+    if mirrored:
+        plus, minus = tf.split(values, 2, axis=1)
+        weights = 0.5 * (plus - minus)
+    else:
+        weights = _centred(values)
+    return tf.matmul(weights, perturbations) / (_count(perturbations) * scalar(sigma, perturbations.dtype))
+
+
+def _centred(values: tf.Tensor) -> tf.Tensor:
+    values = tf.stop_gradient(values)
+    return values - tf.reduce_mean(values, axis=1, keepdims=True)
+
+
+def _count(tensor: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.shape(tensor)[0], tensor.dtype)
+
+
+def _shaped(variable) -> tf.Tensor:
+    return tf.TensorSpec(variable.shape)

@@ -1,0 +1,64 @@
+"""The space of test functions: random Fourier features, and the Gaussian kernel that they approach."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+__all__ = ["GaussianKernel", "RandomFeatures"]
+
+
+class GaussianKernel(NamedTuple):
+    """K(x, y) = exp(-|x - y|² / (2 s²)): random features without end, and cheaper than a hundred of them."""
+
+    bandwidth: tf.Tensor | float
+    """s, in the unit of the points."""
+
+    def gram(self, x: tf.Tensor) -> tf.Tensor:
+        """K(x_j, x_k) [..., K, K] within the points x [..., K, d]."""
+        return self.cross(x, x)
+
+    def cross(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        """K(x_j, y_k) [..., K, K'], differentiable, for x [..., K, d] and y [..., K', d]."""
+        distances = tf.reduce_sum(tf.square(x[..., :, tf.newaxis, :] - y[..., tf.newaxis, :, :]), axis=-1)
+        return tf.exp(-0.5 * distances / tf.square(tf.cast(self.bandwidth, x.dtype)))
+
+
+class RandomFeatures(NamedTuple):
+    """φ(x) = √(2/R) cos(Ω x + b) with Ω ~ N(0, 1/s²), b ~ U[0, 2π): φ(x)·φ(y) approaches the Gaussian kernel."""
+
+    omega: tf.Tensor
+    """Ω [R, d], in one over the unit of the points."""
+    phase: tf.Tensor
+    """b [R]."""
+
+    @classmethod
+    def sample(cls, dimension: int, num_features: int, bandwidth: float, seed: int) -> RandomFeatures:
+        """R features of a kernel of bandwidth s; the same seed gives the same features, scaled by 1/s."""
+        if num_features < 1 or bandwidth <= 0.0:
+            raise ValueError(
+                f"RandomFeatures.sample: num_features is {num_features} and bandwidth {bandwidth}; both must be "
+                "positive. For the exact kernel use GaussianKernel(bandwidth)."
+            )
+        rng = np.random.default_rng(seed)
+        omega = rng.standard_normal((num_features, dimension)) / bandwidth
+        phase = rng.uniform(0.0, 2.0 * np.pi, num_features)
+        return cls(tf.constant(omega, tf.float32), tf.constant(phase, tf.float32))
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        """φ(x) [..., R], differentiable, for x [..., d]."""
+        omega, phase = tf.cast(self.omega, x.dtype), tf.cast(self.phase, x.dtype)
+        angles = tf.matmul(tf.reshape(x, [-1, omega.shape[1]]), omega, transpose_b=True) + phase
+        features = tf.cos(angles) * (2.0 / omega.shape[0]) ** 0.5
+        return tf.reshape(features, tf.concat([tf.shape(x)[:-1], [omega.shape[0]]], axis=0))
+
+    def gram(self, x: tf.Tensor) -> tf.Tensor:
+        """φ(x_j)·φ(x_k) [..., K, K] within the points x [..., K, d]."""
+        features = self(x)
+        return tf.matmul(features, features, transpose_b=True)
+
+    def cross(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        """φ(x_j)·φ(y_k) [..., K, K'], differentiable, for x [..., K, d] and y [..., K', d]."""
+        return tf.matmul(self(x), self(y), transpose_b=True)
