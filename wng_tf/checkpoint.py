@@ -114,7 +114,7 @@ def _load(path: Path, advice: str) -> tuple[int, Any]:
         raise UserError(f"The checkpoint '{path}' is damaged ({error}): {advice}.") from error
     if manifest["format"] != _FORMAT:
         raise UserError(
-            f"The checkpoint '{path}' has format {manifest['format']} and this wng_tf reads format {_FORMAT}: "
+            f"The checkpoint '{path}' has format {manifest['format']}, this wng_tf reads format {_FORMAT}: "
             "use the version that the run's versions.json names."
         )
     step = manifest["step"]

@@ -32,7 +32,17 @@ CHECKPOINTS = "checkpoints"
 EXPORT = "export"
 TENSORBOARD = "tb"
 
-MAY_CHANGE_ON_RESUME = frozenset({"log_path", "resume", "num_timesteps", "save_interval", "log_interval"})
+MAY_CHANGE_ON_RESUME = frozenset(
+    {
+        "log_path",
+        "resume",
+        "num_timesteps",
+        "num_workers",
+        "save_interval",
+        "keep_checkpoints",
+        "log_interval",
+    }
+)
 """Flags that may differ when a run is resumed; any other would make it a different run."""
 
 _ABSOLUTE_PATH = re.compile(r"(?:(?<=^)|(?<=[=,:]))/[^,:=]+")

@@ -1,0 +1,343 @@
+"""Load the runs under a folder and plot their learning curves, as Baselines' `plot_util` does.
+
+    results = load_results("runs")
+    plot_results(results, average_group=True, split_fn=lambda r: "", xlabel="steps", ylabel="return")
+    matplotlib.pyplot.show()
+
+Columns are NumPy arrays in a `Table` (`result.monitor.r`, `result.progress["eprewmean"]`); pandas is not
+needed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from baselines_compat import monitor
+from baselines_compat.table import Table, read_csv, read_json
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLORS = ["blue", "green", "red", "cyan", "magenta", "gold", "black", "purple", "pink", "brown", "orange", "teal",
+          "lightblue", "lime", "lavender", "turquoise", "darkgreen", "tan", "salmon", "darkred", "darkblue"]  # fmt: skip
+
+EMA_SAMPLES = 512
+"""Points of a curve that is averaged over runs, unless `resample` says otherwise."""
+
+
+class Result(NamedTuple):
+    """One run.
+
+    Attributes:
+      monitor: its episodes in the order in which they ended (columns `r`, `l`, `t`), or None.
+      progress: its log, the columns of progress.json or progress.csv, or None.
+      dirname: its folder.
+      metadata: what metadata.json says, else summary.json, else None.
+    """
+
+    monitor: Table | None = None
+    progress: Table | None = None
+    dirname: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+# Loading.
+
+
+def load_results(
+    root_dir_or_dirs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    enable_progress: bool = True,
+    enable_monitor: bool = True,
+    verbose: bool = False,
+) -> list[Result]:
+    """Every run in the given folders and in the folders inside them, in order of their names.
+
+    A folder is a run if it holds progress.json, progress.csv or monitor files; `enable_...` say which of them
+    are read. Raises FileNotFoundError for a folder that is not there.
+    """
+    single = isinstance(root_dir_or_dirs, (str, os.PathLike))
+    results = []
+    for root in [root_dir_or_dirs] if single else root_dir_or_dirs:
+        root = Path(root).expanduser()
+        if not root.is_dir():
+            raise FileNotFoundError(f"There is no folder '{root}' to load results from.")
+        for dirname, folders, _ in os.walk(root):
+            folders.sort()
+            result = _load_result(Path(dirname), enable_progress, enable_monitor)
+            if result.monitor is not None or result.progress is not None:
+                results.append(result)
+                if verbose:
+                    print(f"loaded {dirname}")
+    if verbose:
+        print(f"loaded {len(results)} results")
+    return results
+
+
+def _load_result(folder: Path, enable_progress: bool, enable_monitor: bool) -> Result:
+    episodes = progress = None
+    if enable_monitor and monitor.get_monitor_files(folder):
+        episodes = monitor.load_results(folder)
+    if enable_progress:
+        for name, read in (("progress.json", read_json), ("progress.csv", read_csv)):
+            if progress is None and (folder / name).is_file():
+                progress = read(folder / name)
+    return Result(monitor=episodes, progress=progress, dirname=str(folder), metadata=_load_metadata(folder))
+
+
+def _load_metadata(folder: Path) -> dict[str, Any] | None:
+    files = (folder / name for name in ("metadata.json", "summary.json"))
+    return next((json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()), None)
+
+
+# Smoothing.
+
+
+def smooth(y: np.ndarray, radius: int, mode: str = "two_sided", valid_only: bool = False) -> np.ndarray:
+    """Moving average of y [n] -> [n].
+
+    Args:
+      radius: a point is averaged with the `radius` points on each side ("two_sided"), or with the `radius -
+        1`
+        points before it ("causal"); near the ends, with those that there are.
+      valid_only: put NaN where there were fewer.
+
+    A curve shorter than 2 radius + 1 becomes its mean. Raises ValueError on another `mode`.
+    """
+    if mode not in ("two_sided", "causal"):
+        raise ValueError(f"mode is 'two_sided' or 'causal', not '{mode}'.")
+    y = np.asarray(y, np.float64)
+    n = len(y)
+    if n < 2 * radius + 1:
+        return np.full(n, y.mean() if n else np.nan)
+    before, after = (radius, radius) if mode == "two_sided" else (radius - 1, 0)
+    sums = np.convolve(y, np.ones(before + after + 1))[after : after + n]
+    index = np.arange(n)
+    counts = np.minimum(index + after, n - 1) - np.maximum(index - before, 0) + 1
+    out = sums / counts
+    if valid_only:
+        out[counts < before + after + 1] = np.nan
+    return out
+
+
+def one_sided_ema(
+    xolds: np.ndarray,
+    yolds: np.ndarray,
+    low: float | None = None,
+    high: float | None = None,
+    n: int = EMA_SAMPLES,
+    decay_steps: float = 1.0,
+    low_counts_threshold: float = 1e-8,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Causal exponential moving average, resampled to an even grid.
+
+    At a grid point x the value is sum_i w_i y_i / sum_i w_i over the points with x_i <= x, weighted
+    w_i = exp(-(x - x_i) / period), period being `decay_steps` steps of the grid.
+
+    Args:
+      xolds, yolds: the points [m], xolds ascending.
+      low, high: ends of the grid, inside the points (nothing is extrapolated); by default the first and last
+      point.
+      n: how many grid points.
+      low_counts_threshold: where the sum of weights is below, the value is NaN.
+
+    Returns:
+      grid [n], values [n], sums of weights [n].
+
+    Raises:
+      ValueError: xolds and yolds differ in length or are empty, or the grid goes beyond the points.
+    """
+    xolds, yolds = np.asarray(xolds, np.float64), np.asarray(yolds, np.float64)
+    if xolds.shape != yolds.shape or xolds.size == 0:
+        raise ValueError(f"As many x as y are wanted and at least one, not {len(xolds)} and {len(yolds)}.")
+    low = xolds[0] if low is None else low
+    high = xolds[-1] if high is None else high
+    if low < xolds[0] or high > xolds[-1]:
+        raise ValueError(f"[{low}, {high}] goes beyond the points, which span [{xolds[0]}, {xolds[-1]}].")
+    xs = np.linspace(low, high, n)
+    period = (high - low) / (n - 1) * decay_steps if n > 1 and high > low else 1.0
+    # Each point first counts at the first grid point at or after it; from there on everything decays by one factor.
+    first = np.searchsorted(xs, xolds, side="left")
+    used = first < n
+    weights = np.exp(-(xs[first[used]] - xolds[used]) / period)
+    new_weight = np.bincount(first[used], weights, minlength=n)
+    new_sum = np.bincount(first[used], weights * yolds[used], minlength=n)
+    decay = np.exp(-np.diff(xs, prepend=xs[0]) / period)
+    sums, counts = np.empty(n), np.empty(n)
+    total = count = 0.0
+    for i in range(n):
+        total = total * decay[i] + new_sum[i]
+        count = count * decay[i] + new_weight[i]
+        sums[i], counts[i] = total, count
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return xs, np.where(counts < low_counts_threshold, np.nan, sums / counts), counts
+
+
+def symmetric_ema(
+    xolds: np.ndarray,
+    yolds: np.ndarray,
+    low: float | None = None,
+    high: float | None = None,
+    n: int = EMA_SAMPLES,
+    decay_steps: float = 1.0,
+    low_counts_threshold: float = 1e-8,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `one_sided_ema`, but over the points on both sides: a causal and an anticausal pass, added."""
+    xolds, yolds = np.asarray(xolds, np.float64), np.asarray(yolds, np.float64)
+    low = xolds[0] if low is None else low
+    high = xolds[-1] if high is None else high
+    xs, forward, forward_counts = one_sided_ema(xolds, yolds, low, high, n, decay_steps, 0.0)
+    _, backward, backward_counts = one_sided_ema(-xolds[::-1], yolds[::-1], -high, -low, n, decay_steps, 0.0)
+    sums = _weighted(forward, forward_counts) + _weighted(backward, backward_counts)[::-1]
+    counts = forward_counts + backward_counts[::-1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return xs, np.where(counts < low_counts_threshold, np.nan, sums / counts), counts
+
+
+def _weighted(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    return np.where(counts > 0, values * counts, 0.0)
+
+
+# Plotting.
+
+
+def default_xy_fn(r: Result) -> tuple[np.ndarray, np.ndarray]:
+    """Steps, and returns of the episodes smoothed over 21 of them."""
+    return np.cumsum(r.monitor.l), smooth(r.monitor.r, radius=10)
+
+
+def default_split_fn(r: Result) -> str:
+    """Name of the run's folder without the `-<seed>` at its end: "runs/Hopper/ppo-3" -> "ppo"."""
+    match = re.search(r"[^/-]+(?=(-\d+)?\Z)", Path(r.dirname).as_posix())
+    return match[0] if match else ""
+
+
+def plot_results(
+    allresults: Sequence[Result],
+    *,
+    xy_fn: Callable[[Result], tuple[Any, Any]] = default_xy_fn,
+    split_fn: Callable[[Result], str] | None = default_split_fn,
+    group_fn: Callable[[Result], str] | None = default_split_fn,
+    average_group: bool = False,
+    shaded_std: bool = True,
+    shaded_err: bool = True,
+    figsize: tuple[float, float] | None = None,
+    legend_outside: bool = False,
+    resample: int = 0,
+    smooth_step: float = 1.0,
+    tiling: str | None = "vertical",
+    xlabel: str | None = None,
+    ylabel: str | None = None,
+) -> tuple[Figure, np.ndarray]:
+    """Plot runs against steps: one panel for each `split_fn`, one colour for each `group_fn`.
+
+    Args:
+      allresults: what `load_results` returned.
+      xy_fn: x and y of a run's curve; x None counts 0, 1, 2, ... Points where either is not finite are left
+        out.
+      split_fn: the panel a run belongs to; None: one panel for all.
+      group_fn: the group it belongs to, and its name in the legend; None: one group for all.
+      average_group: plot the mean of each group, over the steps that all its runs have; runs are resampled to
+        `resample` points (0: 512) by `symmetric_ema`.
+      shaded_std, shaded_err: shade one standard deviation (light), one standard error of the mean (dark).
+      figsize: width and height in inches; by default 6 by 6 a panel.
+      legend_outside: put the legends to the right of the panels.
+      resample: without `average_group`, resample each curve to this many points (0: plot the points
+        themselves).
+      smooth_step: `decay_steps` of the resampling.
+      tiling: panels "vertical", "horizontal" or "symmetric" (a grid as near to a square as divides their
+        number).
+      xlabel, ylabel: under the lowest panels, left of the leftmost ones.
+
+    Returns:
+      figure, axes [rows, columns].
+
+    Raises:
+      ValueError: no results, or another `tiling`.
+    """
+    if not allresults:
+        raise ValueError("There are no results to plot.")
+    import matplotlib.pyplot as plt
+
+    panels: dict[str, list[Result]] = defaultdict(list)
+    for result in allresults:
+        panels[split_fn(result) if split_fn else ""].append(result)
+    groups = sorted({group_fn(result) if group_fn else "" for result in allresults})
+    colors = dict(zip(groups, itertools.cycle(COLORS)))
+    rows, columns = _tiles(len(panels), tiling)
+    figure, axes = plt.subplots(
+        rows, columns, squeeze=False, figsize=figsize or (6 * columns, 6 * rows), layout="tight"
+    )
+    for ax, panel in zip(axes.flat, sorted(panels), strict=True):
+        curves: dict[str, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
+        for result in panels[panel]:
+            curves[group_fn(result) if group_fn else ""].append(_curve(xy_fn(result)))
+        for group in sorted(curves):
+            label = f"{group} ({len(curves[group])})" if average_group else group
+            drawn = [(x, y) for x, y in curves[group] if len(x)]
+            if not drawn:
+                continue
+            if average_group:
+                samples = resample or EMA_SAMPLES
+                _plot_mean(ax, drawn, colors[group], label, samples, smooth_step, shaded_std, shaded_err)
+            else:
+                _plot_each(ax, drawn, colors[group], label, resample, smooth_step)
+        ax.set_title(panel)
+        if ax.get_legend_handles_labels()[0]:
+            ax.legend(**({"loc": "upper left", "bbox_to_anchor": (1, 1)} if legend_outside else {}))
+    for ax in axes[-1]:
+        ax.set_xlabel(xlabel or "")
+    for ax in axes[:, 0]:
+        ax.set_ylabel(ylabel or "")
+    return figure, axes
+
+
+def _tiles(panels: int, tiling: str | None) -> tuple[int, int]:
+    """Rows and columns."""
+    if tiling in ("vertical", None):
+        return panels, 1
+    if tiling == "horizontal":
+        return 1, panels
+    if tiling == "symmetric":
+        rows = max(divisor for divisor in range(1, int(panels**0.5) + 1) if panels % divisor == 0)
+        return rows, panels // rows
+    raise ValueError(f"tiling is 'vertical', 'horizontal' or 'symmetric', not '{tiling}'.")
+
+
+def _curve(xy: tuple[Any, Any]) -> tuple[np.ndarray, np.ndarray]:
+    x, y = xy
+    y = np.asarray(y, np.float64)
+    x = np.arange(len(y), dtype=np.float64) if x is None else np.asarray(x, np.float64)
+    finite = np.isfinite(x) & np.isfinite(y)
+    return x[finite], y[finite]
+
+
+def _plot_each(ax: Any, curves: list, color: str, label: str, resample: int, smooth_step: float) -> None:
+    for number, (x, y) in enumerate(curves):
+        if resample:
+            x, y, _ = symmetric_ema(x, y, n=resample, decay_steps=smooth_step)
+        ax.plot(x, y, color=color, label=None if number else label)
+
+
+def _plot_mean(
+    ax: Any, curves: list, color: str, label: str, resample: int, smooth_step: float, std: bool, err: bool
+) -> None:
+    low, high = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
+    if low > high:
+        raise ValueError(f"The runs of '{label}' have no steps in common: they cannot be averaged.")
+    ys = np.array([symmetric_ema(x, y, low, high, resample, smooth_step)[1] for x, y in curves])
+    x, mean, deviation = np.linspace(low, high, resample), ys.mean(axis=0), ys.std(axis=0)
+    ax.plot(x, mean, color=color, label=label)
+    if err:
+        error = deviation / np.sqrt(len(ys))
+        ax.fill_between(x, mean - error, mean + error, color=color, alpha=0.4, linewidth=0)
+    if std:
+        ax.fill_between(x, mean - deviation, mean + deviation, color=color, alpha=0.2, linewidth=0)
