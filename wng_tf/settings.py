@@ -90,3 +90,11 @@ def _check(cls: type, field: dataclasses.Field, value: Any) -> None:
         raise UserError(f"--{field.name} must be at most {limits['high']}, not {value}.")
     if limits["above"] is not None and value <= limits["above"]:
         raise UserError(f"--{field.name} must be above {limits['above']}, not {value}.")
+
+
+def run_flags(
+    alg: str, env: str, seed: int, total_timesteps: int, network: str, log_path: str | None, config: Any
+) -> dict[str, Any]:
+    """Every flag of a run with its value, in the order in which `flags.txt` lists them."""
+    named = {"alg": alg, "env": env, "num_timesteps": total_timesteps, "seed": seed, "network": network}
+    return {**named, "log_path": log_path, **dataclasses.asdict(config)}

@@ -1,0 +1,194 @@
+"""Behavioural embedding maps Φ: what a policy's behaviour is taken to be.
+
+Two kinds:
+
+* An *action* embedding is a function of the K actions drawn at a state. It is differentiable in the actions, so J can
+  be reparameterised (continuous actions) or use the score.
+* A *trajectory* embedding is a NumPy function of a whole trajectory. It passes through the environment, so J uses the score.
+
+Register your own with `@register(name, kind=...)`, or name it on the command line as `--embedding=package.module:function`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from wng_tf.errors import UserError
+
+KINDS = ("action", "trajectory")
+
+
+class Trajectory(NamedTuple):
+    """A stretch of one episode: T steps, up to its end or the end of the batch.
+
+    Shapes: `observations` [T, obs] normalised, `actions` [T, act] ([T, n] one-hot if discrete), `rewards` [T] raw,
+    `final_observation` [obs] normalised.
+    """
+
+    observations: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    final_observation: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Embedding:
+    """A registered map. `function(actions [n, K, act], values [n]) -> [n, d]` for kind "action";
+    `function(trajectory, length) -> [d]` for kind "trajectory". `uses_value` says that J covers the value's parameters too."""
+
+    name: str
+    kind: str
+    function: Callable[..., Any]
+    uses_value: bool = False
+
+
+_REGISTRY: dict[str, Embedding] = {}
+
+
+def register(name: str, *, kind: str = "trajectory", uses_value: bool = False) -> Callable[[Callable], Callable]:
+    """Decorator: make a function available as `--embedding=name`."""
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, not '{kind}'.")
+
+    def add(function: Callable) -> Callable:
+        _REGISTRY[name] = Embedding(name, kind, function, uses_value)
+        return function
+
+    return add
+
+
+def names() -> list[str]:
+    """Registered names."""
+    return sorted(_REGISTRY)
+
+
+def find(name: str) -> Embedding:
+    """The embedding called `name`, or imported from `package.module:function`.
+
+    An imported function that no `register` decorates is taken as a trajectory embedding.
+
+    Raises:
+      UserError: nothing of that name.
+    """
+    if name in _REGISTRY:
+        return _REGISTRY[name]
+    if ":" not in name:
+        raise UserError(
+            f"Unknown embedding '{name}': choose one of {', '.join(names())}, or name your own as package.module:function."
+        )
+    module_name, _, function_name = name.partition(":")
+    try:
+        function = getattr(importlib.import_module(module_name), function_name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"Embedding '{name}' cannot be imported: {error}.") from None
+    for embedding in _REGISTRY.values():
+        if embedding.function is function:
+            return embedding
+    return Embedding(name, "trajectory", function)
+
+
+@register("actions", kind="action")
+def actions(drawn: Any, values: Any) -> Any:
+    """The K actions of a state, concatenated: [n, K * act]."""
+    del values
+    import tensorflow as tf
+
+    return tf.reshape(drawn, [drawn.shape[0], drawn.shape[1] * drawn.shape[2]])
+
+
+@register("actions_value", kind="action", uses_value=True)
+def actions_value(drawn: Any, values: Any) -> Any:
+    """The K actions of a state and its value: [n, K * act + 1], as in the released code.
+
+    Not the default: the value is no behaviour, and its scale decides how much of the trust region it takes.
+    """
+    import tensorflow as tf
+
+    return tf.concat([actions(drawn, values), values[:, tf.newaxis]], axis=1)
+
+
+def _evenly(values: np.ndarray, length: int) -> np.ndarray:
+    """`length` rows of values [T, k], evenly spaced in time (all of them, zero-padded, if T < length)."""
+    steps = values.shape[0]
+    if steps <= length:
+        return np.concatenate([values, np.zeros((length - steps, *values.shape[1:]), values.dtype)])
+    return values[np.linspace(0, steps - 1, length).round().astype(int)]
+
+
+@register("trajectory_actions")
+def trajectory_actions(trajectory: Trajectory, length: int) -> np.ndarray:
+    """Actions of the trajectory at `length` evenly spaced steps, concatenated [length * act] (Section 2)."""
+    return _evenly(trajectory.actions, length).reshape(-1)
+
+
+@register("final_state")
+def final_state(trajectory: Trajectory, length: int) -> np.ndarray:
+    """The last observation [obs]."""
+    del length
+    return trajectory.final_observation
+
+
+@register("mean_state")
+def mean_state(trajectory: Trajectory, length: int) -> np.ndarray:
+    """The mean observation [obs]."""
+    del length
+    return trajectory.observations.mean(axis=0)
+
+
+@register("reward_to_go")
+def reward_to_go(trajectory: Trajectory, length: int) -> np.ndarray:
+    """Rewards still to come, at `length` evenly spaced steps [length] (Appendix D.2)."""
+    to_go = np.cumsum(trajectory.rewards[::-1])[::-1]
+    return _evenly(to_go[:, np.newaxis], length).reshape(-1)
+
+
+class TrajectoryEmbeddings(NamedTuple):
+    """Embeddings of the trajectories that the samples of a batch belong to.
+
+    `values` [B, d]: row n is the embedding of sample n's trajectory. `weights` [B], of mean 1, are inversely proportional to the
+    trajectory's length, so that means over samples are means over trajectories. `mean_length`: steps per trajectory.
+    """
+
+    values: np.ndarray
+    weights: np.ndarray
+    mean_length: float
+
+
+def split_trajectories(
+    observations: np.ndarray,
+    actions: np.ndarray,
+    rewards: np.ndarray,
+    ends: np.ndarray,
+    final_observations: np.ndarray,
+    nsteps: int,
+) -> list[Trajectory]:
+    """Cut a batch (environment by environment, `nsteps` each) where episodes end and where segments end."""
+    cuts = np.array(ends, bool)
+    cuts[nsteps - 1 :: nsteps] = True
+    stops = np.flatnonzero(cuts) + 1
+    starts = np.concatenate([[0], stops[:-1]])
+    return [
+        Trajectory(observations[a:b], actions[a:b], rewards[a:b], final_observations[b - 1])
+        for a, b in zip(starts, stops, strict=True)
+    ]
+
+
+def embed_trajectories(trajectories: list[Trajectory], embedding: Embedding, length: int) -> TrajectoryEmbeddings:
+    """Embed every trajectory and repeat the result over its steps.
+
+    Raises:
+      UserError: the embedding's result is not a finite vector of one length.
+    """
+    results = [np.asarray(embedding.function(t, length), np.float32).reshape(-1) for t in trajectories]
+    if len({r.shape for r in results}) != 1 or not all(np.isfinite(r).all() for r in results):
+        raise UserError(f"Embedding '{embedding.name}' must give finite vectors of one length for every trajectory.")
+    lengths = np.array([t.rewards.shape[0] for t in trajectories])
+    mean_length = float(lengths.mean())
+    values = np.repeat(np.stack(results), lengths, axis=0)
+    weights = np.repeat(mean_length / lengths, lengths).astype(np.float32)
+    return TrajectoryEmbeddings(values, weights, mean_length)

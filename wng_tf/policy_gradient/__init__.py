@@ -1,0 +1,1 @@
+"""Policy gradients: objective x preconditioner x step rule over one `learn`."""

@@ -1,0 +1,163 @@
+"""`learn`: train a policy with any algorithm of the first table."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from baselines_compat import logger
+from baselines_compat.policies import PolicyWithValue, build_policy
+from baselines_compat.runner import Batch, Runner
+from baselines_compat.schedules import parse_schedule
+from baselines_compat.vec_env import VecNormalize, make_vec_env
+from wng_tf import algorithms, embeddings
+from wng_tf.algorithms import PolicyGradientAlgorithm
+from wng_tf.envs import tasks
+from wng_tf.errors import UserError
+from wng_tf.policy_gradient.config import PolicyGradientConfig, resolve
+from wng_tf.policy_gradient.learner import Learner
+from wng_tf.settings import run_flags
+from wng_tf.training_run import RunInfo, TrainingRun
+
+
+def learn(
+    *,
+    env: str,
+    network: str = "mlp",
+    total_timesteps: int,
+    alg: str = "bg_wnpg",
+    seed: int = 0,
+    log_path: str | None = None,
+    resume: bool = False,
+    progress: bool | None = None,
+    callback: Callable[[dict[str, Any]], None] | None = None,
+    **given: Any,
+) -> PolicyWithValue:
+    """Train a policy, as Baselines' `ppo2.learn` does.
+
+    Args:
+      env: a short name or a Gymnasium id.
+      network: a network registered in `baselines_compat.models`.
+      total_timesteps: environment steps, over all environments; rounded up to whole updates.
+      alg: a row of `algorithms.POLICY_GRADIENTS`.
+      seed: seed of everything random.
+      log_path: folder of the run; None keeps no files.
+      resume: continue the run in `log_path` from its last checkpoint.
+      progress: True or False forces the progress bar; None shows it on a terminal.
+      callback: called with the local state after every update.
+      **given: settings of `PolicyGradientConfig`.
+
+    Returns:
+      the trained policy, its weights set.
+
+    Raises:
+      UserError: bad input.
+      NonFiniteError: an observation, reward, value or gradient became NaN or infinite.
+      Interrupted: the user asked to stop; the run is saved.
+    """
+    algorithm = algorithms.find(alg)
+    if not isinstance(algorithm, PolicyGradientAlgorithm):
+        raise UserError(f"--alg={alg} is an evolution strategy: use wng_tf.evolution.learn.")
+    if total_timesteps < 1:
+        raise UserError(f"--num_timesteps must be at least 1, not {total_timesteps}.")
+    task = tasks.resolve(env)
+    config = resolve(algorithm, task.kind, given)
+    schedule = _schedule(config.lr)
+    embedding = embeddings.find(config.embedding)
+    info = RunInfo(
+        alg=algorithm.name,
+        env=env,
+        env_id=task.env_id,
+        seed=seed,
+        total_timesteps=total_timesteps,
+        flags=run_flags(algorithm.name, env, seed, total_timesteps, network, log_path, config),
+    )
+    run = TrainingRun(
+        info,
+        log_path=log_path,
+        resume=resume,
+        num_env=config.num_env,
+        save_interval=config.save_interval,
+        keep=config.keep_checkpoints,
+        progress=progress,
+    )
+    with run, make_normalized(env, config, seed) as venv:
+        policy = make_policy(venv, network, config, seed)
+        learner = Learner(policy=policy, config=config, embedding=embedding, seed=seed)
+        runner = Runner(env=venv, model=policy, nsteps=config.nsteps, gamma=config.gamma, lam=config.lam)
+        number, steps = 0, 0
+        saved = run.start()
+        if saved is not None:
+            number, steps = saved["number"], saved["steps"]
+            learner.restore(saved["learner"])
+            venv.set_state(saved["env"])
+        logger.log(f"{algorithm.name} on {env} ({task.env_id}), seed {seed}: {policy.size} parameters")
+
+        def state() -> dict[str, Any]:
+            return {"number": number, "steps": steps, "learner": learner.state(), "env": venv.get_state()}
+
+        if saved is None:
+            logger.log("Collecting the first batch, then compiling the update (some seconds, once)")
+        while steps < total_timesteps:
+            batch, episodes = runner.run(learner.theta.numpy())
+            number += 1
+            steps += config.batch_size
+            lr = schedule(max(0.0, 1.0 - (steps - config.batch_size) / total_timesteps))
+            report = learner.update(batch, number, lr)
+            run.add_episodes(episodes)
+            run.show(steps)
+            if number % config.log_interval == 0 or steps >= total_timesteps:
+                run.log({**report, **evidence(batch, learner), "misc/lr": lr}, steps, number)
+            if callback is not None:
+                callback({"learner": learner, "batch": batch, "steps": steps, "number": number, "report": report})
+            run.checkpoint_if_due(steps, state)
+        run.finish(steps, state)
+        policy.set_flat(learner.theta.numpy())
+    return policy
+
+
+def evidence(batch: Batch, learner: Learner) -> dict[str, float]:
+    """Columns that describe the batch and how far the update moved the policy."""
+    moved = learner.distances(batch)
+    return {
+        "misc/explained_variance": explained_variance(batch.values, batch.returns),
+        "loss/kl_moved": moved["kl"],
+        **({"loss/w2_squared_moved": moved["w2_squared"]} if "w2_squared" in moved else {}),
+    }
+
+
+def explained_variance(predictions: np.ndarray, targets: np.ndarray) -> float:
+    """1 - Var[targets - predictions] / Var[targets]; NaN if the targets are constant."""
+    variance = float(np.var(targets))
+    return float("nan") if variance == 0.0 else 1.0 - float(np.var(targets - predictions)) / variance
+
+
+def make_normalized(env: str, config: PolicyGradientConfig, seed: int) -> VecNormalize:
+    """The normalised environments of a run."""
+    venv = make_vec_env(functools.partial(tasks.make, env), config.num_env, seed, num_workers=config.num_workers)
+    return VecNormalize(venv, ob=config.normalize_observations, ret=config.normalize_rewards, gamma=config.gamma)
+
+
+def make_policy(venv: VecNormalize, network: str, config: PolicyGradientConfig, seed: int) -> PolicyWithValue:
+    """The untrained policy of a run.
+
+    Raises:
+      UserError: an unknown network, or one that rollouts cannot run.
+    """
+    sizes = {}
+    if network == "mlp":
+        sizes = {"num_layers": config.num_layers, "num_hidden": config.num_hidden, "activation": config.activation}
+    try:
+        return build_policy(venv.observation_space, venv.action_space, network, seed=seed, **sizes)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def _schedule(text: str) -> Callable[[float], float]:
+    try:
+        return parse_schedule(str(text))
+    except ValueError as error:
+        raise UserError(f"--lr: {error}") from None

@@ -1,0 +1,175 @@
+"""What turns the gradient of a minibatch into a direction: nothing, Fisher, or the Wasserstein estimator.
+
+A preconditioner first `record`s on the tape what it will differentiate, then is called with the tape. Directions have the
+scale of g: ε g_W, with the value network's part of g left as it is unless the embedding depends on the value.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from baselines_compat.distributions import Pd
+from baselines_compat.policies import PolicyWithValue
+from wng_tf.embeddings import Embedding
+from wng_tf.errors import UserError
+from wng_tf.natural_gradient import (
+    KernelBasis,
+    NaturalGradient,
+    fisher_natural_gradient,
+    natural_gradient,
+    per_sample_scores,
+    reparameterised_jacobian,
+    score_jacobian,
+    similarity,
+)
+from wng_tf.policy_gradient.config import PolicyGradientConfig
+
+
+class Minibatch(NamedTuple):
+    """Tensors [n, ...] by name, and the draws of the basis: positions [M] and uniform coordinates [M] in [0, 1)."""
+
+    data: Mapping[str, tf.Tensor]
+    basis_samples: tf.Tensor
+    basis_coordinates: tf.Tensor
+
+
+def drawn_actions(pd: Pd, noise: tf.Tensor) -> tf.Tensor:
+    """K actions per state [n, K, act] from noise of that shape: reparameterised, or one-hot for discrete actions."""
+    if hasattr(pd, "reparameterise"):
+        return pd.mean[:, tf.newaxis] + pd.std[:, tf.newaxis] * noise
+    chosen = tf.argmax(pd.logits[:, tf.newaxis] + noise, axis=-1)
+    return tf.one_hot(chosen, noise.shape[-1])
+
+
+def log_prob_of_drawn(pd: Pd, drawn: tf.Tensor) -> tf.Tensor:
+    """Σ_k log π(a_k | s) [n] of the actions of `drawn_actions`, which count as constants."""
+    drawn = tf.stop_gradient(drawn)
+    if hasattr(pd, "reparameterise"):
+        mean, std = pd.mean[:, tf.newaxis], pd.std[:, tf.newaxis]
+        per_action = -0.5 * tf.square((drawn - mean) / std) - tf.math.log(std)
+        return tf.reduce_sum(per_action, axis=[1, 2])
+    log_probs = tf.nn.log_softmax(pd.logits)[:, tf.newaxis]
+    return tf.reduce_sum(drawn * log_probs, axis=[1, 2])
+
+
+class Preconditioner(abc.ABC):
+    """Direction and evidence from a gradient."""
+
+    draws_actions = False
+    needs_trajectories = False
+    covers_value = False
+
+    def __init__(self, config: PolicyGradientConfig, policy: PolicyWithValue):
+        self.config = config
+        self.policy = policy
+
+    @abc.abstractmethod
+    def record(self, pd: Pd, values: tf.Tensor, log_probs: tf.Tensor, data: Mapping[str, tf.Tensor]) -> Any:
+        """Compute, under the tape, what will be differentiated."""
+
+    @abc.abstractmethod
+    def solve(
+        self, tape: tf.GradientTape, outputs: Any, weights: list[tf.Tensor], gradient: tf.Tensor, minibatch: Minibatch, epsilon: tf.Tensor
+    ) -> NaturalGradient:
+        """The natural gradient for the covered part of θ."""
+
+    def __call__(
+        self, tape: tf.GradientTape, outputs: Any, weights: list[tf.Tensor], gradient: tf.Tensor, minibatch: Minibatch, epsilon: tf.Tensor
+    ) -> tuple[tf.Tensor, NaturalGradient]:
+        """ε g_W for the covered part of θ and g for the rest [P], and the evidence."""
+        if self.covers_value:
+            result = self.solve(tape, outputs, weights, gradient, minibatch, epsilon)
+            return _rescaled(result, epsilon), result
+        size = self.policy.policy_size
+        covered = weights[: self.policy.num_policy_weights]
+        result = self.solve(tape, outputs, covered, gradient[:size], minibatch, epsilon)
+        return tf.concat([_rescaled(result, epsilon), gradient[size:]], axis=0), result
+
+
+def _rescaled(result: NaturalGradient, epsilon: tf.Tensor) -> tf.Tensor:
+    return tf.where(result.guarded, result.direction, epsilon * result.direction)
+
+
+class Identity(Preconditioner):
+    def record(self, pd, values, log_probs, data):
+        return None
+
+    def solve(self, tape, outputs, weights, gradient, minibatch, epsilon):
+        raise NotImplementedError("the identity has nothing to solve")
+
+
+class Fisher(Preconditioner):
+    """The empirical Fisher matrix of the minibatch's own actions."""
+
+    def record(self, pd, values, log_probs, data):
+        return log_probs
+
+    def solve(self, tape, outputs, weights, gradient, minibatch, epsilon):
+        scores = per_sample_scores(tape, outputs, weights)
+        return fisher_natural_gradient(gradient, scores, epsilon, self.config.diagonal_damping)
+
+
+class Wasserstein(Preconditioner):
+    """The kernel estimator (Algorithm 3) on the minibatch's behavioural embeddings."""
+
+    def __init__(self, config: PolicyGradientConfig, policy: PolicyWithValue, embedding: Embedding):
+        super().__init__(config, policy)
+        self.embedding = embedding
+        action = embedding.kind == "action"
+        possible = action and not policy.discrete
+        if config.jacobian == "reparameterised" and not possible:
+            why = "the action space is discrete" if action else "it passes through the environment"
+            raise UserError(
+                f"--embedding={embedding.name} cannot be reparameterised, because {why}: use --jacobian=score."
+            )
+        self.score = config.jacobian == "score" or (config.jacobian == "auto" and not possible)
+        if self.score and embedding.uses_value:
+            raise UserError(
+                f"--embedding={embedding.name} contains the value, which has no score: use --embedding=actions, "
+                "or continuous actions with --jacobian=reparameterised."
+            )
+        self.draws_actions = action
+        self.needs_trajectories = not action
+        self.covers_value = embedding.uses_value
+
+    def record(self, pd, values, log_probs, data):
+        if self.needs_trajectories:
+            return data["embeddings"], log_probs
+        drawn = drawn_actions(pd, data["noise"])
+        embeddings = self.embedding.function(drawn, values)
+        return embeddings, log_prob_of_drawn(pd, drawn) if self.score else None
+
+    def solve(self, tape, outputs, weights, gradient, minibatch, epsilon):
+        embeddings, log_probs = outputs
+        fixed = tf.stop_gradient(embeddings)
+        dimension = embeddings.shape[1]
+        coordinates = tf.cast(minibatch.basis_coordinates * dimension, tf.int32)
+        basis = KernelBasis.from_indices(fixed, minibatch.basis_samples, coordinates, self.config.log_bandwidth)
+        slopes = basis.gradients(fixed)
+        if self.score:
+            values = basis(fixed)
+            if self.needs_trajectories:
+                # Means over samples stand for means over trajectories; a trajectory's score is the sum over its steps.
+                weights_of = minibatch.data["weights"]
+                slopes = slopes * tf.sqrt(weights_of)[tf.newaxis, :, tf.newaxis]
+                centre = tf.reduce_mean(values * weights_of, axis=1, keepdims=True)
+                values = (values - centre) * minibatch.data["mean_length"][0]
+            jacobian = score_jacobian(tape, log_probs, values, weights)
+        else:
+            jacobian = reparameterised_jacobian(tape, embeddings, slopes, weights)
+        return natural_gradient(gradient, jacobian, similarity(slopes), epsilon, self.config.diagonal_damping)
+
+
+def make(config: PolicyGradientConfig, policy: PolicyWithValue, embedding: Embedding) -> Preconditioner:
+    """The preconditioner that the settings name."""
+    if config.preconditioner == "identity":
+        return Identity(config, policy)
+    if config.preconditioner == "fisher":
+        return Fisher(config, policy)
+    if config.preconditioner == "wasserstein":
+        return Wasserstein(config, policy, embedding)
+    raise UserError(f"--preconditioner={config.preconditioner} goes with --step_rule=trust_region.")
