@@ -1,0 +1,59 @@
+"""Package metadata. requirements.txt holds the exact versions that the tests ran with (Python 3.11)."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+TENSORFLOW = [
+    "tensorflow>=2.20,<2.22",
+    "tf-keras>=2.20,<2.22",  # TensorFlow Probability runs on it, beside Keras 3
+    "tensorflow-probability>=0.25,<0.26",
+    "tensorboard>=2.20,<2.22",
+    "setuptools<82",  # TensorBoard imports pkg_resources, which later versions no longer have
+]
+
+setup(
+    name="wng_tf",
+    version="0.1.0",
+    description="Wasserstein natural gradients for reinforcement learning, in TensorFlow 2 and Baselines conventions",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.10",
+    packages=find_packages(include=["wng_tf", "wng_tf.*", "baselines_compat", "baselines_compat.*"]),
+    install_requires=[
+        *TENSORFLOW,
+        "keras>=3.10,<4",
+        "gymnasium[mujoco]>=1.1,<2",
+        "mujoco>=3.3,<5",
+        "pybullet>=3.2.5,<4",
+        "pybullet_envs_gymnasium>=0.6,<0.7",
+        "numpy>=2.0,<3",
+        "scipy>=1.13,<2",
+        "absl-py>=2.1,<3",
+        "tqdm>=4.66,<5",
+        "matplotlib>=3.9,<4",
+    ],
+    extras_require={
+        "test": [
+            "pytest>=8,<10",
+            "pytest-cov>=5,<8",
+            "pytest-xdist>=3.6,<4",
+            "hypothesis>=6.100,<7",
+            "POT>=0.9.5,<1",
+            "ruff>=0.9,<1",
+        ],
+        "video": ["imageio[ffmpeg]>=2.34,<3"],
+        "ray": ["ray>=2.40,<3"],
+        "peers": ["stable-baselines3>=2.6,<3", "sb3-contrib>=2.6,<3"],
+    },
+    entry_points={
+        "console_scripts": [
+            "wng-run=wng_tf.run:app",
+            "wng-evaluate=wng_tf.evaluate:app",
+            "wng-export=wng_tf.export:app",
+            "wng-sweep=wng_tf.sweep:app",
+            "wng-plot=wng_tf.plot:app",
+        ]
+    },
+)
