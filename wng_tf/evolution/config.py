@@ -1,0 +1,170 @@
+"""Settings of the evolution strategies, and their defaults by task."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from wng_tf import settings
+from wng_tf.algorithms import REPULSIONS, EvolutionAlgorithm
+from wng_tf.envs.tasks import Task
+from wng_tf.settings import setting
+
+ES = "evolution strategies"
+REPULSION = "behavioural repulsion"
+WNG = "Wasserstein natural gradient"
+PARTS = "parts of the algorithm"
+
+
+@dataclasses.dataclass(frozen=True)
+class EvolutionConfig:
+    """Settings; where policy gradients have the same thing, it has the same name."""
+
+    repulsion: str | None = setting(
+        None, "what perturbations are scored by besides return; default: the algorithm's", group=PARTS, choices=REPULSIONS
+    )
+    preconditioner: str | None = setting(
+        None, "preconditioner; default: the algorithm's", group=PARTS, choices=("identity", "wasserstein")
+    )
+
+    population: int = setting(50, "mirrored pairs n in a generation: 2n rollouts", group=ES, low=1)
+    sigma: float = setting(0.1, "standard deviation of a parameter's perturbation", group=ES, above=0.0)
+    perturbation: str = setting(
+        "gaussian",
+        "gaussian, or unit: every perturbation has norm 1 whatever sigma, as in the released code",
+        group=ES,
+        choices=("gaussian", "unit"),
+    )
+    shaping: str = setting(
+        "normalised", "how returns become scores", group=ES, choices=("normalised", "centred_ranks")
+    )
+    action_noise: float = setting(
+        0.0, "standard deviation of noise on the population's actions, in half-ranges of a bounded action", group=ES, low=0.0
+    )
+    start_states: str = setting(
+        "pair",
+        "which rollouts start from the same state: mirrored pairs, the generation, the whole run, or none",
+        group=ES,
+        choices=("pair", "generation", "run", "none"),
+    )
+    horizon: int = setting(0, "steps of a rollout at most; 0: the environment's time limit", group=ES, low=0)
+    evaluation_episodes: int = setting(1, "episodes of the unperturbed policy in every generation", group=ES, low=1)
+    num_env: int = setting(0, "worlds that step together; 0: the whole population", low=0)
+    num_workers: int = setting(
+        1, "threads (Point, Quadruped) or processes that step the worlds; the result does not depend on it", low=1
+    )
+    lr: str = setting("0.01", "learning rate: a number, or a schedule such as linear:3e-4")
+    optimizer: str = setting("adam", "how the direction becomes a step", choices=("adam", "momentum", "sgd"))
+    max_grad_norm: float = setting(0.0, "clip the step direction to this norm; 0: do not clip", low=0.0)
+    num_layers: int = setting(2, "hidden layers of the network", low=1)
+    num_hidden: int = setting(32, "units of a hidden layer", low=1)
+    normalize_observations: bool = setting(True, "normalise observations by running statistics")
+    log_interval: int = setting(1, "updates between rows of the log", low=1)
+    save_interval: int = setting(10, "updates between checkpoints; 0: only at the end", low=0)
+    keep_checkpoints: int = setting(3, "how many checkpoints to keep, besides the best", low=1)
+
+    embedding: str = setting(
+        "final_state", "behavioural embedding: a registered name or package.module:function", group=WNG
+    )
+    embedding_length: int = setting(0, "points in time of a trajectory embedding; 0: every step", group=WNG, low=0)
+    delta: float = setting(
+        1.0, "step along (1 - delta) gradient + delta natural gradient (Eq. 15); negative values repel", group=WNG, high=1.0
+    )
+    natural_scale: str = setting(
+        "epsilon",
+        "bring the natural gradient to the gradient's scale by the factor epsilon, or to equal norms",
+        group=WNG,
+        choices=("epsilon", "norm"),
+    )
+    num_basis: int = setting(5, "basis functions M of the kernel estimator", group=WNG, low=1)
+    epsilon: float = setting(0.1, "damping of the information matrix (initial value, if adaptive)", group=WNG, above=0.0)
+    epsilon_unit: str = setting(
+        "relative",
+        "relative: epsilon counts in mean eigenvalues of the captured information matrix; absolute: in its own unit",
+        group=WNG,
+        choices=("relative", "absolute"),
+    )
+    damping: str = setting(
+        "fixed",
+        "epsilon: fixed, or adapted to the gain in the population's mean return",
+        group=WNG,
+        choices=("fixed", "adaptive"),
+    )
+    log_bandwidth: float = setting(0.0, "log10 of the factor on the kernel's squared bandwidth", group=WNG)
+    diagonal_damping: bool = setting(False, "damp with the diagonal preconditioner of Arbel et al. (2020)", group=WNG)
+
+    repulsion_coef: float = setting(
+        0.5, "weight beta of repulsion against return: (1 - beta) return + beta distance", group=REPULSION, low=0.0, high=1.0
+    )
+    num_previous: int = setting(2, "earlier policies to be repelled from (repulsion wasserstein)", group=REPULSION, low=1)
+    distance: str = setting(
+        "exact",
+        "W2 of a rollout to earlier policies: in closed form, or by fitted test functions as in the paper",
+        group=REPULSION,
+        choices=("exact", "test_functions"),
+    )
+    num_features: int = setting(1000, "random Fourier features R of the test functions; 0: the Gaussian kernel itself",
+                                group=REPULSION, low=0)  # fmt: skip
+    inner_steps: int = setting(25, "ascent steps T of the test functions", group=REPULSION, low=1)
+    inner_lr: float = setting(0.5, "step size of the test functions' ascent", group=REPULSION, above=0.0)
+    bandwidth: float = setting(0.0, "bandwidth s of the features; 0: from the scale of the embeddings", group=REPULSION, low=0.0)
+    gamma_w: float = setting(0.0, "entropic regularisation; 0: from the scale of the embeddings", group=REPULSION, low=0.0)
+    novelty_k: int = setting(10, "nearest neighbours that novelty is averaged over (repulsion novelty)", group=REPULSION, low=1)
+    archive_size: int = setting(1000, "latest policies in the novelty archive", group=REPULSION, low=1)
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """Units of each hidden layer."""
+        return (self.num_hidden,) * self.num_layers
+
+
+def resolve(algorithm: EvolutionAlgorithm, task: Task, given: Mapping[str, Any]) -> EvolutionConfig:
+    """The settings of a run: defaults, then the algorithm's, the task's, and what the user gave.
+
+    Raises:
+      UserError: an unknown setting, or a value outside its limits.
+    """
+    parts = {"repulsion": algorithm.repulsion, "preconditioner": algorithm.preconditioner}
+    return settings.build(EvolutionConfig, parts, algorithm.defaults, defaults_for(task, algorithm), given)
+
+
+def defaults_for(task: Task, algorithm: EvolutionAlgorithm) -> Mapping[str, Any]:
+    """What differs from the defaults above on this task with this algorithm."""
+    row = _BY_TASK.get(task.env_id, _ORDINARY)
+    return {**row["all"], **row.get(algorithm.name, {})}
+
+
+def default_network(task: Task) -> str:
+    """The paper's Toeplitz policy on its own two tasks, dense layers elsewhere."""
+    return "toeplitz" if task.env_id in _BY_TASK else "mlp"
+
+
+_BY_TASK: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+    {
+        "wng_tf/Point-v0": {
+            "all": {
+                "population": 50,
+                "lr": "0.1",
+                "sigma": 0.1,
+                "num_hidden": 16,
+                "action_noise": 0.1,
+                "embedding": "final_state",
+                "normalize_observations": False,
+            },
+        },
+        "wng_tf/Quadruped-v0": {
+            "all": {
+                "population": 251,
+                "lr": "0.02",
+                "sigma": 0.02,
+                "num_hidden": 64,
+                "action_noise": 0.1,
+                "embedding": "reward_to_go",
+                "normalize_observations": False,
+            },
+        },
+    }
+)
+_ORDINARY: Mapping[str, Mapping[str, Any]] = MappingProxyType({"all": {}})

@@ -1,0 +1,62 @@
+"""The exported form of a policy: a `tf.Module` with signatures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from wng_tf.evolution.policies import OBSERVATION_CLIP
+from wng_tf.evolution.saved_policy import SavedPolicy
+
+
+class ExportedPolicy(tf.Module):
+    """A `SavedPolicy` in TensorFlow, weights as constants of the graph's variables."""
+
+    def __init__(self, policy: SavedPolicy):
+        super().__init__(name="policy")
+        head = policy.spec.head
+        self.layers = [
+            (tf.Variable(weights.T, trainable=False), tf.Variable(offset, trainable=False))
+            for weights, offset in policy.spec.materialise(policy.theta)
+        ]
+        self.shift = tf.Variable(policy.shift, trainable=False)
+        self.scale = tf.Variable(policy.scale, trainable=False)
+        self._head = head
+        self._noise = policy.action_noise
+        self._bounds = tuple(np.array(bound, np.float32) for bound in (head.low, head.high))
+        self._input = tf.TensorSpec([None, policy.spec.observations], tf.float32, name="observation")
+
+    def signatures(self) -> dict[str, Any]:
+        """The concrete functions to save."""
+        return {
+            "serving_default": tf.function(self._mode).get_concrete_function(self._input),
+            "sample": tf.function(self._sample).get_concrete_function(self._input),
+        }
+
+    def _outputs(self, observation: tf.Tensor) -> tf.Tensor:
+        x = tf.clip_by_value((observation - self.shift) * self.scale, -OBSERVATION_CLIP, OBSERVATION_CLIP)
+        for i, (kernel, offset) in enumerate(self.layers):
+            x = tf.matmul(x, kernel) + offset
+            if i + 1 < len(self.layers):
+                x = tf.tanh(x)
+        if self._head.bounded:
+            centre, half = self._head.stretch()
+            x = centre + half * tf.tanh(x)
+        return x
+
+    def _mode(self, observation: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self._act(observation, 0.0)
+
+    def _sample(self, observation: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self._act(observation, self._noise)
+
+    def _act(self, observation: tf.Tensor, noise: float) -> dict[str, tf.Tensor]:
+        x = self._outputs(observation)
+        if self._head.discrete:
+            return {"action": tf.argmax(x, axis=-1)}
+        if noise:
+            _, half = self._head.stretch()
+            x += half * noise * tf.random.normal(tf.shape(x))
+        return {"action": tf.clip_by_value(x, *self._bounds)}

@@ -1,0 +1,124 @@
+"""`learn`: train a policy with any algorithm of the second table."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+from baselines_compat import logger
+from baselines_compat.schedules import parse_schedule
+from baselines_compat.vec_env.slot import EpisodeRecord
+from wng_tf import algorithms
+from wng_tf.algorithms import EvolutionAlgorithm
+from wng_tf.envs import tasks
+from wng_tf.errors import UserError
+from wng_tf.evolution.config import default_network, resolve
+from wng_tf.evolution.policies import NETWORKS
+from wng_tf.evolution.saved_policy import SavedPolicy
+from wng_tf.evolution.trainer import Progress, Report, Trainer
+from wng_tf.evolution.worlds import horizon_of, make_worlds
+from wng_tf.settings import run_flags
+from wng_tf.training_run import RunInfo, TrainingRun
+
+
+def learn(
+    *,
+    env: str,
+    network: str | None = None,
+    total_timesteps: int,
+    alg: str = "wnes",
+    seed: int = 0,
+    log_path: str | None = None,
+    resume: bool = False,
+    progress: bool | None = None,
+    callback: Callable[[Progress, Report], None] | None = None,
+    **given: Any,
+) -> SavedPolicy:
+    """Train a policy by evolution strategies.
+
+    Args:
+      env: a short name or a Gymnasium id.
+      network: "toeplitz" or "mlp"; None: the paper's Toeplitz policy on Point and Quadruped, mlp elsewhere.
+      total_timesteps: environment steps, those of evaluations included; rounded up to whole generations.
+      alg: a row of `algorithms.EVOLUTION_STRATEGIES`.
+      seed: seed of everything random.
+      log_path: folder of the run; None keeps no files.
+      resume: continue the run in `log_path` from its last checkpoint.
+      progress: True or False forces the progress bar; None shows it on a terminal.
+      callback: called with how far the run is and what happened, after every generation.
+      **given: settings of `EvolutionConfig`.
+
+    Returns:
+      the unperturbed policy of the last generation, which is the one whose return was logged last.
+
+    Raises:
+      UserError: bad input.
+      NonFiniteError: an observation, reward, action or gradient became NaN or infinite.
+      Interrupted: the user asked to stop; the run is saved.
+    """
+    algorithm = algorithms.find(alg)
+    if not isinstance(algorithm, EvolutionAlgorithm):
+        raise UserError(f"--alg={alg} is a policy gradient: use wng_tf.policy_gradient.learn.")
+    if total_timesteps < 1:
+        raise UserError(f"--num_timesteps must be at least 1, not {total_timesteps}.")
+    if not 0 <= seed < 2**64:
+        raise UserError(f"--seed must be between 0 and 2**64 - 1, not {seed}.")
+    task = tasks.resolve(env)
+    config = resolve(algorithm, task, given)
+    network = network or default_network(task)
+    if network not in NETWORKS:
+        raise UserError(f"--network must be one of {', '.join(NETWORKS)} for evolution strategies, not '{network}'.")
+    try:
+        rate = parse_schedule(config.lr)
+    except ValueError as error:
+        raise UserError(f"--lr: {error}") from None
+    info = RunInfo(
+        alg=algorithm.name,
+        env=env,
+        env_id=task.env_id,
+        seed=seed,
+        total_timesteps=total_timesteps,
+        flags=run_flags(algorithm.name, env, seed, total_timesteps, network, log_path, config),
+    )
+    run = TrainingRun(
+        info,
+        log_path=log_path,
+        resume=resume,
+        num_env=1,
+        save_interval=config.save_interval,
+        keep=config.keep_checkpoints,
+        progress=progress,
+    )
+    members = 2 * config.population + config.evaluation_episodes
+    horizon = horizon_of(task, config.horizon)
+    with contextlib.closing(make_worlds(task, config.num_env or members, config.num_workers)) as worlds, run:
+        trainer = Trainer(
+            worlds,
+            network,
+            config,
+            horizon=horizon,
+            seed=seed,
+            schedule=lambda steps: rate(max(0.0, 1.0 - steps / total_timesteps)),
+        )
+        saved = run.start()
+        now = trainer.start() if saved is None else Progress.from_tree(saved)
+        logger.log(f"{algorithm.name} on {env} ({task.env_id}), seed {seed}: {trainer.spec.num_parameters} parameters")
+        while now.steps < total_timesteps:
+            now, report = trainer.advance(now)
+            run.add_episodes([_episodes(report)])
+            run.show(now.steps, now.policy_return)
+            if now.state.generation % config.log_interval == 0 or now.steps >= total_timesteps:
+                run.log(report.evidence, now.steps, now.state.generation)
+            if callback is not None:
+                callback(now, report)
+            run.checkpoint_if_due(now.steps, now.tree, now.policy_return)
+        run.finish(now.steps, now.tree, now.policy_return)
+    assert now.policy is not None
+    return now.policy
+
+
+def _episodes(report: Report) -> list[EpisodeRecord]:
+    ended = time.time()
+    return [EpisodeRecord(float(r), int(n), ended) for r, n in zip(report.returns, report.lengths, strict=True)]

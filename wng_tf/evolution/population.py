@@ -1,0 +1,89 @@
+"""Everything random in a generation, from counter-based streams: a pure function of (seed, generation).
+
+Nothing here depends on how the population is cut into chunks, nor on what ran before, so a resumed run draws what the
+uninterrupted one would have drawn.
+
+| symbol | meaning | shape |
+|---|---|---|
+| ξ | perturbations, N(0, I) | [n, P] |
+| σ | their standard deviation in parameter space | |
+| θ̃ | perturbed parameters, θ + σ ξ_1..n, then θ - σ ξ_1..n (mirrored) | [2n, P] |
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Stream(IntEnum):
+    """One stream a purpose: no two uses share a random number."""
+
+    PERTURBATIONS = 1
+    STARTS = 2
+    ACTIONS = 3
+    BASIS = 4
+    FEATURES = 5
+    PARAMETERS = 6
+
+
+def generator(seed: int, generation: int, stream: Stream) -> np.random.Generator:
+    """The generator of one purpose in one generation: Philox with key (seed, generation), its counter set by the purpose."""
+    key = np.array([seed % 2**64, generation], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=np.array([0, 0, 0, stream], np.uint64)))
+
+
+def perturbations(seed: int, generation: int, shape: tuple[int, int], *, unit_norm: bool = False) -> NDArray[np.float64]:
+    """ξ of `shape` [n, P], rows N(0, I); with `unit_norm` uniform on the sphere of radius √P, so that E[ξ ξᵀ] is still I."""
+    xi = generator(seed, generation, Stream.PERTURBATIONS).standard_normal(shape)
+    if unit_norm:
+        xi *= np.sqrt(shape[1]) / np.linalg.norm(xi, axis=1, keepdims=True)
+    return xi
+
+
+def mirrored(theta: NDArray[np.float64], xi: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
+    """θ̃ [2n, P]: θ + σ ξ_1..n, then θ - σ ξ_1..n."""
+    return np.concatenate([theta + sigma * xi, theta - sigma * xi])
+
+
+def start_seeds(seed: int, generation: int, num_pairs: int, num_evaluations: int, sharing: str) -> list[int]:
+    """The environment seed of every rollout: 2n perturbed ones in the order of `mirrored`, then the evaluations of θ.
+
+    Args:
+        sharing: which rollouts start from the same state: "pair" (the two of a mirrored pair: common random numbers),
+            "generation" (the whole population), "run" (every rollout of the run, as in the released code), "none".
+
+    Raises:
+        ValueError: another word for `sharing`.
+    """
+    rng = generator(seed, 0 if sharing == "run" else generation, Stream.STARTS)
+    # Drawn first: the evaluations start alike for every kind of sharing and every population size.
+    evaluations = rng.integers(2**31, size=num_evaluations)
+    if sharing in ("run", "generation"):
+        one = evaluations[:1] if sharing == "run" else rng.integers(2**31, size=1)
+        members = np.repeat(one, 2 * num_pairs)
+        evaluations = np.repeat(one, num_evaluations) if sharing == "run" else evaluations
+    elif sharing == "pair":
+        members = np.tile(rng.integers(2**31, size=num_pairs), 2)
+    elif sharing == "none":
+        members = rng.integers(2**31, size=2 * num_pairs)
+    else:
+        raise ValueError(f"sharing is 'pair', 'generation', 'run' or 'none', not '{sharing}'")
+    return [int(one) for one in np.concatenate([members, evaluations])]
+
+
+def action_noise(
+    seed: int, generation: int, horizon: int, num_pairs: int, num_evaluations: int, size: int
+) -> NDArray[np.float32]:
+    """Standard normal noise [horizon, 2n + evaluations, size]; zero for the evaluations, which act without noise."""
+    noise = np.zeros((horizon, 2 * num_pairs + num_evaluations, size), np.float32)
+    rng = generator(seed, generation, Stream.ACTIONS)
+    noise[:, : 2 * num_pairs] = rng.standard_normal((horizon, 2 * num_pairs, size), dtype=np.float32)
+    return noise
+
+
+def tensor_seed(seed: int, generation: int, stream: Stream) -> int:
+    """A 63-bit seed for one of TensorFlow's stateless draws."""
+    return int(generator(seed, generation, stream).integers(2**63))

@@ -1,0 +1,81 @@
+"""How far a perturbation's behaviour is from earlier behaviour: the second score of BGES, BG-WNES and NSR-ES.
+
+One rollout gives one embedding x, so a perturbed policy's behaviour is a point mass, and its squared distance W2² to the
+earlier policies' behaviours y_1..k has a closed form: transport from a point leaves no choice, mean_j |x - y_j|². The paper
+estimates the same quantity with test functions in the span of random features (Pacchiano et al. 2019, Algorithm 1); both are
+here. Scores are normalised over the population, so neither unit nor factor matters, but the order does: what the fitted test
+functions do to it is measured in the tests.
+
+NSR-ES (Conti et al. 2018) takes the mean distance to the k nearest embeddings in an archive of earlier policies.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from wng_tf.transport import GaussianKernel, RandomFeatures, fit
+
+DISTANCES = ("exact", "test_functions")
+
+
+def squared_distances(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """|x_n - y_k|² [N, K] for x [N, d], y [K, d]."""
+    return np.square(x[:, np.newaxis, :] - y).sum(axis=-1)
+
+
+def point_transport(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """W2² [N] between the point mass at x_n and the uniform distribution on y [K, d]: mean_k |x_n - y_k|²."""
+    return squared_distances(x, y).mean(axis=1)
+
+
+def novelty(x: NDArray[np.float64], archive: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+    """Mean distance [N] from x_n [N, d] to its k nearest in `archive` [A, d], or to all of a smaller archive."""
+    distances = np.sqrt(squared_distances(x, archive))
+    return np.sort(distances, axis=1)[:, :k].mean(axis=1)
+
+
+def fitted_transport(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    *,
+    num_features: int,
+    seed: int,
+    bandwidth: float = 0.0,
+    gamma: float = 0.0,
+    step_size: float = 0.5,
+    steps: int = 25,
+) -> NDArray[np.float64]:
+    """Estimates of W2² [N] between the point mass at x_n and y [K, d], by test functions fitted to the whole population.
+
+    One pair of test functions is fitted between x [N, d] and y; the dual of Eq. 4 is then read off at each point:
+    λ₁(x_n) + E[λ₂(y)] - γ E_k[exp((λ₁(x_n) + λ₂(y_k) - |x_n - y_k|²)/γ)] + γ.
+
+    Args:
+        num_features: R of the random Fourier features; 0: the Gaussian kernel itself.
+        seed: of the features.
+        bandwidth: s of the kernel, in the embeddings' unit; 0: the root of the mean squared distance.
+        gamma: entropic regularisation, in the squared unit; 0: a tenth of the mean squared distance.
+        step_size: of the ascent, in the squared unit over γ's.
+        steps: of the ascent.
+    """
+    cost = squared_distances(x, y)
+    scale = float(cost.mean()) or 1.0
+    # In units in which the mean squared distance is one, so that the same step size suits every task.
+    unit = np.sqrt(scale)
+    x, y, cost = x / unit, y / unit, cost / scale
+    gamma = gamma / scale if gamma else 0.1
+    bandwidth = bandwidth / unit if bandwidth else 1.0
+    kernel = RandomFeatures.sample(x.shape[1], num_features, bandwidth, seed) if num_features else GaussianKernel(bandwidth)
+    both = kernel.gram(tf.constant(np.concatenate([x, y]))).numpy()
+    gram_x, gram_y = both[: len(x), : len(x)], both[len(x) :, len(x) :]
+    weights_x, weights_y = fit(
+        *map(tf.constant, (gram_x, gram_y, cost)),
+        gamma=tf.constant(gamma, tf.float64),
+        step_size=tf.constant(step_size, tf.float64),
+        steps=steps,
+    )
+    lambda_x, lambda_y = gram_x @ weights_x.numpy(), gram_y @ weights_y.numpy()
+    excess = np.exp(np.minimum((lambda_x[:, np.newaxis] + lambda_y - cost) / gamma, 20.0)).mean(axis=1)
+    return scale * (lambda_x + lambda_y.mean() + gamma * (1.0 - excess))

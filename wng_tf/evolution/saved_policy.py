@@ -1,0 +1,115 @@
+"""The policy of a finished or running evolution run, which acts by itself: the normaliser is inside."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from wng_tf import checkpoint, run_folder
+from wng_tf.evolution.policies import OBSERVATION_CLIP, ActionHead, PolicySpec, forward
+
+
+@dataclass(frozen=True)
+class SavedPolicy:
+    """Acts in NumPy, exports to TensorFlow.
+
+    Attributes:
+        spec: the policy's shape.
+        theta: [P].
+        shift, scale: [observations]; the policy sees (observation - shift) · scale, clipped to ±10.
+        action_noise: standard deviation of the noise of a sampled action, in half-ranges.
+        observation_space: of the environment.
+    """
+
+    spec: PolicySpec
+    theta: NDArray[np.float64]
+    shift: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    action_noise: float
+    observation_space: spaces.Box
+
+    @property
+    def action_space(self) -> spaces.Space[Any]:
+        """Of the environment."""
+        return self.spec.head.space()
+
+    def act(
+        self, observation: NDArray[Any], rng: np.random.Generator | None = None, deterministic: bool = True
+    ) -> NDArray[Any]:
+        """Actions for raw observations [obs] or [B, obs], ready for the environment.
+
+        Args:
+            rng: for the noise of a sampled action; a fresh one if None.
+            deterministic: without the noise that the population acted with (there is none for discrete actions).
+        """
+        x = (np.asarray(observation, np.float32) - self.shift) * self.scale
+        head = self.spec.head
+        action = forward(self.spec.materialise(self.theta), head, np.clip(x, -OBSERVATION_CLIP, OBSERVATION_CLIP))
+        if head.discrete:
+            return action
+        if not deterministic and self.action_noise:
+            rng = rng or np.random.default_rng()
+            _, half = head.stretch()
+            action = action + half * np.float32(self.action_noise) * rng.standard_normal(action.shape, np.float32)
+        return np.clip(action, np.array(head.low, np.float32), np.array(head.high, np.float32))
+
+    def export(self, path: str | os.PathLike[str]) -> Path:
+        """Writes a SavedModel that needs nothing but TensorFlow.
+
+        Signatures: `serving_default` (the action itself) and `sample` (with the population's noise), both from `observation`
+        [B, obs] float32, as the environment gives it, to `action` [B, act] float32 or [B] int64.
+        """
+        import tensorflow as tf
+
+        from wng_tf.evolution.exported import ExportedPolicy
+
+        module = ExportedPolicy(self)
+        tf.saved_model.save(module, os.fspath(path), signatures=module.signatures())
+        return Path(path)
+
+
+def to_tree(policy: SavedPolicy) -> dict[str, Any]:
+    """The policy as plain data for a checkpoint."""
+    space = policy.observation_space
+    return {
+        "spec": asdict(policy.spec),
+        "theta": policy.theta,
+        "shift": policy.shift,
+        "scale": policy.scale,
+        "action_noise": policy.action_noise,
+        "observation_space": {"low": space.low, "high": space.high, "dtype": str(space.dtype)},
+    }
+
+
+def from_tree(tree: dict[str, Any]) -> SavedPolicy:
+    """The inverse of `to_tree`."""
+    spec, head, space = tree["spec"], tree["spec"]["head"], tree["observation_space"]
+    return SavedPolicy(
+        spec=PolicySpec(
+            network=spec["network"],
+            observations=spec["observations"],
+            hidden=tuple(spec["hidden"]),
+            head=ActionHead(head["size"], head["discrete"], tuple(head["low"]), tuple(head["high"])),
+        ),
+        theta=tree["theta"],
+        shift=tree["shift"],
+        scale=tree["scale"],
+        action_noise=tree["action_noise"],
+        observation_space=spaces.Box(space["low"], space["high"], dtype=np.dtype(space["dtype"]).type),
+    )
+
+
+def load_policy(run_dir: str | os.PathLike[str], which: str = "latest") -> SavedPolicy:
+    """The policy of a run: that of the last generation that was evaluated ("latest"), or of the best one saved ("best").
+
+    Raises:
+        UserError: there is no such checkpoint, or it is damaged.
+    """
+    _, state = checkpoint.load(Path(run_dir) / run_folder.CHECKPOINTS, which)
+    return from_tree(state["learner"]["policy"])

@@ -1,0 +1,178 @@
+"""One generation after another: sample, run, tell. State in, state out; the only effects are in the worlds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from baselines_compat.running_mean_std import Moments
+from wng_tf.evolution import population, saved_policy, strategy
+from wng_tf.evolution.config import EvolutionConfig
+from wng_tf.evolution.embeddings import PopulationEmbedding
+from wng_tf.evolution.generation import Generation, Normaliser, Rollouts
+from wng_tf.evolution.policies import ActionHead, PolicySpec
+from wng_tf.evolution.population import Stream
+from wng_tf.evolution.saved_policy import SavedPolicy
+
+VARIANCE_FLOOR = 1e-8
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        steps: environment steps so far, those of evaluations included.
+        state: the strategy's.
+        policy: the unperturbed policy of the last generation, which is the one that was evaluated; None before the first.
+        policy_return: its mean return; NaN before the first generation.
+    """
+
+    steps: int
+    state: strategy.State
+    policy: SavedPolicy | None = None
+    policy_return: float = float("nan")
+
+    def tree(self) -> dict[str, Any]:
+        """Plain data for a checkpoint."""
+        return {
+            "steps": self.steps,
+            "strategy": strategy.to_tree(self.state),
+            "policy": None if self.policy is None else saved_policy.to_tree(self.policy),
+            "policy_return": self.policy_return,
+        }
+
+    @classmethod
+    def from_tree(cls, tree: dict[str, Any]) -> Progress:
+        """The inverse of `tree`."""
+        policy = None if tree["policy"] is None else saved_policy.from_tree(tree["policy"])
+        return cls(tree["steps"], strategy.from_tree(tree["strategy"]), policy, tree["policy_return"])
+
+
+@dataclass(frozen=True)
+class Report:
+    """What happened in a generation.
+
+    Attributes:
+        returns, lengths: of every rollout, those of the unperturbed policy last.
+        rollouts: all that is known of them.
+        evidence: numbers to log.
+    """
+
+    returns: NDArray[np.float64]
+    lengths: NDArray[np.int64]
+    rollouts: Rollouts
+    evidence: dict[str, float]
+
+
+class Trainer:
+    """Advances a run by one generation at a time; `advance` depends on its argument and the settings alone."""
+
+    def __init__(
+        self,
+        worlds: gymnasium.vector.VectorEnv[Any, Any, Any],
+        network: str,
+        config: EvolutionConfig,
+        *,
+        horizon: int,
+        seed: int,
+        schedule: Callable[[int], float],
+    ):
+        """Prepares the compiled loop.
+
+        Args:
+            worlds: from `worlds.make_worlds`.
+            network: "toeplitz" or "mlp".
+            config: settings.
+            horizon: steps of a rollout at most.
+            seed: of the run.
+            schedule: from steps so far to the learning rate.
+
+        Raises:
+            UserError: an unknown embedding.
+        """
+        self.config, self.horizon, self.seed, self._schedule = config, horizon, seed, schedule
+        self._embed = PopulationEmbedding(config.embedding, horizon, config.embedding_length)
+        space = worlds.single_observation_space
+        assert isinstance(space, spaces.Box)
+        self._observation_space = space
+        head = ActionHead.of(worlds.single_action_space)
+        self.spec = PolicySpec(network, space.shape[0], config.hidden, head)
+        self._generation = Generation(
+            self.spec,
+            worlds,
+            horizon,
+            action_noise=config.action_noise,
+            every_step=self._embed.needs_steps,
+            statistics=config.normalize_observations,
+        )
+
+    def start(self) -> Progress:
+        """Before the first generation."""
+        theta = self.spec.initial(population.generator(self.seed, 0, Stream.PARAMETERS))
+        return Progress(0, strategy.initial(theta, self.config, self.spec.observations))
+
+    def policy(self, state: strategy.State) -> SavedPolicy:
+        """The unperturbed policy of a state."""
+        shift, scale = normaliser(state.moments)
+        return SavedPolicy(self.spec, state.theta, shift, scale, self.config.action_noise, self._observation_space)
+
+    def advance(self, progress: Progress) -> tuple[Progress, Report]:
+        """One generation.
+
+        Raises:
+            NonFiniteError: an observation, reward, action or gradient became NaN or infinite.
+            UserError: the embedding gave something unusable.
+        """
+        config, state = self.config, progress.state
+        policy = self.policy(state)
+        xi, rollouts = self._run(policy, state.generation)
+        members = 2 * config.population
+        embeddings = self._embed(rollouts.trajectories)
+        results = strategy.Results(rollouts.returns[:members], embeddings[:members], embeddings[members:])
+        lr = self._schedule(progress.steps)
+        after, evidence = strategy.tell(state, xi, results, config, seed=self.seed, lr=lr)
+        if config.normalize_observations:
+            after = after._replace(moments=state.moments.merge(moments_of(rollouts)))
+        lengths = rollouts.trajectories.lengths
+        own_return = float(rollouts.returns[members:].mean())
+        evidence = {"eprewmean": own_return, "eplenmean": float(lengths[members:].mean()), **evidence, "misc/lr": lr}
+        report = Report(rollouts.returns, lengths, rollouts, evidence)
+        return Progress(progress.steps + int(lengths.sum()), after, policy, own_return), report
+
+    def _run(self, policy: SavedPolicy, number: int) -> tuple[NDArray[np.float64], Rollouts]:
+        """The perturbations ξ and the rollouts of generation `number`: 2n perturbed policies, then the evaluations."""
+        config, pairs, evaluations = self.config, self.config.population, self.config.evaluation_episodes
+        unit = config.perturbation == "unit"
+        xi = population.perturbations(self.seed, number, (pairs, self.spec.num_parameters), unit_norm=unit)
+        sigma = strategy.spread(config, self.spec.num_parameters)
+        parameters = np.concatenate(
+            [population.mirrored(policy.theta, xi, sigma), np.tile(policy.theta, (evaluations, 1))]
+        )
+        seeds = population.start_seeds(self.seed, number, pairs, evaluations, config.start_states)
+        noise = None
+        if config.action_noise and not self.spec.head.discrete:
+            noise = population.action_noise(self.seed, number, self.horizon, pairs, evaluations, self.spec.head.size)
+        return xi, self._generation(parameters, seeds, noise, Normaliser(policy.shift, policy.scale))
+
+
+def normaliser(moments: Moments) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(shift, scale) of observations with these moments; (0, 1) as long as there are none."""
+    if moments.count == 0:
+        return np.zeros_like(moments.mean, np.float32), np.ones_like(moments.mean, np.float32)
+    scale = 1.0 / np.sqrt(moments.var + VARIANCE_FLOOR)
+    return moments.mean.astype(np.float32), scale.astype(np.float32)
+
+
+def moments_of(rollouts: Rollouts) -> Moments:
+    """Of all observations that were acted on, summed in the order of the rollouts."""
+    count = float(rollouts.trajectories.lengths.sum())
+    mean = rollouts.trajectories.observation_sums.sum(axis=0) / count
+    squares = rollouts.observation_squares.sum(axis=0)
+    return Moments(count, mean, np.maximum(squares - count * np.square(mean), 0.0))
