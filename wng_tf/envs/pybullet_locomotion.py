@@ -2,10 +2,11 @@
 
 `pybullet_envs_gymnasium` asks the engine for every joint, link and foot by itself, several times over, and computes on
 arrays of a few numbers: four fifths of its `step` are Python. Here one step makes one `setJointMotorControlArray`, one
-`getJointStates`, one `getLinkStates` and one `getContactPoints` call, and the arithmetic is on Python floats.
+`getJointStates`, one `getLinkStates` and one `getContactPoints` call, and the arithmetic is on Python floats. (Each engine
+step empties the processor's caches, so after it a NumPy call costs 5 to 10 µs, however small its arrays.)
 
 Observations, rewards and endings equal the packaged ones to the last bit. So sums run in NumPy's order, float32 is rounded
-where the packaged code rounds, and what IEEE 754 does not fix to the bit (sine, BLAS) goes through the same NumPy function.
+where the packaged code rounds, and functions that IEEE 754 does not fix to the bit are NumPy's where `math` differs.
 
 A world remembers: `reset(seed=5)` restores positions and velocities, but not the engine's caches, so a second one differs
 from the first in the last digits. A fresh world with the same history of resets and actions repeats exactly.
@@ -19,23 +20,21 @@ from typing import Any
 
 import numpy as np
 
+from wng_tf.envs.numpy_twins import arctan2, cos, float32_limit, length, mean_xy, pairwise_sum, sin
 from wng_tf.envs.pybullet_quiet import pybullet, quiet
 
 with quiet():
     from pybullet_envs_gymnasium import gym_locomotion_envs as packaged
 
-# The packaged code compares positions rounded to float32 with float32(0.99). That number's last mantissa bit is even, so a
-# double rounds to something larger exactly when it lies above the midpoint to the next float32.
-_LIMIT32 = np.float32(0.99)
-_AT_LIMIT = (float(_LIMIT32) + float(np.nextafter(_LIMIT32, np.float32(1.0)))) / 2
+_AT_LIMIT = float32_limit(0.99)  # the packaged code compares in float32
 _BOUND = 5.0  # of every observed number
 _TORQUE = pybullet.TORQUE_CONTROL
 _FIRST_JOINT = 8  # in the observation: height, target (2), velocity (3), roll, pitch, then joints, then feet
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _World:
-    """What never changes in a loaded world: ids, joint limits, and buffers for the NumPy calls."""
+    """What never changes in a loaded world: ids, joint limits, and buffers for the one NumPy product."""
 
     client: int
     body: int
@@ -45,45 +44,14 @@ class _World:
     motors: list[int]  # joints in the order of the actions
     torques: list[float]  # of the motors at action 1
     links: list[int]  # of the parts, in their order; the base is not a link
-    torso: int | None  # place of the torso in `links`; None: the torso is the base
-    base: int  # place of the base among the parts; used where the torso is the base
+    torso: int  # place of the torso in `links`; -1: the torso is the base
+    base: int  # place of the base among the parts, where the torso is the base
     floor_position: tuple[float, float, float]  # the last part, and the only one that cannot move
     feet: list[int]
+    seconds: float  # of a control step
+    speeds: slice  # joint speeds in the observation
     rotation: np.ndarray
     velocity: np.ndarray
-    to_target: np.ndarray
-    costs: np.ndarray
-
-
-def _describe(env: FastStepping) -> _World:
-    robot = env.robot
-    *own, floor = robot.parts.values()
-    links = [part.bodyPartIndex for part in own]
-    torso = robot.robot_body.bodyPartIndex
-    if {part.bodyIndex for part in own} != {0} or floor.bodies[0] == own[0].bodies[0] or (-1 in links) != (torso < 0):
-        raise RuntimeError("this version of pybullet_envs_gymnasium builds its worlds in another way; version 0.6 fits")
-    base = links.index(-1) if torso < 0 else -1
-    if torso < 0:
-        links.remove(-1)
-    joints, motors = robot.ordered_joints, env._motors()
-    return _World(
-        client=env.physicsClientId,
-        body=own[0].bodies[0],
-        floor=floor.bodies[0],
-        joints=[joint.jointIndex for joint in joints],
-        limits=[(joint.lowerLimit, joint.upperLimit - joint.lowerLimit) for joint in joints],
-        motors=[motor for motor, _ in motors],
-        torques=[torque for _, torque in motors],
-        links=links,
-        torso=None if torso < 0 else links.index(torso),
-        base=base,
-        floor_position=tuple(floor.get_position().tolist()),
-        feet=[foot.bodyPartIndex for foot in robot.feet],
-        rotation=np.eye(3),
-        velocity=np.zeros(3),
-        to_target=np.zeros(2),
-        costs=np.zeros((2, len(joints)), np.float32),
-    )
 
 
 class FastStepping(packaged.WalkerBaseBulletEnv):
@@ -116,8 +84,6 @@ class FastStepping(packaged.WalkerBaseBulletEnv):
         """
         world, robot = self._world, self.robot
         action = np.asarray(action)
-        if action.dtype.kind != "f":
-            action = action.astype(np.float64)
         torques = self._torques(action)
         if not math.isfinite(sum(torques)):
             raise ValueError(f"the action is not finite: {action}")
@@ -126,26 +92,26 @@ class FastStepping(packaged.WalkerBaseBulletEnv):
         )
         pybullet.stepSimulation(world.client)
 
-        features = self._features()
-        state = np.array(features, np.float32)
-        speeds = state[_FIRST_JOINT + 1 : _FIRST_JOINT + 2 * len(world.joints) : 2]
-        electricity = self._electricity(action, speeds)
+        features = self._pose()
+        at_limit = self._append_joints(features)
+        features += robot.feet_contact.tolist()  # as of the step before
+        unbounded = state = np.array(features, np.float32)
         diverged = False
-        if not -_BOUND <= min(features) <= max(features) <= _BOUND or not math.isfinite(sum(features)):
+        if not math.hypot(*features) <= _BOUND:  # else every number is finite and within the bound
             state = np.clip(state, -_BOUND, _BOUND)
             diverged = not np.isfinite(state).all()
 
         self._alive = float(robot.alive_bonus(state[0] + robot.initial_z, robot.body_rpy[1]))
         terminated = bool(self._isDone()) or diverged
-        last_potential, self.potential = self.potential, robot.calc_potential()
-        # Only now: the observation shows the contacts of the step before, and so does the HalfCheetah's alive bonus.
-        self._update_feet()
+        last_potential = self.potential
+        self.potential = -robot.walk_target_dist / world.seconds
+        self._update_feet()  # after the alive bonus, which in the HalfCheetah asks for the contacts of the step before
         self.rewards = [
             self._alive,
             float(self.potential - last_potential),
-            electricity,
-            self.joints_at_limit_cost * robot.joints_at_limit,
-            0.0,  # feet collisions, without a cost since Roboschool
+            self._electricity(action, unbounded[world.speeds]),
+            self.joints_at_limit_cost * at_limit,
+            0.0,  # collisions of feet have no cost
         ]
         reward = sum(self.rewards)
         self.reward += reward
@@ -158,96 +124,103 @@ class FastStepping(packaged.WalkerBaseBulletEnv):
 
     def _torques(self, action: np.ndarray) -> list[float]:
         """The torque of each motor, [joints]."""
-        return [
-            scale * (1.0 if a > 1.0 else -1.0 if a < -1.0 else a)
-            for scale, a in zip(self._world.torques, action.tolist(), strict=True)
-        ]
+        torques = []
+        for torque, share in zip(self._world.torques, action.tolist(), strict=True):
+            torques.append(torque * (1.0 if share > 1.0 else -1.0 if share < -1.0 else share))
+        return torques
 
-    def _features(self) -> list[float]:
-        """The observation in double precision and without bounds; keeps the pose that rewards and cameras read."""
+    def _pose(self) -> list[float]:
+        """The first eight features: where the body is, how it is turned, how it moves; keeps what rewards and cameras read."""
         world, robot = self._world, self.robot
-        body, client = world.body, world.client
+        client, body = world.client, world.body
         links = pybullet.getLinkStates(body, world.links, 1, physicsClientId=client)
-        xs = [link[0][0] for link in links]
-        ys = [link[0][1] for link in links]
-        if world.torso is not None:
-            torso = links[world.torso]
-            position, orientation, velocity = torso[0], torso[1], torso[6]
+        positions = [link[0] for link in links]
+        if world.torso >= 0:
+            position, orientation, _, _, _, _, velocity, _ = links[world.torso]
         else:
             position, orientation = pybullet.getBasePositionAndOrientation(body, client)
             velocity, _ = pybullet.getBaseVelocity(body, client)
-            xs.insert(world.base, position[0])
-            ys.insert(world.base, position[1])
-        xs.append(world.floor_position[0])
-        ys.append(world.floor_position[1])
-        x, y, z = _sum(xs) / len(xs), _sum(ys) / len(ys), position[2]
-        roll, pitch, yaw = pybullet.getEulerFromQuaternion(orientation)
-        robot.body_real_xyz, robot.body_xyz, robot.body_rpy = position, (x, y, z), (roll, pitch, yaw)
-
+            positions.insert(world.base, position)
+        positions.append(world.floor_position)
+        x, y = mean_xy(positions)
+        z = position[2]
+        roll, pitch, yaw = angles = pybullet.getEulerFromQuaternion(orientation)
         dx, dy = robot.walk_target_x - x, robot.walk_target_y - y
-        world.to_target[0], world.to_target[1] = dy, dx
-        robot.walk_target_dist = math.sqrt(world.to_target.dot(world.to_target))
-        robot.walk_target_theta = float(np.arctan2(dy, dx))
-        angle = robot.walk_target_theta - yaw
+        robot.body_real_xyz, robot.body_xyz, robot.body_rpy = position, (x, y, z), angles
+        robot.walk_target_dist = length(dy, dx)
 
+        to_target = arctan2(dy, dx) - yaw
         rotation = world.rotation
-        rotation[0, 0] = rotation[1, 1] = np.cos(-yaw)
-        rotation[1, 0] = sine = np.sin(-yaw)
+        sine = sin(-yaw)
+        rotation[0, 0] = rotation[1, 1] = cos(-yaw)
         rotation[0, 1] = -sine
+        rotation[1, 0] = sine
         world.velocity[:] = velocity
-        vx, vy, vz = rotation.dot(world.velocity).tolist()  # seen from the body
-        features = [z - robot.initial_z, np.sin(angle), np.cos(angle), 0.3 * vx, 0.3 * vy, 0.3 * vz, roll, pitch]
+        # BLAS may fuse multiplications and additions, so the product is left to it.
+        vx, vy, vz = rotation.dot(world.velocity).tolist()
+        return [z - robot.initial_z, sin(to_target), cos(to_target), 0.3 * vx, 0.3 * vy, 0.3 * vz, roll, pitch]
 
-        robot.joints_at_limit = 0
-        joints = pybullet.getJointStates(body, world.joints, client)
-        for (angle, speed, _, _), (lower, span) in zip(joints, world.limits, strict=True):
-            scaled = 2 * (angle - lower) / span - 1.0
-            robot.joints_at_limit += abs(scaled) > _AT_LIMIT
-            features.append(scaled)
+    def _append_joints(self, features: list[float]) -> int:
+        """Appends position (-1..1 between the limits) and scaled speed of each joint; returns how many are at a limit."""
+        world, at_limit = self._world, 0
+        states = pybullet.getJointStates(world.body, world.joints, world.client)
+        for (angle, speed, _, _), (lower, span) in zip(states, world.limits, strict=True):
+            position = 2 * (angle - lower) / span - 1.0
+            features.append(position)
             features.append(0.1 * speed)
-        features += robot.feet_contact.tolist()
-        return features
-
-    def _electricity(self, action: np.ndarray, speeds: np.ndarray) -> float:
-        """Cost of the motors' work, |action · speed|, and of torque at rest, action²; means over joints, in the action's precision."""
-        costs = self._world.costs
-        if action.dtype != np.float32:
-            costs = np.empty(costs.shape, np.result_type(action, np.float32))
-        np.multiply(action, speeds, out=costs[0])
-        np.abs(costs[0], out=costs[0])
-        np.square(action, out=costs[1])
-        work, rest = (np.add.reduce(costs, axis=1) / costs.shape[1]).tolist()
-        return self.electricity_cost * work + self.stall_torque_cost * rest
+            if position > _AT_LIMIT or position < -_AT_LIMIT:
+                at_limit += 1
+        return at_limit
 
     def _update_feet(self) -> None:
         """Marks each foot that touches the floor with 1."""
         world, contact = self._world, self.robot.feet_contact
         if len(world.feet) == 1:
-            (foot,) = world.feet
-            contact[0] = bool(pybullet.getContactPoints(world.body, world.floor, foot, -1, world.client))
+            contact[0] = bool(pybullet.getContactPoints(world.body, world.floor, world.feet[0], -1, world.client))
             return
-        touching = {point[3] for point in pybullet.getContactPoints(world.body, world.floor, physicsClientId=world.client)}
+        points = pybullet.getContactPoints(world.body, world.floor, physicsClientId=world.client)
+        touching = {point[3] for point in points}
         for place, foot in enumerate(world.feet):
             contact[place] = foot in touching
 
+    def _electricity(self, action: np.ndarray, speeds: np.ndarray) -> float:
+        """Cost of the motors' work |action · speed| and of torque at rest, action²: means over joints, in the arrays' precision."""
+        work = [abs(share * speed) for share, speed in zip(action, speeds, strict=True)]
+        rest = [share * share for share in action]
+        count = len(rest)
+        return self.electricity_cost * float(pairwise_sum(work) / count) + self.stall_torque_cost * float(pairwise_sum(rest) / count)
 
-def _sum(values: list[float]) -> float:
-    """Adds in the order of NumPy's pairwise summation of up to 128 numbers, so that means are equal to the last bit."""
-    if len(values) < 8:
-        total = 0.0
-        for value in values:
-            total += value
-        return total
-    a, b, c, d, e, f, g, h = values[:8]
-    rest = len(values) % 8
-    end = len(values) - rest
-    for start in range(8, end, 8):
-        i, j, k, m, n, o, p, q = values[start : start + 8]
-        a, b, c, d, e, f, g, h = a + i, b + j, c + k, d + m, e + n, f + o, g + p, h + q
-    total = ((a + b) + (c + d)) + ((e + f) + (g + h))
-    for value in values[end:]:
-        total += value
-    return total
+
+def _describe(env: FastStepping) -> _World:
+    robot = env.robot
+    *own, floor = robot.parts.values()
+    links = [part.bodyPartIndex for part in own]
+    torso = robot.robot_body.bodyPartIndex
+    if {part.bodyIndex for part in own} != {0} or floor.bodies[0] == own[0].bodies[0] or (-1 in links) != (torso < 0):
+        raise RuntimeError("this version of pybullet_envs_gymnasium builds its worlds in another way: install 0.6")
+    base = -1
+    if torso < 0:
+        base = links.index(-1)
+        links.remove(-1)
+    joints, motors = robot.ordered_joints, env._motors()
+    return _World(
+        client=env.physicsClientId,
+        body=own[0].bodies[0],
+        floor=floor.bodies[0],
+        joints=[joint.jointIndex for joint in joints],
+        limits=[(joint.lowerLimit, joint.upperLimit - joint.lowerLimit) for joint in joints],
+        motors=[motor for motor, _ in motors],
+        torques=[torque for _, torque in motors],
+        links=links,
+        torso=links.index(torso) if torso >= 0 else -1,
+        base=base,
+        floor_position=tuple(floor.get_position().tolist()),
+        feet=[foot.bodyPartIndex for foot in robot.feet],
+        seconds=env.scene.dt,
+        speeds=slice(_FIRST_JOINT + 1, _FIRST_JOINT + 2 * len(joints), 2),
+        rotation=np.eye(3),
+        velocity=np.zeros(3),
+    )
 
 
 class HopperEnv(FastStepping, packaged.HopperBulletEnv):
