@@ -201,9 +201,10 @@ def load_results(dir: str | os.PathLike[str]) -> Table:
     starts = [header.get("t_start", 0.0) for header in headers]
     names = [name for name in tables[0].columns if all(name in table for table in tables)]
     columns = {name: np.concatenate([table[name] for table in tables]) for name in names}
-    ended = np.concatenate([table["t"] + start for table, start in zip(tables, starts, strict=True)])
-    columns["t"] = ended - min(starts)
-    order = np.argsort(ended, kind="stable")
+    # Relative to the first start before adding: seconds since 1970 would cost the microseconds.
+    ended = [table["t"] + (start - min(starts)) for table, start in zip(tables, starts, strict=True)]
+    columns["t"] = np.concatenate(ended)
+    order = np.argsort(columns["t"], kind="stable")
     return Table({name: column[order] for name, column in columns.items()}, headers)
 
 

@@ -27,8 +27,12 @@ from baselines_compat.table import Table, read_csv, read_json
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLORS = ["blue", "green", "red", "cyan", "magenta", "gold", "black", "purple", "pink", "brown", "orange", "teal",
-          "lightblue", "lime", "lavender", "turquoise", "darkgreen", "tan", "salmon", "darkred", "darkblue"]  # fmt: skip
+# fmt: off
+COLORS = [
+    "blue", "green", "red", "cyan", "magenta", "gold", "black", "purple", "pink", "brown", "orange", "teal",
+    "lightblue", "lime", "lavender", "turquoise", "darkgreen", "tan", "salmon", "darkred", "darkblue",
+]
+# fmt: on
 
 EMA_SAMPLES = 512
 """Points of a curve that is averaged over runs, unless `resample` says otherwise."""
@@ -164,7 +168,7 @@ def one_sided_ema(
         raise ValueError(f"[{low}, {high}] goes beyond the points, which span [{xolds[0]}, {xolds[-1]}].")
     xs = np.linspace(low, high, n)
     period = (high - low) / (n - 1) * decay_steps if n > 1 and high > low else 1.0
-    # Each point first counts at the first grid point at or after it; from there on everything decays by one factor.
+    # Each point first counts at the first grid point at or after it; from there on, all decay by one factor.
     first = np.searchsorted(xs, xolds, side="left")
     used = first < n
     weights = np.exp(-(xs[first[used]] - xolds[used]) / period)
@@ -216,7 +220,7 @@ def default_xy_fn(r: Result) -> tuple[np.ndarray, np.ndarray]:
 
 def default_split_fn(r: Result) -> str:
     """Name of the run's folder without the `-<seed>` at its end: "runs/Hopper/ppo-3" -> "ppo"."""
-    match = re.search(r"[^/-]+(?=(-\d+)?\Z)", Path(r.dirname).as_posix())
+    match = re.search(r"[^/-]+(?=(-\d+)?\Z)", r.dirname.replace(os.sep, "/"))
     return match[0] if match else ""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -77,10 +78,9 @@ def parse_csv(lines: Sequence[str]) -> Table:
 
 
 def read_csv(path: str | os.PathLike[str]) -> Table:
-    """A csv file as columns; leading lines that start with `#` are comments."""
+    """A csv file as columns; the line of JSON that begins a monitor file is skipped."""
     lines = complete_lines(path)
-    first = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    return parse_csv(lines[first:])
+    return parse_csv(lines[1:] if lines and re.match(r"#\s*\{", lines[0]) else lines)
 
 
 def read_json(path: str | os.PathLike[str]) -> Table:

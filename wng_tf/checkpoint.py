@@ -17,7 +17,6 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -211,13 +210,9 @@ def _from_tree(node: Any, blobs: dict[str, bytes]) -> Any:
 
 def _member(place: str, arrays: dict[str, np.ndarray]) -> str:
     """A name for an array inside the file: its place, in plain characters, made unique."""
-    plain = re.sub(r"[^A-Za-z0-9_./-]", "_", place)
-    return next(name for name in _candidates(plain) if name not in arrays)
-
-
-def _candidates(name: str) -> Iterator[str]:
-    yield name
-    number = 2
-    while True:
-        yield f"{name}~{number}"
+    name = plain = re.sub(r"[^A-Za-z0-9_./-]", "_", place)
+    number = 1
+    while name in arrays:
         number += 1
+        name = f"{plain}~{number}"
+    return name
