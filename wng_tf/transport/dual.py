@@ -96,10 +96,10 @@ def transport_estimate(
     through the fit (by the envelope theorem that is its whole gradient at the maximum). `gram_x`, where it is known
     from before, saves computing kernel.gram(x).
     """
-    x, held = tf.stop_gradient(x), tf.stop_gradient(y)
+    x = tf.stop_gradient(x)
     if gram_x is None:
         gram_x = kernel.gram(x)
-    gram_y = kernel.cross(held, y)
+    gram_y = kernel.held_gram(y)
     cost = _cost(x, y, all_pairs)
     weights_x, weights_y = fit(
         gram_x,

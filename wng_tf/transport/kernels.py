@@ -25,6 +25,10 @@ class GaussianKernel(NamedTuple):
         distances = tf.reduce_sum(tf.square(x[..., :, tf.newaxis, :] - y[..., tf.newaxis, :, :]), axis=-1)
         return tf.exp(-0.5 * distances / tf.square(tf.cast(self.bandwidth, x.dtype)))
 
+    def held_gram(self, y: tf.Tensor) -> tf.Tensor:
+        """K(y_j, y_k) [..., K, K] with y_j held constant: differentiable in the second argument alone."""
+        return self.cross(tf.stop_gradient(y), y)
+
 
 class RandomFeatures(NamedTuple):
     """φ(x) = √(2/R) cos(Ω x + b) with Ω ~ N(0, 1/s²), b ~ U[0, 2π): φ(x)·φ(y) approaches the Gaussian kernel."""
@@ -62,3 +66,8 @@ class RandomFeatures(NamedTuple):
     def cross(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         """φ(x_j)·φ(y_k) [..., K, K'], differentiable, for x [..., K, d] and y [..., K', d]."""
         return tf.matmul(self(x), self(y), transpose_b=True)
+
+    def held_gram(self, y: tf.Tensor) -> tf.Tensor:
+        """φ(y_j)·φ(y_k) [..., K, K] with y_j held constant; the features are computed once."""
+        features = self(y)
+        return tf.matmul(tf.stop_gradient(features), features, transpose_b=True)
