@@ -306,10 +306,10 @@ def write_hparams(
 ) -> None:
     """Describe a run for TensorBoard's HParams table, in the folder `dir` of its scalars.
 
-    `hparams` are the run's settings: bool, int, float or str; anything else is shown as `str(value)`.
-    `metrics` are the tags of the scalars to show beside them. TensorBoard takes the columns of the whole
-    table from the first run that names metrics; if no run does, it shows every setting of every run, and
-    every scalar. Calling it again replaces what was written.
+    `hparams` are the run's settings: bool, int, float or str; anything else is shown as `str(value)`. The
+    first five are shown at first, the others on a click. `metrics` are the tags of the scalars to show beside
+    them. The table has the columns of the first run that names metrics; if no run does, it has every setting
+    of every run, those that differ in front, and every scalar. Calling it again replaces what was written.
     """
     from baselines_compat import tensorboard_events
 

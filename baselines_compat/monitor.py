@@ -133,7 +133,7 @@ class ResultsWriter:
       header: what the first line says, usually `{"t_start": seconds since 1970, "env_id": id}`.
       extra_keys: columns after `r`, `l`, `t`.
       resume_rows: None replaces an existing file. A number keeps its header and that many rows, and appends
-        to them; ValueError if the file has fewer rows, or other columns.
+        to them; ValueError if the file has fewer rows, or other columns. A file that is gone is begun anew.
 
     `rows` counts the episodes in the file: the number to resume from. `header` is the header in force: on
     resumption that of the file, whose `t_start` the column `t` counts from.
@@ -148,9 +148,9 @@ class ResultsWriter:
     ):
         self.filename = _with_extension(Path(filename))
         self.header = dict(header or {})
-        self.rows = resume_rows or 0
         self.keys = ("r", "l", "t", *extra_keys)
         rows = [] if resume_rows is None else self._kept_rows(resume_rows)
+        self.rows = len(rows)
         self.filename.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(self.filename) as file:
             file.write(f"#{json.dumps(self.header)}\n")
@@ -169,17 +169,17 @@ class ResultsWriter:
         self.f.close()
 
     def _kept_rows(self, count: int) -> list[str]:
-        lines = complete_lines(self.filename) if self.filename.exists() else []
-        if not lines and count == 0:
+        if not self.filename.exists():
             return []
-        rows = lines[2:]
+        rows = complete_lines(self.filename)[2:]
         if len(rows) < count:
             raise ValueError(
-                f"{self.filename} has {len(rows)} episodes, but {count} were recorded: it is damaged."
+                f"'{self.filename}' has {len(rows)} of the {count} episodes that were recorded: restore it, "
+                "or delete it to continue without them."
             )
         self.header, table = _parse(self.filename)
         if tuple(table.columns) != self.keys:
-            raise ValueError(f"{self.filename} has the columns {table.columns}, not {list(self.keys)}.")
+            raise ValueError(f"'{self.filename}' has the columns {table.columns}, not {list(self.keys)}.")
         return rows[:count]
 
 

@@ -214,7 +214,9 @@ def _weighted(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def default_xy_fn(r: Result) -> tuple[np.ndarray, np.ndarray]:
-    """Steps, and returns of the episodes smoothed over 21 of them."""
+    """Steps, and the episodes' returns smoothed over 21 of them; without monitor files, `eprewmean`."""
+    if r.monitor is None:
+        return r.progress["misc/total_timesteps"], r.progress["eprewmean"]
     return np.cumsum(r.monitor.l), smooth(r.monitor.r, radius=10)
 
 

@@ -7,6 +7,7 @@ begins with one.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import struct
@@ -75,7 +76,8 @@ def write_hparams(
         value, data_type = start.hparams[name], api_pb2.DATA_TYPE_STRING
         if isinstance(setting, bool):
             value.bool_value, data_type = setting, api_pb2.DATA_TYPE_BOOL
-        elif isinstance(setting, (int, float)):
+        elif isinstance(setting, (int, float)) and math.isfinite(setting):
+            # TensorBoard's server fails on the whole table over a NaN or an infinity: those go in as text.
             value.number_value, data_type = float(setting), api_pb2.DATA_TYPE_FLOAT64
         else:
             value.string_value = str(setting)

@@ -339,13 +339,13 @@ def test_runs_compare_in_tensorboards_hparams_table(tmp_path, tensorboard_withou
     for alg, lr, reward in (("ppo", 3e-4, 5.0), ("wnpg", 1e-3, 7.0)):
         folder = tmp_path / alg
         dump(folder, [{STEPS: 10, "eprewmean": 0.0}, {STEPS: 20, "eprewmean": reward}], ["tensorboard"])
-        settings = {"alg": alg, "lr": lr, "clip": True, "seed": 3, "sizes": (64, 64)}
+        settings = {"alg": alg, "lr": lr, "clip": True, "seed": 3, "sizes": (64, 64), "none": math.inf}
         logger.write_hparams(folder / "tb", {"alg": "stale"}, ["stale"])
         logger.write_hparams(folder / "tb", settings, metrics)
     (hparams, shown), table = hparams_table(tmp_path)
-    assert set(hparams) == {"alg", "lr", "clip", "seed", "sizes"}
+    assert set(hparams) == {"alg", "lr", "clip", "seed", "sizes", "none"}
     assert set(shown) == (set(metrics) or {"eprewmean", STEPS})
-    common = {"clip": True, "seed": 3.0, "sizes": "(64, 64)"}
+    common = {"clip": True, "seed": 3.0, "sizes": "(64, 64)", "none": "inf"}
     assert table["ppo/tb"][0] == {"alg": "ppo", "lr": 3e-4, **common}
     assert table["wnpg/tb"][0] == {"alg": "wnpg", "lr": 1e-3, **common}
     assert [table[f"{alg}/tb"][1]["eprewmean"] for alg in ("ppo", "wnpg")] == [5.0, 7.0]

@@ -196,14 +196,22 @@ def test_without_resuming_the_file_is_replaced(tmp_path):
 
 
 def test_resuming_a_run_that_had_no_episode_yet(tmp_path):
-    record(tmp_path / "0", [7], resume_rows=0)
+    record(tmp_path / "0", [])
+    assert record(tmp_path / "0", [7], resume_rows=0).rows == 1
+    assert list(load_results(tmp_path).r) == [7]
+
+
+def test_resuming_a_run_whose_file_was_deleted(tmp_path):
+    assert record(tmp_path / "0", [7], resume_rows=5).rows == 1
     assert list(load_results(tmp_path).r) == [7]
 
 
 def test_resuming_a_file_that_lost_episodes_is_an_error_and_keeps_it(tmp_path):
     record(tmp_path / "0", range(2))
     before = (tmp_path / "0.monitor.csv").read_bytes()
-    with pytest.raises(ValueError, match="has 2 episodes, but 3 were recorded"):
+    with pytest.raises(
+        ValueError, match="has 2 of the 3 episodes that were recorded: restore it, or delete it"
+    ):
         record(tmp_path / "0", [], resume_rows=3)
     with pytest.raises(ValueError, match="has the columns"):
         ResultsWriter(tmp_path / "0", extra_keys=("goal",), resume_rows=1)

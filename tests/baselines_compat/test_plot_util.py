@@ -183,6 +183,12 @@ def progress_xy(result):
     return result.progress["misc/total_timesteps"], result.progress["eprewmean"]
 
 
+def test_a_run_without_monitor_files_is_drawn_from_its_log(runs):
+    (result,) = plot_util.load_results(runs / "Hopper/ppo-1", enable_monitor=False)
+    x, y = plot_util.default_xy_fn(result)
+    assert list(x) == [10, 20, 30, 40] and list(y) == [0, 1, 2, 3]
+
+
 def legend(ax):
     return [text.get_text() for text in ax.get_legend().get_texts()]
 
