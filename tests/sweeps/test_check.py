@@ -1,0 +1,41 @@
+"""Flags are refused before a sweep starts, with the run and the reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from wng_tf.errors import UserError
+from wng_tf.sweeps.check import check_settings
+from wng_tf.sweeps.grid import Run
+
+
+def run(alg: str, env: str = "Hopper-v5", **settings: str) -> Run:
+    return Run(alg, env, 0, settings=tuple(settings.items()))
+
+
+def test_flags_of_both_families_pass():
+    check_settings(run("bg_wnpg", lr="linear:3e-4", nsteps="1e3", nminibatches="10", normalize_observations="false"))
+    check_settings(run("bges", "Point", population="20", sigma="0.1", num_timesteps="1e6", network="mlp"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (run("ppo", nstep="64"), "ppo seed 0: there is no flag --nstep for this algorithm. Did you mean nsteps"),
+        (run("ppo", population="64"), "there is no flag --population"),
+        (run("es", "Point", cliprange="0.1"), "there is no flag --cliprange"),
+        (run("ppo", nsteps="many"), "--nsteps must be a number"),
+        (run("ppo", nsteps="1.5"), "--nsteps must be a whole number"),
+        (run("ppo", nsteps="inf"), "--nsteps must be finite"),
+        (run("ppo", gamma="2"), "--gamma must be at most 1"),
+        (run("ppo", nsteps="100", nminibatches="32"), "does not divide"),
+        (run("ppo", normalize_observations="maybe"), "--normalize_observations must be true or false"),
+        (run("ppo", surrogate="wide"), "--surrogate must be one of"),
+        (run("ppo", num_timesteps="0"), "--num_timesteps must be a positive number"),
+        (run("ppo", num_timesteps="inf"), "--num_timesteps must be a positive number"),
+    ],
+)
+def test_what_a_run_would_refuse(wrong, sentence):
+    with pytest.raises(UserError) as error:
+        check_settings(wrong)
+    assert sentence in str(error.value) and "\n" not in str(error.value)

@@ -1,0 +1,66 @@
+"""Whether a run will take the flags that a sweep gives it: asked of every run before the first one starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from typing import Any
+
+from wng_tf import algorithms
+from wng_tf.algorithms import PolicyGradientAlgorithm
+from wng_tf.envs import tasks
+from wng_tf.errors import UserError
+from wng_tf.evolution import config as evolution
+from wng_tf.policy_gradient import config as policy_gradient
+from wng_tf.settings import field_type
+from wng_tf.sweeps.grid import Run
+
+#: Flags of a run that are no settings of its algorithm.
+_OF_THE_RUN = ("num_timesteps", "network", "progress", "num_threads")
+
+
+def check_settings(run: Run) -> None:
+    """Builds the run's settings from the flags it would get, and throws them away.
+
+    Raises:
+      UserError: the run and what is wrong with its flags.
+    """
+    values = {**dict(run.settings), **dict(run.axes)}
+    try:
+        if "num_timesteps" in values and not (run.total_timesteps() or 0) > 0:
+            raise UserError(f"--num_timesteps must be a positive number, not '{values['num_timesteps']}'.")
+        algorithm = algorithms.find(run.alg)
+        task = tasks.resolve(run.env)
+        given = {name: text for name, text in values.items() if name not in _OF_THE_RUN}
+        if isinstance(algorithm, PolicyGradientAlgorithm):
+            policy_gradient.resolve(algorithm, task.kind, _converted(policy_gradient.PolicyGradientConfig, given))
+        else:
+            evolution.resolve(algorithm, task, _converted(evolution.EvolutionConfig, given))
+    except UserError as error:
+        raise UserError(f"{run.title}: {error}") from None
+
+
+def _converted(cls: type, given: dict[str, str]) -> dict[str, Any]:
+    known = {field.name for field in dataclasses.fields(cls)}
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, [*known, *_OF_THE_RUN], n=3)
+            hint = f"Did you mean {' or '.join(near)}?" if near else "python -m wng_tf.run --help lists them."
+            raise UserError(f"there is no flag --{name} for this algorithm. {hint}")
+    return {name: _value(name, text, field_type(cls, name)) for name, text in given.items()}
+
+
+def _value(name: str, text: str, kind: type) -> Any:
+    if kind is bool:
+        if text.lower() not in ("true", "false", "1", "0", "t", "f"):
+            raise UserError(f"--{name} must be true or false, not '{text}'.")
+        return text.lower() in ("true", "1", "t")
+    if kind in (int, float):
+        try:
+            number = float(text)
+        except ValueError:
+            raise UserError(f"--{name} must be a number, not '{text}'.") from None
+        whole = kind is int and math.isfinite(number) and number == int(number)
+        return int(number) if whole else number
+    return text

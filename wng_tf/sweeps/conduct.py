@@ -1,0 +1,156 @@
+"""A sweep from beginning to end: one at a time in a folder, unfinished runs to the engine, tables kept up to date."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from wng_tf.errors import UserError
+from wng_tf.sweeps.execute import Job, Outcome, execute, is_finished, read_summary
+from wng_tf.sweeps.grid import Run
+from wng_tf.sweeps.progress import SweepProgress
+from wng_tf.sweeps.records import BOOK_FOLDER, is_locked, try_lock
+from wng_tf.sweeps.report import write_tables
+
+FAILED = 1
+INTERRUPTED = 130
+
+
+class Engine(Protocol):
+    """Where the jobs run: `LocalEngine` or `RayEngine`."""
+
+    def map(
+        self, function: Callable, items: Sequence, tick: Callable[[], None]
+    ) -> Iterator[tuple[Job, Outcome | Exception]]: ...
+
+    def stop(self) -> None: ...
+
+
+def conduct(jobs: Sequence[Job], engine: Callable[[], Engine], *, show_bar: bool | None = None) -> int:
+    """Brings every job to its end and keeps `sweep.csv` and `timings.csv` in their folder.
+
+    Args:
+      jobs: of one folder.
+      engine: makes the engine; called once the folder is locked.
+      show_bar: the progress bar; None: on a terminal.
+
+    Returns:
+      Exit code: 0, 1 if a run failed, 130 if the sweep was interrupted.
+
+    Raises:
+      UserError: another sweep is at work in the folder.
+    """
+    root = jobs[0].root
+    runs = [job.run for job in jobs]
+    with _only_sweep(root):
+        progress = SweepProgress(root, runs, show_bar=show_bar)
+        write_tables(root, runs)
+        failed = []
+
+        def settle(outcome: Outcome) -> None:
+            progress.report(outcome, _return_text(root / outcome.run.name))
+            if outcome.status == "failed":
+                failed.append(outcome.run)
+            write_tables(root, runs)
+
+        for job in jobs:
+            if is_finished(job.paths.folder):
+                progress.report(execute(job), _return_text(job.paths.folder))
+        unfinished = [job for job in jobs if not is_finished(job.paths.folder)]
+        # Runs that an earlier sweep left alive come first: they use their cores already.
+        unfinished.sort(key=lambda job: not is_locked(job.paths.lock))
+        interrupted = bool(unfinished) and _run_all(unfinished, engine(), progress.tick, settle)
+        progress.close()
+        write_tables(root, runs)
+    return _conclude(root, len(jobs), failed, interrupted)
+
+
+def _run_all(
+    jobs: Sequence[Job], engine: Engine, tick: Callable[[], None], settle: Callable[[Outcome], None]
+) -> bool:
+    """Gives the jobs to the engine; returns whether the user stopped them."""
+    with _StopRequest(engine) as request:
+        def on_tick() -> None:
+            request.pass_on()
+            tick()
+
+        for job, result in engine.map(execute, jobs, on_tick):
+            settle(result if isinstance(result, Outcome) else _lost(job, result, request.made))
+        return request.made
+
+
+class _StopRequest:
+    """Ctrl-C or SIGTERM: the first asks every run to save and end, the second leaves at once.
+
+    A flag instead of an exception, which would tear down the engine's loop wherever it stands.
+    """
+
+    def __init__(self, engine: Engine):
+        self.made = False
+        self._passed_on = False
+        self._engine = engine
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> _StopRequest:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def pass_on(self) -> None:
+        """Tells the engine, once."""
+        if self.made and not self._passed_on:
+            self._passed_on = True
+            print("Stopping: the runs save and end. Again to leave at once.", file=sys.stderr, flush=True)
+            self._engine.stop()
+
+    def _on_signal(self, *_: object) -> None:
+        if self.made:
+            os._exit(INTERRUPTED)  # the runs have been told, and their locks outlive this process
+        self.made = True
+
+
+def _lost(job: Job, error: Exception, stopped: bool) -> Outcome:
+    """The outcome of a job that the engine itself lost."""
+    reason = (str(error).strip().splitlines() or [""])[0]
+    return Outcome(job.run, "interrupted" if stopped else "failed", error=f"{type(error).__name__}: {reason}")
+
+
+@contextlib.contextmanager
+def _only_sweep(root: Path) -> Iterator[None]:
+    path = root / BOOK_FOLDER / "lock"
+    try:
+        lock = try_lock(path)
+    except OSError as error:
+        raise UserError(f"{root} cannot be used for a sweep ({error.strerror}): choose another --log_path.") from error
+    if lock is None:
+        raise UserError(f"Another sweep is at work in {root}: wait for it, or choose another --log_path.")
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def _return_text(folder: Path) -> str:
+    value = read_summary(folder).get("eprewmean")
+    return "none" if value is None else f"{value:.2f}"
+
+
+def _conclude(root: Path, count: int, failed: Sequence[Run], interrupted: bool) -> int:
+    if interrupted:
+        print(f"Interrupted. The same command continues the sweep. Table so far: {root / 'sweep.csv'}")
+        return INTERRUPTED
+    print(f"{count - len(failed)} of {count} runs finished. Table: {root / 'sweep.csv'}")
+    for run in failed:
+        print(f"failed: {run.title}: see {root / run.name / 'stderr.txt'}")
+    return FAILED if failed else 0

@@ -1,0 +1,87 @@
+"""The engine of many machines: a Ray task a job. The sweep's folder must be one that every node sees.
+
+A task whose worker or node is lost is started again by Ray, on another node if need be. It then meets what the lost one
+left on disk: a run that is still alive is waited for, a dead one continues from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from wng_tf.errors import UserError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+#: How often Ray may start a task again after losing its worker or node.
+LOST_WORKER_RETRIES = 5
+
+_TICK_SECONDS = 0.2
+
+
+class RayEngine:
+    """`map` over Ray tasks of one CPU each.
+
+    Args:
+      jobs: tasks given to Ray at a time; None: all, and Ray runs as many as the cluster has CPUs.
+      address: of the cluster (`auto`, `host:6379`, `ray://host:10001`); None: a cluster of this machine alone.
+
+    Raises:
+      UserError: Ray is not installed, or the cluster does not answer.
+    """
+
+    def __init__(self, jobs: int | None = None, address: str | None = None):
+        try:
+            import ray
+        except ImportError:
+            raise UserError("--engine=ray needs Ray: pip install 'wng_tf[ray]'.") from None
+        self._ray = ray
+        self._jobs = jobs
+        self._tasks: dict[Any, Any] = {}
+        self._stopping = False
+        # A cluster of our own gets --jobs CPUs; one that runs already has its own number.
+        own = {"num_cpus": jobs, "include_dashboard": False} if address is None else {}
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="error", ignore_reinit_error=True, **own)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"The Ray cluster {address!r} does not answer ({reason}): check --ray_address.") from error
+
+    def map(
+        self, function: Callable[[Item, Callable[[], bool]], Result], items: Sequence[Item], tick: Callable[[], None]
+    ) -> Iterator[tuple[Item, Result | Exception]]:
+        """As `LocalEngine.map`; the function is told to stop by a KeyboardInterrupt."""
+        ray = self._ray
+        task = ray.remote(num_cpus=1, max_retries=LOST_WORKER_RETRIES)(_call)
+        waiting = list(reversed(items))
+        while waiting or self._tasks:
+            while waiting and not self._stopping and (self._jobs is None or len(self._tasks) < self._jobs):
+                item = waiting.pop()
+                self._tasks[task.remote(function, item)] = item
+            if self._stopping:
+                waiting.clear()
+            if not self._tasks:
+                return
+            tick()
+            ready, _ = ray.wait(list(self._tasks), num_returns=1, timeout=_TICK_SECONDS)
+            for reference in ready:
+                item = self._tasks.pop(reference)
+                try:
+                    yield item, ray.get(reference)
+                except ray.exceptions.RayError as error:
+                    yield item, error
+
+    def stop(self) -> None:
+        """Cancels every task; those that have not begun are not begun."""
+        self._stopping = True
+        for reference in self._tasks:
+            self._ray.cancel(reference, force=False)
+
+
+def _call(function: Callable[[Item, Callable[[], bool]], Result], item: Item) -> Result:
+    return function(item, _never)
+
+
+def _never() -> bool:
+    return False
