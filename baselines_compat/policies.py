@@ -122,6 +122,10 @@ class PolicyWithValue(tf.Module):
         """
         return ActorSpec(layers=_dense_chain(self.actor), discrete=self.discrete)
 
+    def critic_layers(self) -> tuple[tuple[int, int, str], ...]:
+        """Dense layers (inputs, units, activation) of the value network; ValueError as `actor_spec`."""
+        return _dense_chain(self.critic)
+
 
 def _dense_chain(model: keras.Model) -> tuple[tuple[int, int, str], ...]:
     chain = []

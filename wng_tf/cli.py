@@ -1,15 +1,19 @@
-"""What every entry point does around its `main`: parse flags, and turn a `UserError` into exit code 2."""
+"""What every entry point does around its `main`: parse flags, answer `--help`, turn a `UserError` into exit code 2."""
 
 from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 
 from absl import app, flags
+
 from wng_tf.errors import UserError
 
-USAGE_ERROR = 2
+FAULT, USAGE_ERROR, INTERRUPTED = 1, 2, 130
+
+Main = Callable[[Sequence[str]], int | None]
 
 
 def quiet_tensorflow() -> None:
@@ -17,29 +21,10 @@ def quiet_tensorflow() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-def _parse(argv: Sequence[str]) -> list[str]:
-    """Parse flags as absl does, but answer a bad flag with one sentence and exit code 2."""
-    try:
-        return app.parse_flags_with_usage(list(argv)) if _asks_for_help(argv) else flags.FLAGS(list(argv))
-    except flags.Error as error:
-        raise UserError(f"{error}. Run with --help to see the flags.") from None
-
-
-def _asks_for_help(argv: Sequence[str]) -> bool:
-    return any(arg.lstrip("-").split("=")[0] in {"help", "helpfull", "helpshort", "helpxml", "?"} for arg in argv[1:])
-
-
-def _main_without_positionals(main: Callable[[Sequence[str]], int | None]) -> Callable[[Sequence[str]], int | None]:
-    def run(argv: Sequence[str]) -> int | None:
-        if len(argv) > 1:
-            raise UserError(f"Unexpected argument '{argv[1]}': settings are given as --name=value.")
-        return main(argv)
-
-    return run
-
-
-def run_app(main: Callable[[Sequence[str]], int | None], *, positionals: bool = False) -> None:
+def run_app(main: Main, *, positionals: bool = False) -> None:
     """Run `main(argv)` under absl; a `UserError` becomes one line on stderr and exit code 2.
+
+    Ctrl-C gives exit code 130, and output that nobody reads any more (`| head`) exit code 1.
 
     Args:
       main: takes the arguments left after flag parsing (program name first), returns an exit code or None.
@@ -49,19 +34,85 @@ def run_app(main: Callable[[Sequence[str]], int | None], *, positionals: bool = 
 
     def guarded(argv: Sequence[str]) -> int | None:
         try:
-            return (main if positionals else _main_without_positionals(main))(argv)
+            if len(argv) > 1 and not positionals:
+                raise UserError(f"Unexpected argument '{argv[1]}': settings are given as --name=value.")
+            return main(argv)
         except UserError as error:
-            return _fail(error)
+            return fail(str(error), USAGE_ERROR)
+        except KeyboardInterrupt:
+            return fail("interrupted.", INTERRUPTED)
 
-    def parser(argv: Sequence[str]) -> list[str]:
-        try:
-            return _parse(argv)
-        except UserError as error:
-            sys.exit(_fail(error))
+    try:
+        app.run(guarded, flags_parser=_parse)
+    except BrokenPipeError:
+        # The interpreter flushes stdout at its end, which would fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(fail("the reader of the output has gone.", FAULT))
 
-    app.run(guarded, flags_parser=parser)
+
+def fail(message: str, code: int) -> int:
+    """Say on stderr what went wrong. Returns `code`."""
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    return code
 
 
-def _fail(error: UserError) -> int:
-    print(f"error: {error}", file=sys.stderr, flush=True)
-    return USAGE_ERROR
+def required(name: str) -> str:
+    """The value of a flag that must be given.
+
+    Raises:
+      UserError: it was not.
+    """
+    value = flags.FLAGS[name].value
+    if not value:
+        raise UserError(f"--{name} is missing: {flags.FLAGS[name].help}")
+    return value
+
+
+def checkpoint_name(text: str) -> str | int:
+    """What `--which` names: "latest", "best", or the step of a checkpoint.
+
+    Raises:
+      UserError: it is none of these.
+    """
+    if text in ("latest", "best"):
+        return text
+    if text.isdecimal():
+        return int(text)
+    raise UserError(f"--which must be latest, best, or the step of a checkpoint, not '{text}'.")
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+    """Parse flags as absl does, but answer `--help` with every flag, and a bad one in one sentence with exit code 2."""
+    asked = {argument.lstrip("-").split("=")[0] for argument in argv[1:] if argument.startswith("-")}
+    if asked & {"help", "helpshort", "h", "?"}:
+        print(_help())
+        sys.exit(0)
+    if asked & {"helpfull", "helpxml"}:
+        return app.parse_flags_with_usage(list(argv))
+    try:
+        return flags.FLAGS(list(argv))
+    except flags.Error as error:
+        sys.exit(fail(f"{str(error).rstrip('.')}. Run with --help to see the flags.", USAGE_ERROR))
+
+
+def _help() -> str:
+    """The entry point's docstring and its flags, under the headings of `flag.group`."""
+    groups: dict[str, list[flags.Flag]] = {}
+    for module, of_module in flags.FLAGS.flags_by_module_dict().items():
+        if not module.startswith("absl."):
+            for flag in of_module:
+                groups.setdefault(getattr(flag, "group", ""), []).append(flag)
+    parts = [(getattr(sys.modules["__main__"], "__doc__", "") or "").strip()]
+    for group, members in groups.items():
+        lines = [f"{group[0].upper()}{group[1:]}:"] if group else ["Flags:"]
+        parts.append("\n".join(lines + [_describe(flag) for flag in members]))
+    parts.append("--flagfile=FILE takes flags from a file, one a line; flags after it win.")
+    return "\n\n".join(parts)
+
+
+def _describe(flag: flags.Flag) -> str:
+    value = str(flag.default).lower() if flag.boolean else flag.default
+    default = "" if flag.default in (None, []) else f" (default: {value})"
+    name = f"  --[no]{flag.name}" if flag.boolean else f"  --{flag.name}"
+    body = textwrap.fill(f"{flag.help}{default}", 104, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return f"{name}\n{body}"

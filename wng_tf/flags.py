@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 from absl import flags
+
 from wng_tf.algorithms import EVOLUTION_STRATEGIES, POLICY_GRADIENTS
 from wng_tf.errors import UserError
 from wng_tf.evolution.config import EvolutionConfig
@@ -16,14 +16,19 @@ from wng_tf.settings import field_type
 FAMILIES = {"policy gradients": PolicyGradientConfig, "evolution strategies": EvolutionConfig}
 
 
+RUN_FLAGS = ("alg", "env", "num_timesteps", "seed", "network", "log_path", "resume", "progress", "num_threads")
+
+
 class NumberFlagParser(flags.ArgumentParser):
     """Whole numbers that may be written as 1e6 or 1_000_000."""
 
     syntactic_help = "a whole number, 1e6 is understood"
 
     def parse(self, argument: str | int) -> int:
+        if isinstance(argument, str) and argument.lstrip("-").isdecimal():
+            return int(argument)  # a float would round a long seed
         try:
-            value = float(argument) if isinstance(argument, str) else argument
+            value = float(argument)
         except ValueError:
             raise ValueError(f"'{argument}' is not a number") from None
         if value != value or value in (float("inf"), float("-inf")) or int(value) != value:
@@ -52,11 +57,20 @@ def define_run_flags() -> None:
     )
     define_number("num_timesteps", 1_000_000, "Environment steps to train for.")
     define_number("seed", 0, "Seed of everything random.")
-    flags.DEFINE_string("network", None, "Network: mlp, or one registered with baselines_compat.models.register.")
+    flags.DEFINE_string(
+        "network",
+        None,
+        "Network: mlp, or one registered with baselines_compat.models.register; evolution strategies: mlp or toeplitz. "
+        "Default: mlp, and the paper's toeplitz for evolution strategies on Point and Quadruped.",
+    )
     flags.DEFINE_string("log_path", None, "Folder of the run; default: runs/out/ALG-ENV-SEED.")
     flags.DEFINE_bool("resume", False, "Continue the run in --log_path from its last checkpoint.")
     flags.DEFINE_bool("progress", None, "Show the progress bar; default: on a terminal.")
     define_number("num_threads", 1, "Threads of TensorFlow's operations.")
+
+
+    for name in RUN_FLAGS:
+        flags.FLAGS[name].group = "the run"
 
 
 def define_settings_flags() -> None:
@@ -71,7 +85,7 @@ def define_settings_flags() -> None:
 
 
 def _define(name: str, uses: list[tuple[str, dataclasses.Field, type]]) -> None:
-    help = " ".join(f"[{family}] {_sentence(field, kind)}" for family, field, kind in uses)
+    help = _help(uses)
     kinds = {kind for _, _, kind in uses}
     if kinds == {bool}:
         flags.DEFINE_bool(name, None, help)
@@ -81,16 +95,35 @@ def _define(name: str, uses: list[tuple[str, dataclasses.Field, type]]) -> None:
         flags.DEFINE_float(name, None, help)
     else:
         flags.DEFINE_string(name, None, help)
+    flags.FLAGS[name].group = uses[0][1].metadata["group"]  # the heading in `--help`
 
 
-def _sentence(field: dataclasses.Field, kind: type) -> str:
-    text = field.metadata["help"]
+def _help(uses: list[tuple[str, dataclasses.Field, type]]) -> str:
+    """One sentence per family that the flag belongs to; one for both where they differ in the default alone."""
+    texts = [_text(field) for _, field, _ in uses]
+    defaults = [_default(field, kind) for _, field, kind in uses]
+    if len(uses) > 1 and len(set(texts)) == 1:
+        if len(set(defaults)) > 1:
+            listed = [f"{default} ({family})" for default, (family, _, _) in zip(defaults, uses, strict=True)]
+            return f"{texts[0]}; default {', '.join(listed)}."
+        return f"{texts[0]}{_with_default(defaults[0])}."
+    sentences = zip(uses, texts, defaults, strict=True)
+    return " ".join(f"[{use[0]}] {text}{_with_default(default)}." for use, text, default in sentences)
+
+
+def _text(field: dataclasses.Field) -> str:
     choices = field.metadata["choices"]
-    if choices:
-        text += f" ({', '.join(choices)})"
-    if field.default is not None:
-        text += f"; default {str(field.default).lower() if kind is bool else field.default}"
-    return text + "."
+    return field.metadata["help"] + (f" ({', '.join(choices)})" if choices else "")
+
+
+def _default(field: dataclasses.Field, kind: type) -> str:
+    if field.default is None:
+        return ""
+    return str(field.default).lower() if kind is bool else str(field.default)
+
+
+def _with_default(default: str) -> str:
+    return f"; default {default}" if default else ""
 
 
 def given_settings(cls: type) -> dict[str, Any]:
@@ -117,9 +150,3 @@ def _converted(name: str, value: Any, kind: type) -> Any:
         return value if isinstance(value, kind) else kind(value)
     except (TypeError, ValueError):
         raise UserError(f"--{name} must be a {kind.__name__}, not '{value}'.") from None
-
-
-def values_of(lines: list[str]) -> Mapping[str, str]:
-    """Names and values of the lines of a `flags.txt`."""
-    pairs = (line.strip().removeprefix("--").partition("=") for line in lines if line.strip().startswith("--"))
-    return {name: value for name, _, value in pairs}

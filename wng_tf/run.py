@@ -1,21 +1,26 @@
 """Train a policy: `python -m wng_tf.run --alg=bg_wnpg --env=Hopper`.
 
-Every run has a folder (--log_path) with its flags, curves, checkpoints, TensorBoard events and exported model; see the README.
+Every run has a folder (--log_path) with its flags, curves, checkpoints, TensorBoard events and exported model; see the
+README.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
-from wng_tf import algorithms, cli
-from wng_tf import flags as run_flags
-from wng_tf.algorithms import PolicyGradientAlgorithm
-from wng_tf.errors import UserError
 
-FAULT, INTERRUPTED = 1, 130
+from wng_tf import algorithms, checkpoint, cli, run_folder
+from wng_tf import flags as run_flags
+from wng_tf.algorithms import EvolutionAlgorithm, PolicyGradientAlgorithm
+from wng_tf.envs import tasks
+from wng_tf.errors import UserError
+from wng_tf.evolution import config as evolution
+from wng_tf.policy_gradient import config as policy_gradient
 
 
 def main(argv: Sequence[str]) -> int:
@@ -23,22 +28,18 @@ def main(argv: Sequence[str]) -> int:
     del argv
     values = flags.FLAGS
     algorithm = algorithms.find(values.alg)
-    is_policy_gradient = isinstance(algorithm, PolicyGradientAlgorithm)
-    from wng_tf.evolution.config import EvolutionConfig
-    from wng_tf.policy_gradient.config import PolicyGradientConfig
-
-    given = run_flags.given_settings(PolicyGradientConfig if is_policy_gradient else EvolutionConfig)
-    if values.num_threads < 1:
-        raise UserError(f"--num_threads must be at least 1, not {values.num_threads}.")
-    from wng_tf.envs import tasks
-
     task = tasks.resolve(values.env)
+    given = _check(algorithm, task)
     if task.env_id != values.env:
         print(f"{values.env} is {task.env_id}", flush=True)
-    log_path = values.log_path or str(Path("runs", "out", f"{algorithm.name}-{values.env.replace('/', '_')}-{values.seed}"))
+    log_path = values.log_path or str(Path("runs", "out", f"{algorithm.name}-{_plain(values.env)}-{values.seed}"))
+    if values.resume:
+        run_folder.read_flags(log_path)
+    else:
+        run_folder.check_new(log_path)
     print("Loading TensorFlow", flush=True)
     _limit_threads(values.num_threads)
-    if is_policy_gradient:
+    if isinstance(algorithm, PolicyGradientAlgorithm):
         from wng_tf.policy_gradient.learn import learn
     else:
         from wng_tf.evolution.learn import learn
@@ -59,15 +60,43 @@ def main(argv: Sequence[str]) -> int:
             **given,
         )
     except (NonFiniteError, WorkerError) as error:
-        print(f"error: {error} The last good checkpoint is in {log_path}.", file=sys.stderr)
-        return FAULT
+        return cli.fail(f"{error} {_last_checkpoint(log_path)}", cli.FAULT)
     except Interrupted as stopped:
         print(stopped, file=sys.stderr)
-        return INTERRUPTED
+        return cli.INTERRUPTED
     from wng_tf.export import export_run
 
     print(f"Exported to {export_run(log_path)}")
     return 0
+
+
+def _check(algorithm: PolicyGradientAlgorithm | EvolutionAlgorithm, task: tasks.Task) -> dict[str, Any]:
+    """The settings that the user gave, checked as far as it goes before the seconds that TensorFlow takes to load."""
+    values = flags.FLAGS
+    if values.num_threads < 1:
+        raise UserError(f"--num_threads must be at least 1, not {values.num_threads}.")
+    if not 0 <= values.seed < 2**64:
+        raise UserError(f"--seed must be between 0 and 2**64 - 1, not {values.seed}.")
+    if isinstance(algorithm, PolicyGradientAlgorithm):
+        given = run_flags.given_settings(policy_gradient.PolicyGradientConfig)
+        policy_gradient.resolve(algorithm, task.kind, given)
+    else:
+        given = run_flags.given_settings(evolution.EvolutionConfig)
+        evolution.resolve(algorithm, task, given)
+    return given
+
+
+def _plain(env: str) -> str:
+    """A name for a folder: `package.module:Id-v0` and `wng_tf/Point-v0` have characters that are none of a name."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", env)
+
+
+def _last_checkpoint(log_path: str) -> str:
+    folder = Path(log_path) / run_folder.CHECKPOINTS
+    step = checkpoint.latest_step(folder)
+    if step is None:
+        return "No checkpoint was saved before."
+    return f"The last good checkpoint, of step {step}, is in {folder}."
 
 
 def _limit_threads(count: int) -> None:

@@ -80,8 +80,8 @@ def create(
     path = Path(path)
     if resume:
         _check_same_flags(read_flags(path), _flag_lines(flags_text), may_change, path)
-    elif path.is_dir() and any(path.iterdir()):
-        raise UserError(f"'{path}' is not empty: continue its run with --resume, or give another --log_path.")
+    else:
+        check_new(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         with atomic_write(path / FLAGS) as file:
@@ -90,6 +90,13 @@ def create(
     except OSError as error:
         raise UserError(f"Cannot write to '{path}' ({error.strerror}): give another --log_path.") from error
     return path
+
+
+def check_new(path: str | os.PathLike[str]) -> None:
+    """UserError if there is something in the folder already, so that a new run cannot have it."""
+    path = Path(path)
+    if path.is_dir() and any(path.iterdir()):
+        raise UserError(f"'{path}' is not empty: continue its run with --resume, or give another --log_path.")
 
 
 def read_flags(path: str | os.PathLike[str]) -> list[str]:

@@ -1,0 +1,87 @@
+"""Export the policy of a run: `python -m wng_tf.export --run=runs/out/ppo-Hopper-0`.
+
+Writes a TensorFlow SavedModel with the normaliser inside: raw observations in, actions for the environment out. It
+loads in a process that has nothing but TensorFlow:
+
+    import tensorflow as tf
+    policy = tf.saved_model.load("runs/out/ppo-Hopper-0/export")
+    action = policy.signatures["serving_default"](observation=tf.constant([observation], tf.float32))["action"][0]
+
+Signatures: `serving_default` (the deterministic action), `sample` (a random one), and `value` for policy gradients.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from wng_tf import cli, run_folder, saved_policy
+from wng_tf.errors import UserError
+
+_SAVED_MODEL = "saved_model.pb"
+
+
+def export_run(
+    log_path: str | os.PathLike[str],
+    which: str | int = "latest",
+    output: str | os.PathLike[str] | None = None,
+) -> Path:
+    """Export the policy of a run as a SavedModel. Returns its folder.
+
+    Args:
+      log_path: folder of the run.
+      which: checkpoint: "latest", "best", or a step.
+      output: folder to write; default: `export` in the run's folder. A SavedModel that is there is replaced, once the
+        new one is complete.
+
+    Raises:
+      UserError: no such run or checkpoint, or `output` is something else than a SavedModel.
+    """
+    policy = saved_policy.load(log_path, which)
+    target = Path(log_path) / run_folder.EXPORT if output is None else Path(output)
+    _check(target)
+    fresh, old = (target.with_name(f".{target.name}.{suffix}") for suffix in ("new", "old"))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for left_behind in (fresh, old):
+            shutil.rmtree(left_behind, ignore_errors=True)
+        policy.export(fresh)
+        if target.exists():
+            target.rename(old)
+        fresh.rename(target)
+    except OSError as error:
+        raise UserError(f"Cannot write to '{target}' ({error.strerror}): give another --output.") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def _check(target: Path) -> None:
+    if target.is_file():
+        raise UserError(f"'{target}' is a file: give a folder as --output.")
+    if target.is_dir() and any(target.iterdir()) and not (target / _SAVED_MODEL).exists():
+        raise UserError(f"'{target}' holds something else than a SavedModel: give another --output.")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Export what the flags say."""
+    del argv
+    values = flags.FLAGS
+    print(f"Exported to {export_run(cli.required('run'), cli.checkpoint_name(values.which), values.output)}")
+
+
+def app() -> None:
+    """Console entry point."""
+    flags.DEFINE_string("run", None, "Folder of the run.")
+    flags.DEFINE_string("which", "latest", "Checkpoint: latest, best, or the step of one.")
+    flags.DEFINE_string("output", None, "Folder of the SavedModel; default: export in the run's folder.")
+    cli.run_app(main)
+
+
+if __name__ == "__main__":
+    app()

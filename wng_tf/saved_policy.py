@@ -1,0 +1,68 @@
+"""The policy of a run, whichever family trained it: it acts in NumPy with its normaliser inside, and exports itself."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from gymnasium import spaces
+
+from wng_tf import algorithms, run_folder
+from wng_tf.algorithms import PolicyGradientAlgorithm
+from wng_tf.errors import UserError
+
+
+class SavedPolicy(Protocol):
+    """What both families offer.
+
+    Attributes:
+      observation_space: a Box of one dimension, of raw observations.
+      action_space: a Box of one dimension, or Discrete; what `act` returns belongs to it.
+    """
+
+    @property
+    def observation_space(self) -> spaces.Box: ...
+
+    @property
+    def action_space(self) -> spaces.Space[Any]: ...
+
+    def act(
+        self, observation: np.ndarray, rng: np.random.Generator | None = None, deterministic: bool = True
+    ) -> Any:
+        """The environment's action for a raw observation [obs], or actions for [B, obs].
+
+        Args:
+          rng: where a sampled action takes its noise from.
+          deterministic: the most likely action, or a sampled one.
+        """
+
+    def export(self, path: str | os.PathLike[str]) -> Path:
+        """Write a SavedModel to the folder `path`, see `wng_tf.export`."""
+
+
+def load(run_dir: str | os.PathLike[str], which: str | int = "latest") -> SavedPolicy:
+    """The policy in a checkpoint of a run: "latest", "best", or the one of a given step. Imports no TensorFlow.
+
+    Raises:
+      UserError: there is no run or no such checkpoint, or it is damaged.
+    """
+    if isinstance(algorithms.find(flag(run_dir, "alg")), PolicyGradientAlgorithm):
+        from wng_tf.policy_gradient.saved import load_policy
+    else:
+        from wng_tf.evolution.saved_policy import load_policy
+    return load_policy(run_dir, which)
+
+
+def flag(run_dir: str | os.PathLike[str], name: str) -> str:
+    """The value of a flag of a run.
+
+    Raises:
+      UserError: there is no run in the folder, or its flags do not say.
+    """
+    for line in run_folder.read_flags(run_dir):
+        key, _, value = line.lstrip("-").partition("=")
+        if key == name:
+            return value
+    raise UserError(f"'{Path(run_dir) / run_folder.FLAGS}' has no --{name}: it is not the file that a run writes.")
