@@ -9,7 +9,6 @@ TENSORFLOW = [
     "tf-keras>=2.20,<2.22",  # TensorFlow Probability runs on it, beside Keras 3
     "tensorflow-probability>=0.25,<0.26",
     "tensorboard>=2.20,<2.22",
-    "setuptools<82",  # TensorBoard imports pkg_resources, which later versions no longer have
 ]
 
 setup(
