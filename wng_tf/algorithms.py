@@ -67,6 +67,20 @@ POLICY_GRADIENTS: Mapping[str, PolicyGradientAlgorithm] = _table(
     PolicyGradientAlgorithm(
         "bg_wnpg", "WNPG with a Wasserstein penalty", penalty="wasserstein", preconditioner="wasserstein"
     ),
+    PolicyGradientAlgorithm(
+        "trpo",
+        "trust region in KL, Fisher natural gradient of the whole batch",
+        preconditioner="fisher",
+        step_rule="trust_region",
+        defaults=_defaults(lr="1e-3"),
+    ),
+    PolicyGradientAlgorithm(
+        "wtrpo",
+        "trust region in the Wasserstein distance, exact natural gradient of the whole batch",
+        preconditioner="wasserstein_exact",
+        step_rule="trust_region",
+        defaults=_defaults(lr="1e-3"),
+    ),
 )
 
 EVOLUTION_STRATEGIES: Mapping[str, EvolutionAlgorithm] = _table(

@@ -192,3 +192,19 @@ def embed_trajectories(trajectories: list[Trajectory], embedding: Embedding, len
     values = np.repeat(np.stack(results), lengths, axis=0)
     weights = np.repeat(mean_length / lengths, lengths).astype(np.float32)
     return TrajectoryEmbeddings(values, weights, mean_length)
+
+
+def embed_batch(batch: Any, embedding: Embedding, length: int, num_choices: int = 0) -> dict[str, np.ndarray]:
+    """Columns of a batch (`runner.Batch`) of B samples for a trajectory embedding.
+
+    `embeddings` [B, d] and `weights` [B] as in `TrajectoryEmbeddings`, `mean_length` [B], all alike. `num_choices` is the
+    number of discrete actions, which are embedded one-hot; 0 for continuous ones.
+    """
+    actions = np.eye(num_choices, dtype=np.float32)[batch.actions] if num_choices else batch.actions
+    ends = np.logical_or(batch.terminated, batch.truncated)
+    trajectories = split_trajectories(
+        batch.observations, actions, batch.raw_rewards, ends, batch.final_observations, batch.nsteps
+    )
+    embedded = embed_trajectories(trajectories, embedding, length)
+    lengths = np.full(len(batch.rewards), embedded.mean_length, np.float32)
+    return {"embeddings": embedded.values, "weights": embedded.weights, "mean_length": lengths}

@@ -15,6 +15,7 @@ from wng_tf.settings import setting
 WNG = "Wasserstein natural gradient"
 PENALTY = "Wasserstein penalty"
 PARTS = "parts of the algorithm"
+TRUST = "trust region"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +82,42 @@ class PolicyGradientConfig:
     inner_lr: float = setting(0.05, "step size of the test functions' ascent", group=PENALTY, above=0.0)
     bandwidth: float = setting(0.0, "bandwidth s of the features; 0: from the scale of the actions", group=PENALTY, low=0.0)
     gamma_w: float = setting(0.0, "entropic regularisation; 0: from the scale of the actions", group=PENALTY, low=0.0)
+
+    trust_radius: float = setting(
+        0.01, "how far one update may move the policy, per state on average", group=TRUST, above=0.0
+    )
+    distance: str | None = setting(
+        None,
+        "what the radius bounds: KL(old, new), or W2 squared; default: the latter if the preconditioner is Wasserstein",
+        group=TRUST,
+        choices=("kl", "wasserstein"),
+    )
+    radius_unit: str = setting(
+        "variance",
+        "what a radius on W2 squared is a multiple of: the mean variance of an action's coordinate, or absolute",
+        group=TRUST,
+        choices=("variance", "absolute"),
+    )
+    adaptive_radius: bool = setting(
+        False, "grow the radius, up to 10 times, while the loss falls as predicted, else shrink it", group=TRUST
+    )
+    natural_steps: int = setting(
+        1, "steps per update, each from its own gradient and metric; they share the radius", group=TRUST, low=1
+    )
+    cg_iters: int = setting(10, "products of the conjugate gradients", group=TRUST, low=1)
+    cg_damping: float = setting(
+        0.01, "damping of the metric, relative to its curvature along the gradient", group=TRUST, low=0.0
+    )
+    cg_warm_start: bool = setting(
+        False, "start the conjugate gradients from the direction of the step before", group=TRUST
+    )
+    metric_stride: int = setting(1, "average the metric over every so many states of the batch", group=TRUST, low=1)
+    backtracks: int = setting(
+        10, "how often a step that does not lower the loss is halved before it is given up", group=TRUST, low=0
+    )
+    vf_iters: int = setting(
+        5, "passes over the batch that fit the value function; lr is their learning rate", group=TRUST, low=1
+    )
 
     @property
     def batch_size(self) -> int:

@@ -15,10 +15,12 @@ from baselines_compat.schedules import parse_schedule
 from baselines_compat.vec_env import VecNormalize, make_vec_env
 from wng_tf import algorithms, embeddings
 from wng_tf.algorithms import PolicyGradientAlgorithm
+from wng_tf.embeddings import Embedding
 from wng_tf.envs import tasks
 from wng_tf.errors import UserError
 from wng_tf.policy_gradient.config import PolicyGradientConfig, resolve
 from wng_tf.policy_gradient.learner import Learner
+from wng_tf.policy_gradient.trust_region import TrustRegionLearner
 from wng_tf.settings import run_flags
 from wng_tf.training_run import RunInfo, TrainingRun
 
@@ -86,7 +88,7 @@ def learn(
     )
     with run, make_normalized(env, config, seed) as venv:
         policy = make_policy(venv, network, config, seed)
-        learner = Learner(policy=policy, config=config, embedding=embedding, seed=seed)
+        learner = make_learner(policy=policy, config=config, embedding=embedding, seed=seed)
         runner = Runner(env=venv, model=policy, nsteps=config.nsteps, gamma=config.gamma, lam=config.lam)
         number, steps = 0, 0
         saved = run.start()
@@ -119,7 +121,15 @@ def learn(
     return policy
 
 
-def evidence(batch: Batch, learner: Learner) -> dict[str, float]:
+def make_learner(
+    *, policy: PolicyWithValue, config: PolicyGradientConfig, embedding: Embedding, seed: int
+) -> Learner | TrustRegionLearner:
+    """The learner of the step rule; both have the same interface."""
+    kind = TrustRegionLearner if config.step_rule == "trust_region" else Learner
+    return kind(policy=policy, config=config, embedding=embedding, seed=seed)
+
+
+def evidence(batch: Batch, learner: Learner | TrustRegionLearner) -> dict[str, float]:
     """Columns that describe the batch and how far the update moved the policy."""
     moved = learner.distances(batch)
     return {

@@ -22,7 +22,7 @@ from baselines_compat.distributions import DiagGaussianPd, Pd
 from baselines_compat.policies import PolicyWithValue
 from baselines_compat.runner import Batch
 from baselines_compat.vec_env import NonFiniteError
-from wng_tf.embeddings import Embedding, embed_trajectories, split_trajectories
+from wng_tf.embeddings import Embedding, embed_batch
 from wng_tf.errors import UserError
 from wng_tf.natural_gradient import damping
 from wng_tf.policy_gradient import objectives, preconditioners
@@ -183,22 +183,11 @@ class Learner:
         if self.penalty is not None:
             arrays.update(self.penalty.prepare(batch.pd_flat, draws.old_noise, self.seed, number))
         if self.natural and self.precondition.needs_trajectories:
-            arrays.update(self._embed(batch))
+            choices = int(self.policy.action_space.n) if self.policy.discrete else 0
+            arrays.update(embed_batch(batch, self.embedding, self.config.embedding_length, choices))
         if self._fields is None:
             self._fields = Fields({name: array.shape[1:] for name, array in arrays.items()})
         return self._fields.pack(arrays)
-
-    def _embed(self, batch: Batch) -> Mapping[str, np.ndarray]:
-        actions = batch.actions
-        if self.policy.discrete:
-            actions = np.eye(int(self.policy.action_space.n), dtype=np.float32)[actions]
-        ends = np.logical_or(batch.terminated, batch.truncated)
-        trajectories = split_trajectories(
-            batch.observations, actions, batch.raw_rewards, ends, batch.final_observations, batch.nsteps
-        )
-        embedded = embed_trajectories(trajectories, self.embedding, self.config.embedding_length)
-        lengths = np.full(self.batch_size, embedded.mean_length, np.float32)
-        return {"embeddings": embedded.values, "weights": embedded.weights, "mean_length": lengths}
 
     # ---- the compiled part --------------------------------------------------------------------------------------
 

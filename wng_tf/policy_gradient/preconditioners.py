@@ -1,4 +1,4 @@
-"""What turns the gradient of a minibatch into a direction: nothing, Fisher, or the Wasserstein estimator.
+"""What turns the gradient of a minibatch into a direction: nothing, Fisher, or the Wasserstein metric, estimated or exact.
 
 A preconditioner first `record`s on the tape what it will differentiate, then is called with the tape. Directions have the
 scale of g: ε g_W, with the value network's part of g left as it is unless the embedding depends on the value.
@@ -19,6 +19,7 @@ from wng_tf.errors import UserError
 from wng_tf.natural_gradient import (
     KernelBasis,
     NaturalGradient,
+    conjugate_gradient,
     fisher_natural_gradient,
     natural_gradient,
     per_sample_scores,
@@ -26,7 +27,9 @@ from wng_tf.natural_gradient import (
     score_jacobian,
     similarity,
 )
+from wng_tf.policy_gradient import geometry
 from wng_tf.policy_gradient.config import PolicyGradientConfig
+from wng_tf.policy_gradient.metric import policy_metric
 
 
 class Minibatch(NamedTuple):
@@ -144,6 +147,13 @@ class Wasserstein(Preconditioner):
         return embeddings, log_prob_of_drawn(pd, drawn) if self.score else None
 
     def solve(self, tape, outputs, weights, gradient, minibatch, epsilon):
+        estimate = self.jacobian_and_similarity(tape, outputs, weights, minibatch)
+        return natural_gradient(gradient, *estimate, epsilon, self.config.diagonal_damping)
+
+    def jacobian_and_similarity(
+        self, tape: tf.GradientTape, outputs: Any, weights: list[tf.Tensor], minibatch: Minibatch
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """J [M, P] and L [M, M], float64, on the minibatch's embeddings."""
         embeddings, log_probs = outputs
         fixed = tf.stop_gradient(embeddings)
         dimension = embeddings.shape[1]
@@ -161,7 +171,32 @@ class Wasserstein(Preconditioner):
             jacobian = score_jacobian(tape, log_probs, values, weights)
         else:
             jacobian = reparameterised_jacobian(tape, embeddings, slopes, weights)
-        return natural_gradient(gradient, jacobian, similarity(slopes), epsilon, self.config.diagonal_damping)
+        return jacobian, similarity(slopes)
+
+
+class WassersteinExact(Preconditioner):
+    """The exact Wasserstein metric of the minibatch's action distributions, by conjugate gradients; no diagonal damping."""
+
+    def __init__(self, config: PolicyGradientConfig, policy: PolicyWithValue, embedding: Embedding):
+        super().__init__(config, policy)
+        require_actions(embedding)
+        self.geometry = geometry.find("wasserstein", policy.discrete)
+
+    def record(self, pd, values, log_probs, data):
+        return None
+
+    def solve(self, tape, outputs, weights, gradient, minibatch, epsilon):
+        product = policy_metric(self.policy, weights, minibatch.data["observations"], self.geometry)
+        return conjugate_gradient(gradient, product, epsilon, self.config.cg_iters)
+
+
+def require_actions(embedding: Embedding) -> None:
+    """The exact metric is that of the actions: raises a UserError for another embedding."""
+    if embedding.name != "actions":
+        raise UserError(
+            f"The exact Wasserstein metric is that of the actions, not of --embedding={embedding.name}: "
+            "use --preconditioner=wasserstein for other embeddings."
+        )
 
 
 def make(config: PolicyGradientConfig, policy: PolicyWithValue, embedding: Embedding) -> Preconditioner:
@@ -172,4 +207,4 @@ def make(config: PolicyGradientConfig, policy: PolicyWithValue, embedding: Embed
         return Fisher(config, policy)
     if config.preconditioner == "wasserstein":
         return Wasserstein(config, policy, embedding)
-    raise UserError(f"--preconditioner={config.preconditioner} goes with --step_rule=trust_region.")
+    return WassersteinExact(config, policy, embedding)
