@@ -12,8 +12,13 @@ from collections.abc import Callable
 import numpy as np
 
 
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    small = np.exp(-np.abs(x))  # of -x it would overflow, with a warning
+    return np.where(x >= 0, 1.0, small) / (1.0 + small)
+
+
 def _silu(x: np.ndarray) -> np.ndarray:
-    return x / (1.0 + np.exp(-x))
+    return x * _sigmoid(x)
 
 
 def _gelu(x: np.ndarray) -> np.ndarray:
@@ -29,7 +34,7 @@ ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray] | None] = {
     "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
     "silu": _silu,
     "gelu": _gelu,
-    "sigmoid": lambda x: 1.0 / (1.0 + np.exp(-x)),
+    "sigmoid": _sigmoid,
 }
 
 
@@ -54,7 +59,7 @@ class Actor:
     """Acts from float32 copies of the weights. Stateless but for scratch memory: noise is handed in."""
 
     def __init__(self, spec: ActorSpec, flat: np.ndarray):
-        flat = np.ascontiguousarray(flat[: spec.size], dtype=np.float32)
+        flat = np.array(flat[: spec.size], dtype=np.float32)
         if flat.shape != (spec.size,):
             raise ValueError(f"The actor takes {spec.size} weights, not {flat.shape[0]}.")
         self.spec = spec

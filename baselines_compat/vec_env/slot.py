@@ -126,7 +126,7 @@ class EnvSlot:
 
     @staticmethod
     def _flat(observation: Any) -> np.ndarray:
-        return np.asarray(observation, np.float64).reshape(-1)
+        return np.array(observation, np.float64).reshape(-1)  # a copy: environments may reuse their buffer
 
     def environment_action(self, action: Any) -> Any:
         """What the environment is sent: the action clipped to its space."""
@@ -137,7 +137,7 @@ class EnvSlot:
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
         """Clip, act, and record. Returns raw observation [obs] float64, raw reward, terminated, truncated, info."""
         sent = self.environment_action(action)
-        self._played.append(sent)
+        self._played.append(sent if self._low is None else sent.copy())  # environments may change what they are sent
         observation, reward, terminated, truncated, info = self.env.step(sent)
         reward = float(reward)
         self.episode_return += reward
@@ -175,7 +175,11 @@ class EnvSlot:
             local.observe(raw, observations[t])
             action = actor.act(observations[t], noise[t])
             actions[t] = action
-            raw, reward, terminated, truncated, _ = self.step(action)
+            try:
+                raw, reward, terminated, truncated, _ = self.step(action)
+            except Exception:
+                self._check(np.asarray(seen), out)  # what the environment choked on, if it is that
+                raise
             discounted = discounted * gamma + reward
             returns.append(discounted)
             out.raw_rewards[t] = reward
@@ -185,7 +189,7 @@ class EnvSlot:
             if terminated or truncated:
                 out.final_observations[t] = local.normalize(raw)
                 if not np.isfinite(raw).all():
-                    raise NonFiniteError(f"Environment {self.index} returned a non-finite observation.")
+                    self._check(np.asarray([*seen, raw]), out)
                 episodes.append(EpisodeRecord(self.episode_return, self.episode_length, time.time()))
                 raw = self.reset()
                 discounted = 0.0
@@ -196,13 +200,19 @@ class EnvSlot:
         return SegmentInfo(Moments.of(np.asarray(seen)), Moments.of(np.asarray(returns)), episodes)
 
     def _check(self, raw: np.ndarray, out: SegmentArrays) -> None:
-        for name, values in (("observation", raw), ("action", out.actions), ("reward", out.raw_rewards)):
+        """Name the first thing that is not finite: everything after it follows from it."""
+        faults = []
+        for order, (name, values) in enumerate(
+            (("observation", raw), ("action", out.actions), ("reward", out.raw_rewards))
+        ):
             finite = np.isfinite(values).reshape(values.shape[0], -1).all(axis=1)
             if not finite.all():
-                step = int(np.argmin(finite))
-                raise NonFiniteError(
-                    f"Environment {self.index} met a non-finite {name} at step {step} of the rollout: training stopped."
-                )
+                faults.append((int(np.argmin(finite)), order, name))
+        if faults:
+            step, _, name = min(faults)
+            raise NonFiniteError(
+                f"Environment {self.index} met a non-finite {name} at step {step} of the rollout: training stopped."
+            )
 
     def state(self) -> dict[str, Any]:
         """Everything from which `restore` continues the slot: streams, and how the open episode came about."""

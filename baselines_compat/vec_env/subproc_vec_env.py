@@ -110,8 +110,10 @@ def _serve(pipe: Connection, env_fns: Sequence[EnvFn], indices: Sequence[int], s
         pipe.send(("non-finite", str(error)))
     except (EOFError, BrokenPipeError):
         pass  # the parent is gone
-    except Exception:
-        pipe.send(("error", traceback.format_exc()))
+    except Exception as error:
+        # What is wrong with the environment's arguments is the user's to correct, wherever the environment is made.
+        bad_input = worker is None and isinstance(error, ValueError)
+        pipe.send(("bad input", error) if bad_input else ("error", traceback.format_exc()))
     finally:
         if worker is not None:
             worker.close()
@@ -134,6 +136,7 @@ class SubprocVecEnv(VecEnv):
       num_workers: how many processes; default one per environment.
 
     Raises:
+      ValueError: an environment refused to be made; as it would be raised in this process.
       WorkerError: a worker failed to start, raised, or died.
     """
 
@@ -171,6 +174,8 @@ class SubprocVecEnv(VecEnv):
                 ) from None
             if status == "non-finite":
                 raise NonFiniteError(value)
+            if status == "bad input":
+                raise value
             if status == "error":
                 raise WorkerError(f"Rollout worker {number} failed:\n{value}")
             replies.append(value)

@@ -1,0 +1,166 @@
+"""Environments small enough to know every number of. Made by `functools.partial(Class, ...)`, so workers can too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+
+class Scripted(gym.Env):
+    """Episodes of given lengths and ends, over and over; the observation is [episode, step], the reward 10 episode + step.
+
+    Args:
+      script: (length, end) of each episode, end being "terminated", "truncated" or "both".
+    """
+
+    def __init__(self, script: tuple[tuple[int, str], ...]):
+        self.script = script
+        self.observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float64)
+        self.action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+        self.episode, self.t = -1, 0
+
+    def _observation(self) -> np.ndarray:
+        return np.array([self.episode, self.t], np.float64)
+
+    def reset(self, *, seed: int | None = None, options: Any = None):
+        super().reset(seed=seed)
+        self.episode, self.t = self.episode + 1, 0
+        return self._observation(), {}
+
+    def step(self, action: np.ndarray):
+        length, end = self.script[self.episode % len(self.script)]
+        self.t += 1
+        last = self.t >= length
+        reward = 10.0 * self.episode + self.t
+        return self._observation(), reward, last and end != "truncated", last and end != "terminated", {}
+
+
+class ConstantReward(gym.Env):
+    """Reward 1 for ever in a single state, cut by a time limit."""
+
+    def __init__(self, limit: int, terminal: bool = False):
+        self.limit, self.terminal, self.t = limit, terminal, 0
+        self.observation_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+        self.action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: Any = None):
+        super().reset(seed=seed)
+        self.t = 0
+        return np.ones(1, np.float32), {}
+
+    def step(self, action: np.ndarray):
+        self.t += 1
+        last = self.t >= self.limit
+        return np.ones(1, np.float32), 1.0, last and self.terminal, last and not self.terminal, {}
+
+
+class Drifting(gym.Env):
+    """A random walk that returns the same buffer at every step and scribbles over the action it is sent."""
+
+    def __init__(self, limit: int = 7):
+        self.limit, self.t = limit, 0
+        self.observation_space = spaces.Box(-np.inf, np.inf, (3,), np.float64)
+        self.action_space = spaces.Box(-1.0, 1.0, (3,), np.float32)
+        self.state = np.zeros(3)
+
+    def reset(self, *, seed: int | None = None, options: Any = None):
+        super().reset(seed=seed)
+        self.t = 0
+        self.state[:] = self.np_random.normal(size=3)
+        return self.state, {}
+
+    def step(self, action: np.ndarray):
+        self.t += 1
+        action *= 0.5
+        self.state += action + self.np_random.normal(size=3)
+        return self.state, float(-np.abs(self.state).sum()), False, self.t >= self.limit, {}
+
+
+class Faulty(gym.Env):
+    """NaN in one place at one step; a NaN action is refused with an exception, as real engines do."""
+
+    def __init__(self, what: str, at: int, last: bool = False):
+        self.what, self.at, self.last, self.t = what, at, last, 0
+        self.observation_space = spaces.Box(-np.inf, np.inf, (3,), np.float64)
+        self.action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: Any = None):
+        super().reset(seed=seed)
+        self.t = 0
+        return np.zeros(3), {}
+
+    def step(self, action: np.ndarray):
+        if not np.isfinite(action).all():
+            raise FloatingPointError("the engine exploded")
+        self.t += 1
+        now = self.t == self.at
+        observation = np.full(3, np.nan if now and self.what == "observation" else 0.1 * self.t)
+        reward = np.inf if now and self.what == "reward" else 1.0
+        return observation, reward, now and self.last, False, {}
+
+
+class Choice(gym.Env):
+    """Discrete actions from 5: the right one is 5 + (the step modulo 3). Sends back what it was sent, as the observation."""
+
+    def __init__(self, limit: int = 6, start: int = 5):
+        self.limit, self.start, self.t = limit, start, 0
+        self.observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
+        self.action_space = spaces.Discrete(3, start=start)
+
+    def reset(self, *, seed: int | None = None, options: Any = None):
+        super().reset(seed=seed)
+        self.t = 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action: int):
+        assert self.action_space.contains(action), action
+        self.t += 1
+        right = action == self.start + (self.t - 1) % 3
+        observation = np.array([action, self.t % 3], np.float32)
+        return observation, float(right), self.t >= self.limit, False, {}
+
+
+class Aim(gym.Env):
+    """Say where the target is: observation [x, y, 1] with x, y ~ U(-1, 1), reward -|action - (x, y)|², one step an episode."""
+
+    def __init__(self):
+        self.observation_space = spaces.Box(-1.0, 1.0, (3,), np.float64)
+        self.action_space = spaces.Box(-5.0, 5.0, (2,), np.float32)
+        self.target = np.zeros(2)
+
+    def _look(self) -> np.ndarray:
+        self.target = self.np_random.uniform(-1.0, 1.0, 2)
+        return np.array([*self.target, 1.0])
+
+    def reset(self, *, seed: int | None = None, options: Any = None):
+        super().reset(seed=seed)
+        return self._look(), {}
+
+    def step(self, action: np.ndarray):
+        reward = -float(np.square(action - self.target).sum())
+        return self._look(), reward, True, False, {}
+
+
+class Refusing(gym.Env):
+    """Cannot be made."""
+
+    def __init__(self, text: str = "no such robot"):
+        raise ValueError(text)
+
+
+class Broken(gym.Env):
+    """Fails at the first step with an error of its own."""
+
+    def __init__(self):
+        self.observation_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+        self.action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: Any = None):
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: np.ndarray):
+        raise RuntimeError("a wheel fell off")
