@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sweeps.test_sweep import ROOT, RUNNER, held_pid, jobs, sweep, wait_until
+from tests.sweeps.test_sweep import ROOT, RUNNER, held_pid, jobs, sweep
 from wng_tf.errors import UserError
 from wng_tf.sweeps.engine_local import LocalEngine
 from wng_tf.sweeps.engine_ray import RayEngine
@@ -104,30 +105,38 @@ def test_ray_sweep_survives_a_killed_worker_and_a_lost_node(tmp_path, cluster):
     process = ray_sweep(tmp_path / "ray", cluster.address, f"--set={settings}")
     try:
         first, second = held_pid(held[0]), held_pid(held[1])
-        os.kill(parent(first), signal.SIGKILL)  # the Ray worker, not the run
-        wait_until(lambda: not Path(f"/proc/{parent(first)}").exists() or parent(first) != parent(second))
-        lost = next(node for node in cluster.test_nodes if owns(node, second))
+        os.kill(parent(first), signal.SIGKILL)  # the Ray worker; its run lives on
+        # A machine that is lost takes everything with it: worker, run, and the node's own processes.
+        lost = next(node for node in cluster.test_nodes if second in descendants(node))
+        for pid in (parent(second), second):
+            os.kill(pid, signal.SIGKILL)
         cluster.remove_node(lost, allow_graceful=False)
+        assert is_locked(held[0].paths.lock)
         gate.touch()
         output, _ = process.communicate(timeout=180)
     finally:
+        gate.touch()
         process.kill()
         process.wait()
     assert process.returncode == 0, output
     assert (tmp_path / "ray" / "sweep.csv").read_bytes() == (tmp_path / "local" / "sweep.csv").read_bytes()
-    assert not any(is_locked(job.paths.lock) for job in held)
-    assert all(read_record(job.paths.record) for job in held)
+    attempts = [read_record(job.paths.record).attempts for job in held]
+    assert [attempt.pid for attempt in attempts[0]] == [first]  # waited for, not doubled
+    assert [attempt.resumed for attempt in attempts[1]] == [False, True]  # continued from its checkpoint
+
+
+def descendants(node) -> set[int]:
+    """Workers of a Ray node and the runs below them."""
+    raylets = {info.process.pid for infos in node.all_processes.values() for info in infos}
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parents[int(path.name)] = parent(int(path.name))
+    found = set(raylets)
+    while new := {pid for pid, above in parents.items() if above in found} - found:
+        found |= new
+    return found
 
 
 def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def owns(node, pid: int) -> bool:
-    """Whether the run `pid` is a grandchild of the node's raylet."""
-    raylets = {info.process.pid for infos in node.all_processes.values() for info in infos}
-    while pid > 1:
-        pid = parent(pid)
-        if pid in raylets:
-            return True
-    return False

@@ -6,6 +6,7 @@ left on disk: a run that is still alive is waited for, a dead one continues from
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -25,7 +26,7 @@ class RayEngine:
 
     Args:
       jobs: tasks given to Ray at a time; None: all, and Ray runs as many as the cluster has CPUs.
-      address: of the cluster (`auto`, `host:6379`, `ray://host:10001`); None: a cluster of this machine alone.
+      address: of the cluster (`auto` or `host:6379`); None: a cluster of this machine alone.
 
     Raises:
       UserError: Ray is not installed, or the cluster does not answer.
@@ -36,6 +37,8 @@ class RayEngine:
             import ray
         except ImportError:
             raise UserError("--engine=ray needs Ray: pip install 'wng_tf[ray]'.") from None
+        if address is not None:
+            _check_reachable(address)
         self._ray = ray
         self._jobs = jobs
         self._tasks: dict[Any, Any] = {}
@@ -45,8 +48,7 @@ class RayEngine:
         try:
             ray.init(address=address, log_to_driver=False, logging_level="error", ignore_reinit_error=True, **own)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"The Ray cluster {address!r} does not answer ({reason}): check --ray_address.") from error
+            raise UserError(_no_answer(address, error)) from error
 
     def map(
         self, function: Callable[[Item, Callable[[], bool]], Result], items: Sequence[Item], tick: Callable[[], None]
@@ -77,6 +79,22 @@ class RayEngine:
         self._stopping = True
         for reference in self._tasks:
             self._ray.cancel(reference, force=False)
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself keeps trying an address that nobody listens at for more than five minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host:
+        return  # auto: Ray finds out at once
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10.0).close()
+    except (OSError, ValueError) as error:
+        raise UserError(_no_answer(address, error)) from error
+
+
+def _no_answer(address: str | None, error: Exception) -> str:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return f"The Ray cluster '{address}' does not answer ({reason}): check --ray_address."
 
 
 def _call(function: Callable[[Item, Callable[[], bool]], Result], item: Item) -> Result:
