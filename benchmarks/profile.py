@@ -1,0 +1,44 @@
+"""Hot spots of a run: `python -m benchmarks.profile --alg=bg_wnpg --env=Hopper-v5`.
+
+Some updates run under cProfile after a warm-up (compilation is not counted); the functions with the most time of their own are
+printed. What runs inside the compiled update shows as one line.
+"""
+
+from __future__ import annotations
+
+import cProfile
+import os
+import pstats
+from collections.abc import Sequence
+
+from absl import app, flags
+
+flags.DEFINE_string("alg", "bg_wnpg", "Algorithm.")
+flags.DEFINE_string("env", "Hopper-v5", "Environment.")
+flags.DEFINE_integer("updates", 5, "Updates to profile.")
+flags.DEFINE_integer("rows", 25, "Functions to print.")
+FLAGS = flags.FLAGS
+
+
+def main(argv: Sequence[str]) -> None:
+    del argv
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    from benchmarks.subjects import Trainer
+
+    trainer = Trainer.make(FLAGS.alg, FLAGS.env)
+    trainer.step()
+    profiler = cProfile.Profile()
+    profiler.enable()
+    for _ in range(FLAGS.updates):
+        trainer.step()
+    profiler.disable()
+    trainer.close()
+    pstats.Stats(profiler).strip_dirs().sort_stats("tottime").print_stats(FLAGS.rows)
+
+
+if __name__ == "__main__":
+    app.run(main)
