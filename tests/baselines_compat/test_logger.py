@@ -141,7 +141,7 @@ numbers = st.one_of(
 )
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(rows=st.lists(st.dictionaries(names, numbers, min_size=1, max_size=5), min_size=1, max_size=6))
 def test_csv_and_json_return_every_number_that_was_written(tmp_path_factory, rows):
     folder = tmp_path_factory.mktemp("round_trip")
@@ -157,7 +157,7 @@ def test_csv_and_json_return_every_number_that_was_written(tmp_path_factory, row
         np.testing.assert_array_equal(from_json[key].astype(float), finite)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(text=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 def test_csv_keeps_a_row_on_one_line_whatever_its_text(tmp_path_factory, text):
     folder = tmp_path_factory.mktemp("text")

@@ -19,6 +19,7 @@ values = hnp.arrays(np.float64, st.integers(1, 40), elements=st.floats(-100, 100
 # Smoothing, against loops over the definitions.
 
 
+@settings(deadline=None)
 @given(
     y=values, radius=st.integers(1, 12), mode=st.sampled_from(["two_sided", "causal"]), valid=st.booleans()
 )
@@ -52,7 +53,7 @@ def weighted_mean(x, xolds, yolds, period, causal):
     return (weights @ yolds[near]) / weights.sum(), weights.sum()
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(
     points=st.lists(st.tuples(st.integers(0, 50), st.floats(-10, 10)), min_size=2, max_size=20),
     n=st.integers(2, 9),
