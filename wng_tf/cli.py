@@ -7,22 +7,30 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 
-from absl import app, flags
+from absl import flags
 
 from wng_tf.errors import UserError
+from wng_tf.quiet import STDERR, quiet
 
 FAULT, USAGE_ERROR, INTERRUPTED = 1, 2, 130
+_HELP = {"help", "helpfull", "helpshort", "h", "?"}
 
 Main = Callable[[Sequence[str]], int | None]
 
 
-def quiet_tensorflow() -> None:
-    """Hide TensorFlow's C++ notes, unless the user asked for them. Call before TensorFlow is imported."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+def load_tensorflow() -> None:
+    """Import TensorFlow without its C++ notes, unless the user asked for them by TF_CPP_MIN_LOG_LEVEL."""
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        import tensorflow  # noqa: F401
+
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    with quiet([STDERR]):  # what is logged while it loads ignores the level
+        import tensorflow  # noqa: F401
 
 
 def run_app(main: Main, *, positionals: bool = False) -> None:
-    """Run `main(argv)` under absl; a `UserError` becomes one line on stderr and exit code 2.
+    """Parse flags and run `main(argv)`; a `UserError` becomes one line on stderr and exit code 2.
 
     Ctrl-C gives exit code 130, and output that nobody reads any more (`| head`) exit code 1.
 
@@ -30,24 +38,20 @@ def run_app(main: Main, *, positionals: bool = False) -> None:
       main: takes the arguments left after flag parsing (program name first), returns an exit code or None.
       positionals: whether arguments that are not flags are allowed.
     """
-    quiet_tensorflow()
-
-    def guarded(argv: Sequence[str]) -> int | None:
-        try:
-            if len(argv) > 1 and not positionals:
-                raise UserError(f"Unexpected argument '{argv[1]}': settings are given as --name=value.")
-            return main(argv)
-        except UserError as error:
-            return fail(str(error), USAGE_ERROR)
-        except KeyboardInterrupt:
-            return fail("interrupted.", INTERRUPTED)
-
     try:
-        app.run(guarded, flags_parser=_parse)
+        argv = _parse(sys.argv)
+        if len(argv) > 1 and not positionals:
+            raise UserError(f"Unexpected argument '{argv[1]}': settings are given as --name=value.")
+        code = main(argv)
+    except UserError as error:
+        code = fail(str(error), USAGE_ERROR)
+    except KeyboardInterrupt:
+        code = fail("interrupted.", INTERRUPTED)
     except BrokenPipeError:
         # The interpreter flushes stdout at its end, which would fail once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(fail("the reader of the output has gone.", FAULT))
+        code = fail("the reader of the output has gone.", FAULT)
+    sys.exit(code)
 
 
 def fail(message: str, code: int) -> int:
@@ -82,17 +86,14 @@ def checkpoint_name(text: str) -> str | int:
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
-    """Parse flags as absl does, but answer `--help` with every flag, and a bad one in one sentence with exit code 2."""
-    asked = {argument.lstrip("-").split("=")[0] for argument in argv[1:] if argument.startswith("-")}
-    if asked & {"help", "helpshort", "h", "?"}:
-        print(_help())
+    """The arguments that are not flags, program name first; `--help` prints every flag and exits."""
+    if any(argument.lstrip("-").split("=")[0] in _HELP for argument in argv[1:] if argument.startswith("-")):
+        print(_help(), flush=True)
         sys.exit(0)
-    if asked & {"helpfull", "helpxml"}:
-        return app.parse_flags_with_usage(list(argv))
     try:
         return flags.FLAGS(list(argv))
     except flags.Error as error:
-        sys.exit(fail(f"{str(error).rstrip('.')}. Run with --help to see the flags.", USAGE_ERROR))
+        raise UserError(f"{str(error).rstrip('.')}. Run with --help to see the flags.") from None
 
 
 def _help() -> str:

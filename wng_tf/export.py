@@ -72,7 +72,10 @@ def main(argv: Sequence[str]) -> None:
     """Export what the flags say."""
     del argv
     values = flags.FLAGS
-    print(f"Exported to {export_run(cli.required('run'), cli.checkpoint_name(values.which), values.output)}")
+    run, which = cli.required("run"), cli.checkpoint_name(values.which)
+    saved_policy.load(run, which)  # what is wrong with them is said before TensorFlow loads
+    cli.load_tensorflow()
+    print(f"Exported to {export_run(run, which, values.output)}")
 
 
 def app() -> None:

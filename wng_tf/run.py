@@ -38,6 +38,7 @@ def main(argv: Sequence[str]) -> int:
     else:
         run_folder.check_new(log_path)
     print("Loading TensorFlow", flush=True)
+    cli.load_tensorflow()
     _limit_threads(values.num_threads)
     if isinstance(algorithm, PolicyGradientAlgorithm):
         from wng_tf.policy_gradient.learn import learn

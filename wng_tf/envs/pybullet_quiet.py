@@ -5,42 +5,7 @@ Import `pybullet` from here, so that what a program prints can be piped.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import os
-from collections.abc import Iterator
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Sends what is written to the file descriptors of stdout and stderr to the null device for the duration.
-
-    The redirection holds for the whole process: keep the body short. Exceptions pass unchanged. Without a usable stdout or
-    stderr (a daemon) nothing is redirected.
-    """
-    try:
-        saved = {descriptor: os.dup(descriptor) for descriptor in (1, 2)}
-    except OSError:
-        yield
-        return
-    _flush_c_buffers()
-    null = os.open(os.devnull, os.O_WRONLY)
-    try:
-        for descriptor in saved:
-            os.dup2(null, descriptor)
-        yield
-    finally:
-        _flush_c_buffers()  # what C code printed into its buffer must not surface later
-        for descriptor, copy in saved.items():
-            os.dup2(copy, descriptor)
-            os.close(copy)
-        os.close(null)
-
-
-def _flush_c_buffers() -> None:
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # no C library to load by this name
-        ctypes.CDLL(None).fflush(None)
-
+from wng_tf.quiet import quiet
 
 with quiet():
     import pybullet  # noqa: F401

@@ -115,7 +115,7 @@ def load_policy(run_dir: str | os.PathLike[str], which: str | int = "latest") ->
     try:
         return _from_state(state["learner"])
     except KeyError as error:
-        raise UserError(f"The checkpoint in '{folder}' holds no policy ({error} is missing): train the run again.") from None
+        raise UserError(f"The checkpoint in '{folder}' holds no policy ({error} is missing): train it again.") from None
 
 
 def _from_state(state: Mapping[str, Any]) -> SavedPolicy:

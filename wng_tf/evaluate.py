@@ -1,0 +1,219 @@
+"""Evaluate the policy of a run: `python -m wng_tf.evaluate --run=runs/out/ppo-Hopper-0 --episodes=100`.
+
+Plays episodes in fresh environments with the normaliser frozen: once with the deterministic policy, once with the
+stochastic one, from the same start states. Prints mean return, its 95% interval (Student's t), standard deviation and
+episode length, and writes them with every return to evaluation.json in the run's folder. --video films the
+deterministic policy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+from absl import flags
+from scipy import special
+
+from baselines_compat.files import atomic_write
+from baselines_compat.vec_env import NonFiniteError
+from wng_tf import checkpoint, cli, run_folder, saved_policy, video
+from wng_tf import flags as run_flags
+from wng_tf.envs import tasks
+from wng_tf.errors import UserError
+from wng_tf.saved_policy import SavedPolicy
+
+OUTPUT = "evaluation.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Returns:
+    """Undiscounted returns of some episodes, and what they say of the mean.
+
+    Attributes:
+      returns, lengths: of each episode.
+      mean, sd: of the returns; sd is that of the sample (divisor n - 1), None for one episode.
+      interval: 95% confidence interval of the mean by Student's t; None for one episode.
+      mean_length: in steps.
+    """
+
+    returns: list[float]
+    lengths: list[int]
+    mean: float
+    sd: float | None
+    interval: tuple[float, float] | None
+    mean_length: float
+
+    @classmethod
+    def of(cls, returns: Sequence[float], lengths: Sequence[int]) -> Returns:
+        """The statistics of at least one episode."""
+        n = len(returns)
+        mean = float(np.mean(returns))
+        sd = interval = None
+        if n > 1:
+            sd = float(np.std(returns, ddof=1))
+            half = float(special.stdtrit(n - 1, 0.975)) * sd / math.sqrt(n)
+            interval = (mean - half, mean + half)
+        return cls(list(returns), list(lengths), mean, sd, interval, float(np.mean(lengths)))
+
+
+def play(
+    policy: SavedPolicy,
+    world: gymnasium.Env,
+    episodes: int,
+    seed: int,
+    *,
+    deterministic: bool,
+    progress: Callable[[], object] = lambda: None,
+) -> Returns:
+    """Play `episodes` in `world`.
+
+    Args:
+      policy: who acts.
+      world: from `tasks.make`; fresh, if its physics remembers (PyBullet's does).
+      seed: episode i starts from, and draws its actions by, streams keyed by (seed, i).
+      deterministic: whether the policy's likeliest action is taken, or a sampled one.
+      progress: called after each episode.
+
+    Raises:
+      NonFiniteError: an observation or reward is NaN or infinite.
+    """
+    returns, lengths = [], []
+    for episode in range(episodes):
+        start, noise = np.random.SeedSequence([seed, episode]).spawn(2)
+        rng = np.random.default_rng(noise)
+        observation, _ = world.reset(seed=int(start.generate_state(1)[0]))
+        total, steps, over = 0.0, 0, False
+        while not over:
+            _check_finite("observation", observation, episode)
+            observation, reward, terminated, truncated, _ = world.step(policy.act(observation, rng, deterministic))
+            _check_finite("reward", reward, episode)
+            over = terminated or truncated
+            total += float(reward)
+            steps += 1
+        returns.append(total)
+        lengths.append(steps)
+        progress()
+    return Returns.of(returns, lengths)
+
+
+def _check_finite(name: str, value: Any, episode: int) -> None:
+    if not np.isfinite(value).all():
+        raise NonFiniteError(f"The environment returned a non-finite {name} in episode {episode}: evaluation stopped.")
+
+
+def evaluate_run(
+    run: str | os.PathLike[str],
+    episodes: int = 100,
+    seed: int = 0,
+    which: str | int = "latest",
+    progress: Callable[[], object] = lambda: None,
+) -> dict[str, Any]:
+    """Evaluate the policy of a run; see `play`.
+
+    Returns:
+      what `evaluation.json` holds: `env`, `alg`, `which`, `step` of the checkpoint, `seed`, `episodes`, and the fields
+      of `Returns` under `deterministic` and `stochastic`.
+
+    Raises:
+      UserError: no such run or checkpoint, or the environment cannot be made.
+      NonFiniteError: an observation or reward is NaN or infinite.
+    """
+    if episodes < 1:
+        raise UserError(f"--episodes must be at least 1, not {episodes}.")
+    if seed < 0:
+        raise UserError(f"--seed must not be negative, as {seed} is.")
+    policy = saved_policy.load(run, which)
+    env = saved_policy.flag(run, "env")
+    step, _ = checkpoint.load(Path(run) / run_folder.CHECKPOINTS, which)
+    played = {}
+    for name, deterministic in (("deterministic", True), ("stochastic", False)):
+        with contextlib.closing(tasks.make(env)) as world:
+            result = play(policy, world, episodes, seed, deterministic=deterministic, progress=progress)
+        played[name] = dataclasses.asdict(result)
+    about = {"env": env, "alg": saved_policy.flag(run, "alg"), "which": which, "step": step}
+    return {**about, "seed": seed, "episodes": episodes, **played}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Evaluate what the flags say. Returns the exit code."""
+    del argv
+    values = flags.FLAGS
+    run, which = Path(cli.required("run")), cli.checkpoint_name(values.which)
+    if values.video is not None:
+        video.check(values.video)
+        if values.video_episodes < 1:
+            raise UserError(f"--video_episodes must be at least 1, not {values.video_episodes}.")
+    try:
+        if values.video is not None:
+            policy = saved_policy.load(run, which)
+            with video.filming(values.video, saved_policy.flag(run, "env")) as world:
+                play(policy, world, values.video_episodes, values.seed, deterministic=True)
+            print(f"Wrote {values.video}", flush=True)
+        with _bar(2 * values.episodes) as advance:
+            result = evaluate_run(run, values.episodes, values.seed, which, advance)
+        _write(run / OUTPUT, result)
+        print(_report(run, result))
+        print(f"Wrote {run / OUTPUT}", flush=True)
+    except NonFiniteError as error:
+        return cli.fail(str(error), cli.FAULT)
+    return 0
+
+
+def _write(file: Path, result: dict[str, Any]) -> None:
+    try:
+        with atomic_write(file) as out:
+            json.dump(result, out, indent=2, allow_nan=False)
+            out.write("\n")
+    except OSError as error:
+        raise UserError(f"Cannot write '{file}' ({error.strerror}).") from error
+
+
+def _report(run: Path, result: dict[str, Any]) -> str:
+    lines = [
+        f"{result['alg']} on {result['env']} in {run}: checkpoint of step {result['step']} ({result['which']}), "
+        f"{result['episodes']} episode{'s' if result['episodes'] > 1 else ''}, seed {result['seed']}"
+    ]
+    for name in ("deterministic", "stochastic"):
+        part = result[name]
+        line = f"{name:<13}  return {part['mean']:.2f}"
+        if part["interval"] is not None:
+            low, high = part["interval"]
+            line += f"  95% interval [{low:.2f}, {high:.2f}]  sd {part['sd']:.2f}"
+        lines.append(f"{line}  length {part['mean_length']:.1f}")
+    return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def _bar(total: int):
+    """A progress bar on a terminal; yields what to call after each episode."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=total, unit=" episodes", dynamic_ncols=True, leave=False) as bar:
+        yield bar.update
+
+
+def app() -> None:
+    """Console entry point."""
+    flags.DEFINE_string("run", None, "Folder of the run.")
+    run_flags.define_number("episodes", 100, "Episodes of each of the two policies.")
+    run_flags.define_number("seed", 0, "Seed of the start states and of the stochastic policy.")
+    flags.DEFINE_string("which", "latest", "Checkpoint: latest, best, or the step of one.")
+    flags.DEFINE_string("video", None, "File to film the deterministic policy to: .mp4 or .gif.")
+    run_flags.define_number("video_episodes", 1, "Episodes in the film.")
+    cli.run_app(main)
+
+
+if __name__ == "__main__":
+    app()

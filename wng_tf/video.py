@@ -1,0 +1,152 @@
+"""Films of environments, without a screen: `with filming("out.mp4", "Hopper-v5") as world:` and step `world`.
+
+PyBullet draws in software. MuJoCo needs OpenGL off the screen: `MUJOCO_GL=egl` (graphics card or Mesa) or `osmesa`
+(software); if the variable is not set, the first one that works here is taken.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+
+from wng_tf.envs import tasks
+from wng_tf.errors import UserError
+
+#: Frames per second at most. Browsers and players slow a GIF of more down.
+FORMATS = {".mp4": 60.0, ".gif": 25.0}
+_INSTALL = "pip install 'imageio[ffmpeg]' (the extra [video] of wng_tf)"
+_DEFAULT_FPS = 30.0
+_OPENGL_ADVICE = (
+    "Without a screen MuJoCo draws through EGL (MUJOCO_GL=egl, Debian's libegl1 or a graphics driver) "
+    "or in software (MUJOCO_GL=osmesa, Debian's libosmesa6)."
+)
+
+_TRY_OPENGL = """
+import mujoco
+context = mujoco.GLContext(64, 64)
+context.make_current()
+mujoco.MjrContext(mujoco.MjModel.from_xml_string("<mujoco/>"), mujoco.mjtFontScale.mjFONTSCALE_150)
+"""
+
+
+def check(path: str | os.PathLike[str]) -> None:
+    """Say early what would keep a film from being written.
+
+    Raises:
+      UserError: neither .mp4 nor .gif, no folder to write to, or imageio is not installed.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise UserError(f"--video={path}: a film is an .mp4 or a .gif file.")
+    if not path.parent.is_dir():
+        raise UserError(f"--video={path}: there is no folder '{path.parent}'.")
+    try:
+        import imageio  # noqa: F401
+
+        if path.suffix.lower() == ".mp4":
+            import imageio_ffmpeg  # noqa: F401
+    except ImportError as error:
+        raise UserError(f"--video needs the package {error.name}: {_INSTALL}.") from None
+
+
+@contextlib.contextmanager
+def filming(path: str | os.PathLike[str], env: str) -> Iterator[gymnasium.Env]:
+    """An environment whose frames go to the file `path`, in real time, one for each reset and step.
+
+    The film is complete when the block ends; after an exception there is none.
+
+    Args:
+      path: an .mp4 or .gif file, replaced if it exists.
+      env: a short name or a Gymnasium id.
+
+    Raises:
+      UserError: see `check`; or the environment cannot be made, or drawn.
+    """
+    check(path)
+    path = Path(path)
+    if tasks.resolve(env).kind == "mujoco":
+        _choose_opengl()
+    unfinished = path.with_name(f".{path.stem}.unfinished{path.suffix.lower()}")
+    with contextlib.closing(tasks.make(env, render_mode="rgb_array")) as world:
+        fps = float(world.metadata.get("render_fps") or _DEFAULT_FPS)
+        stride = math.ceil(fps / FORMATS[path.suffix.lower()])
+        try:
+            with contextlib.closing(_writer(unfinished, fps / stride)) as writer:
+                yield _Camera(world, writer, stride, env)
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+class _Camera(gymnasium.Wrapper):
+    """Hands every `stride`-th frame to `writer`."""
+
+    def __init__(self, env: gymnasium.Env, writer: Any, stride: int, name: str):
+        super().__init__(env)
+        self._writer = writer
+        self._stride = stride
+        self._name = name
+        self._frames = 0
+
+    def reset(self, **kwargs: Any):
+        result = self.env.reset(**kwargs)
+        self._film()
+        return result
+
+    def step(self, action: Any):
+        result = self.env.step(action)
+        self._film()
+        return result
+
+    def _film(self) -> None:
+        if self._frames % self._stride == 0:
+            self._writer.append_data(self._draw())
+        self._frames += 1
+
+    def _draw(self) -> Any:
+        try:
+            frame = self.env.render()
+        except Exception as error:  # MuJoCo, OpenGL and pygame each have their own
+            raise UserError(f"{self._name} cannot be drawn: {_reason(error)}") from error
+        if frame is None:
+            raise UserError(f"{self._name} cannot be drawn: it has no render mode 'rgb_array'.")
+        return frame
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return f"{text}." if "pip install" in text else f"{text}. {_OPENGL_ADVICE}"
+
+
+def _writer(path: Path, fps: float) -> Any:
+    import imageio.v2 as imageio
+
+    if path.suffix == ".gif":
+        return imageio.get_writer(path, duration=1000.0 / fps, loop=0)
+    return imageio.get_writer(path, fps=fps, macro_block_size=2)
+
+
+def _choose_opengl() -> None:
+    """Set MUJOCO_GL to the first way of drawing that works here, found out in processes of their own.
+
+    Raises:
+      UserError: none does.
+    """
+    if os.environ.get("MUJOCO_GL"):
+        return
+    on_screen = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) or sys.platform != "linux"
+    for backend in (*(["glfw"] if on_screen else []), "egl", "osmesa"):
+        environment = {**os.environ, "MUJOCO_GL": backend}
+        command = [sys.executable, "-c", _TRY_OPENGL]
+        if subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0:
+            os.environ["MUJOCO_GL"] = backend
+            return
+    raise UserError(f"MuJoCo found no OpenGL to draw with. {_OPENGL_ADVICE}")
