@@ -20,6 +20,7 @@ from wng_tf.envs import tasks
 from wng_tf.errors import UserError
 from wng_tf.policy_gradient.config import PolicyGradientConfig, resolve
 from wng_tf.policy_gradient.learner import Learner
+from wng_tf.policy_gradient.saved import describe
 from wng_tf.policy_gradient.trust_region import TrustRegionLearner
 from wng_tf.settings import run_flags
 from wng_tf.training_run import RunInfo, TrainingRun
@@ -90,6 +91,7 @@ def learn(
         policy = make_policy(venv, network, config, seed)
         learner = make_learner(policy=policy, config=config, embedding=embedding, seed=seed)
         runner = Runner(env=venv, model=policy, nsteps=config.nsteps, gamma=config.gamma, lam=config.lam)
+        described = describe(policy, venv)
         number, steps = 0, 0
         saved = run.start()
         if saved is not None:
@@ -99,7 +101,13 @@ def learn(
         logger.log(f"{algorithm.name} on {env} ({task.env_id}), seed {seed}: {policy.size} parameters")
 
         def state() -> dict[str, Any]:
-            return {"number": number, "steps": steps, "learner": learner.state(), "env": venv.get_state()}
+            return {
+                "number": number,
+                "steps": steps,
+                "learner": learner.state(),
+                "env": venv.get_state(),
+                "policy": described,
+            }
 
         if saved is None:
             logger.log("Collecting the first batch, then compiling the update (some seconds, once)")
