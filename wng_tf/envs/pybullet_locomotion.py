@@ -62,13 +62,20 @@ class FastStepping(packaged.WalkerBaseBulletEnv):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """As packaged. The first one connects to the engine, which would print to stdout."""
-        if self._world is not None:
-            return super().reset(seed=seed, options=options)
-        with quiet():
-            result = super().reset(seed=seed, options=options)
-        self._world = _describe(self)
-        return result
+        """As packaged; the first one loads the world, later ones restore it."""
+        if self._world is None:
+            with quiet():  # the connection to the engine prints to stdout
+                result = super().reset(seed=seed, options=options)
+            self._world = _describe(self)
+            return result
+        if seed is not None:
+            self.seed(seed)
+        self.reward = 0
+        pybullet.restoreState(self.stateId, physicsClientId=self._world.client)
+        self.robot.robot_specific_reset(self._p)
+        state, _, _, _ = self._observe()
+        self.potential = self._potential()
+        return state, {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """One control step: four engine steps of 4.125 ms.
@@ -92,30 +99,36 @@ class FastStepping(packaged.WalkerBaseBulletEnv):
         )
         pybullet.stepSimulation(world.client)
 
-        features = self._pose()
-        at_limit = self._append_joints(features)
-        features += robot.feet_contact.tolist()  # as of the step before
-        unbounded = state = np.array(features, np.float32)
-        diverged = False
-        if not math.hypot(*features) <= _BOUND:  # else every number is finite and within the bound
-            state = np.clip(state, -_BOUND, _BOUND)
-            diverged = not np.isfinite(state).all()
-
+        state, speeds, at_limit, finite = self._observe()
         self._alive = float(robot.alive_bonus(state[0] + robot.initial_z, robot.body_rpy[1]))
-        terminated = bool(self._isDone()) or diverged
-        last_potential = self.potential
-        self.potential = -robot.walk_target_dist / world.seconds
-        self._update_feet()  # after the alive bonus, which in the HalfCheetah asks for the contacts of the step before
+        terminated = bool(self._isDone()) or not finite
+        last_potential, self.potential = self.potential, self._potential()
+        self._update_feet()  # only now: observation and alive bonus tell of the contacts of the step before
         self.rewards = [
             self._alive,
             float(self.potential - last_potential),
-            self._electricity(action, unbounded[world.speeds]),
+            self._electricity(action, speeds),
             self.joints_at_limit_cost * at_limit,
             0.0,  # collisions of feet have no cost
         ]
         reward = sum(self.rewards)
         self.reward += reward
         return state, reward, terminated, False, {}
+
+    def _observe(self) -> tuple[np.ndarray, np.ndarray, int, bool]:
+        """The bounded observation, the joint speeds before bounding, how many joints are at a limit, and whether all is finite."""
+        features = self._pose()
+        at_limit = self._append_joints(features)
+        features += self.robot.feet_contact.tolist()
+        state = np.array(features, np.float32)
+        speeds = state[self._world.speeds]
+        if math.hypot(*features) <= _BOUND:  # then every number is within the bounds, and two NumPy calls are saved
+            return state, speeds, at_limit, True
+        state = np.clip(state, -_BOUND, _BOUND)
+        return state, speeds, at_limit, bool(np.isfinite(state).all())
+
+    def _potential(self) -> float:
+        return -self.robot.walk_target_dist / self._world.seconds
 
     def _motors(self) -> list[tuple[int, float]]:
         """Joint index and torque at action 1 of each motor, in the order of the actions."""
@@ -133,7 +146,7 @@ class FastStepping(packaged.WalkerBaseBulletEnv):
         """The first eight features: where the body is, how it is turned, how it moves; keeps what rewards and cameras read."""
         world, robot = self._world, self.robot
         client, body = world.client, world.body
-        links = pybullet.getLinkStates(body, world.links, 1, physicsClientId=client)
+        links = pybullet.getLinkStates(body, world.links, world.torso >= 0, physicsClientId=client)
         positions = [link[0] for link in links]
         if world.torso >= 0:
             position, orientation, _, _, _, _, velocity, _ = links[world.torso]
@@ -144,6 +157,8 @@ class FastStepping(packaged.WalkerBaseBulletEnv):
         positions.append(world.floor_position)
         x, y = mean_xy(positions)
         z = position[2]
+        if robot.initial_z is None:  # after a reset; NumPy's double keeps the sum with a float32 in double precision
+            robot.initial_z = np.float64(z)
         roll, pitch, yaw = angles = pybullet.getEulerFromQuaternion(orientation)
         dx, dy = robot.walk_target_x - x, robot.walk_target_y - y
         robot.body_real_xyz, robot.body_xyz, robot.body_rpy = position, (x, y, z), angles
