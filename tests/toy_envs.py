@@ -10,7 +10,7 @@ from gymnasium import spaces
 
 
 class Scripted(gym.Env):
-    """Episodes of given lengths and ends, over and over; the observation is [episode, step], the reward 10 episode + step.
+    """Episodes of given lengths and ends, over and over; observation [episode, step], reward 10 episode + step.
 
     Args:
       script: (length, end) of each episode, end being "terminated", "truncated" or "both".
@@ -103,7 +103,7 @@ class Faulty(gym.Env):
 
 
 class Choice(gym.Env):
-    """Discrete actions from 5: the right one is 5 + (the step modulo 3). Sends back what it was sent, as the observation."""
+    """Discrete actions; start + (the step modulo 3) is right. Observation: [the action as it was sent, step modulo 3]."""
 
     def __init__(self, limit: int = 6, start: int = 5):
         self.limit, self.start, self.t = limit, start, 0
@@ -124,7 +124,7 @@ class Choice(gym.Env):
 
 
 class Aim(gym.Env):
-    """Say where the target is: observation [x, y, 1] with x, y ~ U(-1, 1), reward -|action - (x, y)|², one step an episode."""
+    """Say where the target is: observation [x, y, 1], x and y ~ U(-1, 1), reward -|action - (x, y)|², one step."""
 
     def __init__(self):
         self.observation_space = spaces.Box(-1.0, 1.0, (3,), np.float64)
@@ -164,3 +164,34 @@ class Broken(gym.Env):
 
     def step(self, action: np.ndarray):
         raise RuntimeError("a wheel fell off")
+
+
+class Spy(gym.Env):
+    """Makes a task as rollouts do, and tells of its process: [TensorFlow or Keras imported, resident memory in MB]."""
+
+    def __init__(self, task: str):
+        from wng_tf.envs import tasks
+
+        self.inner = tasks.make(task)
+        self.observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float64)
+        self.action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    def _report(self) -> np.ndarray:
+        import sys
+        from pathlib import Path
+
+        self.inner.step(self.inner.action_space.sample())
+        heavy = any(name in sys.modules for name in ("tensorflow", "keras", "tensorflow_probability"))
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return np.array([heavy, pages * 4096 / 2**20])
+
+    def reset(self, *, seed: int | None = None, options: Any = None):
+        super().reset(seed=seed)
+        self.inner.reset(seed=seed)
+        return self._report(), {}
+
+    def step(self, action: np.ndarray):
+        return self._report(), 0.0, False, False, {}
+
+    def close(self) -> None:
+        self.inner.close()

@@ -25,7 +25,7 @@ class NonFiniteError(ArithmeticError):
 
 
 class EpisodeRecord(NamedTuple):
-    """A finished episode: undiscounted return of raw rewards, length, wall-clock time of its end (seconds since the epoch)."""
+    """A finished episode: undiscounted return of raw rewards, length, time of its end (seconds since the epoch)."""
 
     r: float
     l: int  # noqa: E741 - Baselines' name
@@ -37,8 +37,8 @@ class SegmentArrays:
     """Where a segment of T steps is written; views into shared memory when a worker fills it.
 
     `observations` [T, obs] float32 normalised, `actions` [T, act] float32 (or [T] int32) before clipping, `rewards`
-    [T] float32 scaled, `raw_rewards` [T] float64, `terminated` and `truncated` [T] bool, `final_observations` [T, obs] float32: at a
-    step that ends an episode, or the segment, the normalised observation that followed it.
+    [T] float32 scaled, `raw_rewards` [T] float64, `terminated` and `truncated` [T] bool, `final_observations`
+    [T, obs] float32: at a step that ends an episode, or the segment, the normalised observation that followed it.
     """
 
     observations: np.ndarray
@@ -136,13 +136,15 @@ class EnvSlot:
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
         """Clip, act, and record. Returns raw observation [obs] float64, raw reward, terminated, truncated, info."""
-        sent = self.environment_action(action)
-        self._played.append(sent if self._low is None else sent.copy())  # environments may change what they are sent
-        observation, reward, terminated, truncated, info = self.env.step(sent)
+        observation, reward, terminated, truncated, info = self._send(self.environment_action(action))
         reward = float(reward)
         self.episode_return += reward
         self.episode_length += 1
         return self._flat(observation), reward, bool(terminated), bool(truncated), info
+
+    def _send(self, action: Any) -> tuple:
+        self._played.append(copy.copy(action))  # environments may change the array that they are sent
+        return self.env.step(action)
 
     def collect(
         self,
@@ -246,9 +248,7 @@ class EnvSlot:
         self._played = []
         self.episode_return, self.episode_length = 0.0, 0
         for action in state["played"]:
-            sent = int(action) if self._low is None else action
-            self._played.append(sent)
-            observation, reward, _, _, _ = self.env.step(sent)
+            observation, reward, _, _, _ = self._send(int(action) if self._low is None else action.copy())
             raw = self._flat(observation)
             self.episode_return += float(reward)
             self.episode_length += 1

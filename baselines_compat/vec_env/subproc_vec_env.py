@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import multiprocessing
 import signal
@@ -24,11 +25,20 @@ class WorkerError(RuntimeError):
     """A worker process failed or died."""
 
 
+class _Memory(shared_memory.SharedMemory):
+    """Shared memory that lives as long as arrays in it are used, here or elsewhere."""
+
+    def close(self) -> None:
+        with contextlib.suppress(BufferError):  # arrays are in use: the memory goes with the last of them
+            super().close()
+
+
 def _arrays_in(buffer: memoryview, steps: int, obs_size: int, action_space: gym.Space, num_env: int) -> SegmentArrays:
     views, start = {}, 0
     for name, (shape, dtype) in SegmentArrays.layout(steps, obs_size, action_space).items():
         full = (num_env, *shape)
-        views[name] = np.ndarray(full, dtype, buffer=buffer, offset=start)
+        # Not np.ndarray(buffer=...): such an array would not keep the memory from being unmapped under it.
+        views[name] = np.frombuffer(buffer, dtype, int(np.prod(full)), start).reshape(full)
         start += _aligned(views[name].nbytes)
     return SegmentArrays(**views)
 
@@ -49,7 +59,7 @@ class _Worker:
         self.indices = indices
         self.slots = [EnvSlot(fn, i, seed) for fn, i in zip(env_fns, indices, strict=True)]
         self.num_env = num_env
-        self._memory: shared_memory.SharedMemory | None = None
+        self._memory: _Memory | None = None
         self._arrays: SegmentArrays | None = None
 
     def spaces(self) -> tuple[gym.Space, gym.Space]:
@@ -58,7 +68,7 @@ class _Worker:
     def collect(self, name: str, steps: int, spec: ActorSpec, flat: np.ndarray, snapshot: Any, settings: Any) -> list:
         if self._memory is None or self._memory.name != name:
             self._release()
-            self._memory = shared_memory.SharedMemory(name=name)
+            self._memory = _Memory(name=name)
             observation_space, action_space = self.spaces()
             size = int(np.prod(observation_space.shape))
             self._arrays = _arrays_in(self._memory.buf, steps, size, action_space, self.num_env)
@@ -144,7 +154,7 @@ class SubprocVecEnv(VecEnv):
         count = min(num_workers or len(env_fns), len(env_fns))
         context = multiprocessing.get_context("spawn")
         self._workers: list[_Handle] = []
-        self._memory: shared_memory.SharedMemory | None = None
+        self._memory: _Memory | None = None
         self._arrays: SegmentArrays | None = None
         self._steps = 0
         for indices in np.array_split(np.arange(len(env_fns)), count):
@@ -211,17 +221,14 @@ class SubprocVecEnv(VecEnv):
         self._free()
         size = int(np.prod(self.observation_space.shape))
         shape = (nsteps, size, self.action_space, self.num_envs)
-        self._memory = shared_memory.SharedMemory(create=True, size=_bytes(*shape))
+        self._memory = _Memory(create=True, size=_bytes(*shape))
         self._arrays = _arrays_in(self._memory.buf, *shape)
         self._steps = nsteps
 
     def _free(self) -> None:
         self._arrays = None
         if self._memory is not None:
-            try:
-                self._memory.close()
-            except BufferError:
-                pass  # a caller still holds a view; the memory goes with the last one
+            self._memory.close()
             self._memory.unlink()
             self._memory = None
 
