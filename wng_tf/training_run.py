@@ -15,6 +15,7 @@ Without a folder nothing is written and only the current logger is used.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -160,6 +161,7 @@ class TrainingRun:
         self._keep = keep
         self._formats = list(formats)
         self._monitors: list[ResultsWriter] = []
+        self._opened = contextlib.ExitStack()
         self._monitor_rows = [0] * num_env
         self._best = -math.inf
         self._elapsed_before = 0.0
@@ -178,10 +180,7 @@ class TrainingRun:
     def __exit__(self, *exc: Any) -> None:
         self._stop.remove()
         self._progress.close()
-        for monitor in self._monitors:
-            monitor.close()
-        if self.folder is not None:
-            logger.reset()
+        self._opened.close()
 
     def start(self) -> Any:
         """Open the folder and the log. Returns the learner's state of the last checkpoint, or None at the beginning."""
@@ -198,19 +197,28 @@ class TrainingRun:
             self._restore(saved["run"])
             resume_from = (STEPS_KEY, steps)
             self._last_logged = (time.time(), steps)
-        logger.configure(self.folder, self._formats, resume_from=resume_from)
+        try:
+            self._open(resume_from)
+        except ValueError as error:
+            raise UserError(f"The run in '{self.folder}' cannot be continued: {error}") from error
         run_folder.write_versions(self.folder)
         if saved is None:
             settings = {name: value for name, value in self.info.flags.items() if value is not None}
             logger.write_hparams(self.folder / run_folder.TENSORBOARD, settings, ["eprewmean"])
         else:
             logger.log(f"Continuing from step {steps}")
-        header = {"t_start": self._started, "env_id": self.info.env_id}
-        self._monitors = [
-            ResultsWriter(self.folder / f"{i}.monitor.csv", header, resume_rows=None if saved is None else rows)
-            for i, rows in enumerate(self._monitor_rows)
-        ]
         return None if saved is None else saved["learner"]
+
+    def _open(self, resume_from: tuple[str, int] | None) -> None:
+        """Open the log and the monitor files, dropping what is later than the checkpoint."""
+        self._opened.enter_context(logger.scoped_configure(self.folder, self._formats, resume_from=resume_from))
+        header = {"t_start": self._started, "env_id": self.info.env_id}
+        for i, rows in enumerate(self._monitor_rows):
+            writer = ResultsWriter(
+                self.folder / f"{i}.monitor.csv", header, resume_rows=None if resume_from is None else rows
+            )
+            self._monitors.append(writer)
+            self._opened.callback(writer.close)
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self.episodes.extend(EpisodeRecord(float(r), int(n), float(t)) for r, n, t in state["episodes"])
@@ -237,7 +245,6 @@ class TrainingRun:
             for episode in of_environment:
                 self.episodes.append(episode)
                 self.num_episodes += 1
-                self._monitor_rows[i] += 1
                 if self._monitors:
                     writer = self._monitors[i]
                     started = writer.header.get("t_start", self._started)
@@ -288,7 +295,7 @@ class TrainingRun:
             "run": {
                 "episodes": [list(e) for e in self.episodes],
                 "num_episodes": self.num_episodes,
-                "monitor_rows": list(self._monitor_rows),
+                "monitor_rows": [writer.rows for writer in self._monitors],
                 "best": self._best,
                 "elapsed": self.elapsed,
             },
