@@ -123,12 +123,12 @@ class Learner:
           means over the minibatches, by name (`loss/...`, `wng/...`).
 
         Raises:
-          NonFiniteError: the loss, a gradient or θ became NaN or infinite. θ is as it was before the update.
+          NonFiniteError: the loss, a gradient or θ became NaN or infinite. θ and the optimizer are as they were before.
         """
         draws = self.draw(number)
         packed = self._pack(batch, draws, number)
         self.optimizer.learning_rate.assign(lr)
-        before = self.theta.numpy()
+        before = self.state()
         run = self._fused if fused else self._run
         sums, state, finite = run(
             tf.constant(packed),
@@ -138,13 +138,32 @@ class Learner:
             self.damping,
             tf.constant(self.kl_coef, tf.float32),
         )
-        if not bool(finite):
-            self.theta.assign(before)
+        sums = sums.numpy()
+        if not bool(finite) or not np.isfinite(self.theta.numpy()).all():
+            self.restore(before)
             raise NonFiniteError(
-                f"Update {number} met a non-finite loss or gradient: training stopped; a smaller --lr may help."
+                f"Update {number} met a non-finite {self._broken(sums)}: training stopped; a smaller --lr may help."
             )
         self.damping = damping.DampingState(*state)
-        return self._report(sums.numpy() / draws.order.shape[0], batch)
+        return self._report(sums / draws.order.shape[0], batch)
+
+    @property
+    def _stat_names(self) -> list[str]:
+        """What the sums over minibatches are of, in their order."""
+        names = [f"loss/{name}" for name in LOSS_NAMES] + ["loss/grad_norm"]
+        if self._has_distance:
+            names.append("loss/kl" if self.config.penalty == "kl" else "wng/wasserstein_estimate")
+        if self.natural:
+            names += [f"wng/{name}" for name in EVIDENCE_NAMES]
+        return names
+
+    def _broken(self, sums: np.ndarray) -> str:
+        """The first thing that is not finite: terms of the loss, then its gradient, then what is made of that."""
+        bad = [name for name, x in zip(self._stat_names, sums, strict=True) if not np.isfinite(x)]
+        terms = [name for name in bad if name != "loss/grad_norm"]
+        if terms and not terms[0].startswith("wng/") or "wng/wasserstein_estimate" in terms:
+            return terms[0]
+        return "gradient" if bad else "natural gradient" if self.natural else "step of the parameters"
 
     def draw(self, number: int) -> Draws:
         """The random draws of update `number`."""
@@ -211,9 +230,11 @@ class Learner:
             stats, new_state, fine = self._minibatch_step(minibatch, damping.DampingState(*state), kl_coef)
             return (step + 1, sums + tf.stack(stats), tf.logical_and(finite, fine), *new_state)
 
-        count = len(LOSS_NAMES) + 1 + (len(EVIDENCE_NAMES) if self.natural else 0) + (1 if self._has_distance else 0)
-        start = (tf.constant(0), tf.zeros([count]), tf.constant(True), *state)
-        _, sums, finite, *state = tf.while_loop(lambda step, *_: step < order.shape[0], body, start)
+        def going(step, sums, finite, *state):
+            return tf.logical_and(step < order.shape[0], finite)
+
+        start = (tf.constant(0), tf.zeros([len(self._stat_names)]), tf.constant(True), *state)
+        _, sums, finite, *state = tf.while_loop(going, body, start)
         return sums, damping.DampingState(*state), finite
 
     @property
@@ -293,12 +314,7 @@ class Learner:
     # ---- what came of it ----------------------------------------------------------------------------------------
 
     def _report(self, means: np.ndarray, batch: Batch) -> dict[str, float]:
-        names = [f"loss/{name}" for name in LOSS_NAMES] + ["loss/grad_norm"]
-        if self._has_distance:
-            names.append("loss/kl" if self.config.penalty == "kl" else "wng/wasserstein_estimate")
-        if self.natural:
-            names += [f"wng/{name}" for name in EVIDENCE_NAMES]
-        report = dict(zip(names, (float(x) for x in means), strict=True))
+        report = dict(zip(self._stat_names, (float(x) for x in means), strict=True))
         if self.natural:
             report["wng/epsilon"] = float(self.damping.epsilon)
         if self.config.penalty == "kl":

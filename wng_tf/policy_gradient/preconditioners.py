@@ -23,6 +23,7 @@ from wng_tf.natural_gradient import (
     fisher_natural_gradient,
     natural_gradient,
     per_sample_scores,
+    pullback,
     reparameterised_jacobian,
     score_jacobian,
     similarity,
@@ -164,11 +165,13 @@ class Wasserstein(Preconditioner):
             values = basis(fixed)
             if self.needs_trajectories:
                 # Means over samples stand for means over trajectories; a trajectory's score is the sum over its steps.
-                weights_of = minibatch.data["weights"]
-                slopes = slopes * tf.sqrt(weights_of)[tf.newaxis, :, tf.newaxis]
-                centre = tf.reduce_mean(values * weights_of, axis=1, keepdims=True)
-                values = (values - centre) * minibatch.data["mean_length"][0]
-            jacobian = score_jacobian(tape, log_probs, values, weights)
+                shares = minibatch.data["weights"] / tf.reduce_mean(minibatch.data["weights"])
+                slopes = slopes * tf.sqrt(shares)[:, tf.newaxis]
+                centred = values - tf.reduce_mean(values * shares, axis=1, keepdims=True)
+                steps_per_sample = minibatch.data["mean_length"][0] / values.shape[1]
+                jacobian = pullback(tape, log_probs, centred * steps_per_sample, weights)
+            else:
+                jacobian = score_jacobian(tape, log_probs, values, weights)
         else:
             jacobian = reparameterised_jacobian(tape, embeddings, slopes, weights)
         return jacobian, similarity(slopes)
