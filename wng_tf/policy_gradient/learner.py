@@ -50,15 +50,14 @@ class Draws(NamedTuple):
     """Everything random in an update, drawn beforehand from a counter-based stream keyed by (seed, update).
 
     Shapes, with S minibatches of n samples in all epochs: `order` [S, n] int32, each epoch a permutation of the batch;
-    `basis_samples` [S, M] int32 positions in the minibatch, `basis_coordinates` [S, M] uniform in [0, 1); `noise` and `old_noise`
-    [B, K, act] (normal, or Gumbel for discrete actions) behind the K actions of the present and the old policy.
+    `basis_samples` [S, M] int32 positions in the minibatch, `basis_coordinates` [S, M] uniform in [0, 1); `noise` [B, K, act]
+    (normal, or Gumbel for discrete actions) behind the K actions of a state.
     """
 
     order: np.ndarray
     basis_samples: np.ndarray
     basis_coordinates: np.ndarray
     noise: np.ndarray
-    old_noise: np.ndarray
 
 
 class Learner:
@@ -126,7 +125,7 @@ class Learner:
           NonFiniteError: the loss, a gradient or θ became NaN or infinite. θ and the optimizer are as they were before.
         """
         draws = self.draw(number)
-        packed = self._pack(batch, draws, number)
+        packed = self._pack(batch, draws)
         self.optimizer.learning_rate.assign(lr)
         before = self.state()
         run = self._fused if fused else self._run
@@ -160,10 +159,13 @@ class Learner:
     def _broken(self, sums: np.ndarray) -> str:
         """The first thing that is not finite: terms of the loss, then its gradient, then what is made of that."""
         bad = [name for name, x in zip(self._stat_names, sums, strict=True) if not np.isfinite(x)]
-        terms = [name for name in bad if name != "loss/grad_norm"]
-        if terms and not terms[0].startswith("wng/") or "wng/wasserstein_estimate" in terms:
-            return terms[0]
-        return "gradient" if bad else "natural gradient" if self.natural else "step of the parameters"
+        evidence = {f"wng/{name}" for name in EVIDENCE_NAMES}
+        for name in bad:
+            if name != "loss/grad_norm" and name not in evidence:
+                return name
+        if "loss/grad_norm" in bad:
+            return "gradient"
+        return "natural gradient" if self.natural else "step"
 
     def draw(self, number: int) -> Draws:
         """The random draws of update `number`."""
@@ -180,14 +182,13 @@ class Learner:
             shape = (self.batch_size, config.num_actions, self.policy.pdtype.param_shape()[0] // self._params_per_action)
         draw = rng.gumbel if self.policy.discrete else rng.standard_normal
         noise = draw(size=shape).astype(np.float32)
-        old_noise = draw(size=shape).astype(np.float32) if self.penalty is not None else np.zeros((0,), np.float32)
-        return Draws(order.reshape(steps, size), samples, coordinates, noise, old_noise)
+        return Draws(order.reshape(steps, size), samples, coordinates, noise)
 
     @property
     def _params_per_action(self) -> int:
         return 1 if self.policy.discrete else 2
 
-    def _pack(self, batch: Batch, draws: Draws, number: int) -> np.ndarray:
+    def _pack(self, batch: Batch, draws: Draws) -> np.ndarray:
         arrays: dict[str, np.ndarray] = {
             "observations": batch.observations,
             "actions": batch.actions,
@@ -200,7 +201,7 @@ class Learner:
         if self.draws_actions:
             arrays["noise"] = draws.noise
         if self.penalty is not None:
-            arrays.update(self.penalty.prepare(batch.pd_flat, draws.old_noise, self.seed, number))
+            arrays.update(self.penalty.prepare(batch.pd_flat, draws.noise))
         if self.natural and self.precondition.needs_trajectories:
             choices = int(self.policy.action_space.n) if self.policy.discrete else 0
             arrays.update(embed_batch(batch, self.embedding, self.config.embedding_length, choices))
