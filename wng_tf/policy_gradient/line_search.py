@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-#: How closely the distance is met, relative, and how many more evaluations that may take.
+#: How closely the distance is met, relative, and how many evaluations that may take.
 TOLERANCE = 0.005
 _TRIES = 8
 
@@ -21,16 +21,14 @@ def length_at(distance: Callable[[tf.Tensor], tf.Tensor], target: tf.Tensor, gue
     try gave.
     """
 
-    def body(tries, length, reached):
+    def body(tries, length, met):
+        reached = distance(length)
+        met = tf.abs(reached - target) <= TOLERANCE * target
         factor = tf.sqrt(target / tf.maximum(reached, 1e-3 * target))
         factor = tf.where(tf.math.is_finite(reached), tf.clip_by_value(factor, 0.25, 4.0), 0.25)
-        length = length * factor
-        return tries + 1, length, distance(length)
+        return tries + 1, tf.where(met, length, length * factor), met
 
-    def off(tries, length, reached):
-        return (tries < _TRIES) & ~(tf.abs(reached - target) <= TOLERANCE * target)
-
-    return tf.while_loop(off, body, (0, guess, distance(guess)))[1]
+    return tf.while_loop(lambda tries, length, met: (tries < _TRIES) & ~met, body, (0, guess, tf.constant(False)))[1]
 
 
 class Backtracked(NamedTuple):
@@ -40,6 +38,8 @@ class Backtracked(NamedTuple):
     """Of the step that is taken; 0 where none was acceptable."""
     loss: tf.Tensor
     """After that step."""
+    distance: tf.Tensor
+    """What `evaluate` gave there, 0 where no step is taken."""
     backtracks: tf.Tensor
     """How many lengths were refused, int32."""
     accepted: tf.Tensor
@@ -47,7 +47,7 @@ class Backtracked(NamedTuple):
 
 
 def backtrack(
-    evaluate: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
+    evaluate: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]],
     length: tf.Tensor,
     loss: tf.Tensor,
     bound: tf.Tensor,
@@ -55,27 +55,27 @@ def backtrack(
     shrink: float,
     tries: int,
 ) -> Backtracked:
-    """The first of length, shrink · length, ... whose loss is below `loss` and whose distance is within `bound`.
+    """The first of length, shrink · length, ... whose loss is below `loss` and whose total distance is within `bound`.
 
-    `evaluate(length)` gives loss and distance there. At most `tries` lengths are refused before the step is given up.
+    `evaluate(length)` gives the loss, the step's own distance, and the total distance that is bounded. After `tries`
+    refusals of a shorter length the step is given up.
     """
+    zero = tf.zeros_like(length)
 
-    def fits(new_loss, distance):
+    def body(refused, length, found):
+        new_loss, distance, total = evaluate(length)
         # Comparisons with NaN are false, so a length that breaks the loss is refused.
-        return (new_loss < loss) & (distance <= bound * (1.0 + 2.0 * TOLERANCE))
+        accepted = (new_loss < loss) & (total <= bound * (1.0 + 2.0 * TOLERANCE))
+        found = Backtracked(
+            length=tf.where(accepted, length, zero),
+            loss=tf.where(accepted, new_loss, loss),
+            distance=tf.where(accepted, distance, zero),
+            backtracks=tf.where(accepted, refused, refused + 1),
+            accepted=accepted,
+        )
+        return refused + 1, length * shrink, found
 
-    def body(refused, length, new_loss, accepted):
-        length = length * shrink
-        new_loss, distance = evaluate(length)
-        return refused + 1, length, new_loss, fits(new_loss, distance)
-
-    def refused_so_far(refused, length, new_loss, accepted):
-        return (refused < tries) & ~accepted
-
-    first, distance = evaluate(length)
-    start = (0, length, first, fits(first, distance))
-    refused, length, new_loss, accepted = tf.while_loop(refused_so_far, body, start)
-    refused = tf.where(accepted, refused, refused + 1)
-    return Backtracked(
-        tf.where(accepted, length, tf.zeros_like(length)), tf.where(accepted, new_loss, loss), refused, accepted
-    )
+    start = Backtracked(zero, loss, zero, tf.constant(0), tf.constant(False))
+    return tf.while_loop(
+        lambda refused, length, found: (refused <= tries) & ~found.accepted, body, (0, length, start)
+    )[2]

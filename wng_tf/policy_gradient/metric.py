@@ -42,7 +42,8 @@ def policy_metric(
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """The function v [P] → G v with G = E_s[Jᵀ A J] at the policy's weights, exactly; P is `policy.policy_size`.
 
-    For KL this is the Fisher matrix, the Hessian of E_s[KL(old, ·)]; for Wasserstein half that of E_s[W2²(old, ·)]. Each product costs one forward-mode and one reverse pass over the observations [B, obs]; G is never formed.
+    For KL this is the Fisher matrix, the Hessian of E_s[KL(old, ·)]; for Wasserstein half that of E_s[W2²(old, ·)].
+    Each product costs one forward-mode and one reverse pass over the observations [B, obs]; G is never formed.
     """
     covered = list(weights[: policy.num_policy_weights])
     flat = policy.pd_flat(covered, observations)

@@ -115,7 +115,7 @@ class TrustRegionLearner:
         self.direction = np.zeros(policy.policy_size, np.float32)
         self._fields: Fields | None = None
         self._compiled: Any = None
-        self._distances = tf.function(self._distances_of, jit_compile=True)
+        self._distances = tf.function(self._distances_of, jit_compile=True, autograph=False)
 
     # ---- one update -----------------------------------------------------------------------------------------
 
@@ -202,7 +202,7 @@ class TrustRegionLearner:
 
     def _fused(self, *args: Any) -> Any:
         if self._compiled is None:
-            self._compiled = tf.function(self._run, jit_compile=True)
+            self._compiled = tf.function(self._run, jit_compile=True, autograph=False)
         return self._compiled(*args)
 
     def _run(
@@ -265,9 +265,10 @@ class TrustRegionLearner:
         def travelled(length: tf.Tensor) -> tf.Tensor:
             return tf.reduce_mean(self.geometry.distance(flat, at(length)))
 
-        def evaluate(length: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def evaluate(length: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             new = at(length)
-            return self._surrogate(new, data), tf.reduce_mean(self.geometry.distance(data["pd_flat"], new))
+            step_distance = tf.reduce_mean(self.geometry.distance(flat, new))
+            return self._surrogate(new, data), step_distance, tf.reduce_mean(self.geometry.distance(data["pd_flat"], new))
 
         target = radius / config.natural_steps**2
         guess = tf.sqrt(tf.math.divide_no_nan(target, self.geometry.curvature * solved.slope))
@@ -282,7 +283,7 @@ class TrustRegionLearner:
             "cg_iterations": tf.cast(solved.iterations, tf.float32),
             "epsilon": solved.epsilon,
             "distance_asked": target,
-            "distance_reached": travelled(taken.length),
+            "distance_reached": taken.distance,
             "backtracks": tf.cast(taken.backtracks, tf.float32),
             "accepted": tf.cast(taken.accepted, tf.float32),
             "step_length": taken.length,
