@@ -120,7 +120,14 @@ class PolicyWithValue(tf.Module):
         Raises:
           ValueError: the network is not a chain of Dense layers.
         """
-        return ActorSpec(layers=_dense_chain(self.actor), discrete=self.discrete)
+        spec = ActorSpec(layers=_dense_chain(self.actor), discrete=self.discrete)
+        inputs = int(np.prod(self.observation_space.shape))
+        if spec.size != self.policy_size or spec.layers[0][0] != inputs:
+            raise ValueError(
+                f"Rollouts run in NumPy and know chains of Dense layers over {inputs} observations, each used once and "
+                "trainable; this network is something else."
+            )
+        return spec
 
     def critic_layers(self) -> tuple[tuple[int, int, str], ...]:
         """Dense layers (inputs, units, activation) of the value network; ValueError as `actor_spec`."""
@@ -132,8 +139,10 @@ def _dense_chain(model: keras.Model) -> tuple[tuple[int, int, str], ...]:
     for layer in model.layers:
         if isinstance(layer, keras.layers.InputLayer | keras.layers.Flatten):
             continue
-        activation = getattr(getattr(layer, "activation", None), "__name__", None)
-        if not isinstance(layer, keras.layers.Dense) or not layer.use_bias or activation not in ACTIVATIONS:
+        function = getattr(layer, "activation", None)
+        activation = getattr(function, "__name__", None)
+        known = activation in ACTIVATIONS and function is keras.activations.get(activation)
+        if not isinstance(layer, keras.layers.Dense) or not layer.use_bias or not known:
             raise ValueError(
                 f"Rollouts run in NumPy and know chains of Dense layers with {', '.join(ACTIVATIONS)}; "
                 f"layer '{layer.name}' is something else."
@@ -173,7 +182,7 @@ def build_policy(
     else:
         keras.utils.set_random_seed(int(seeds[0]))  # a registered network draws its weights from Keras' own streams
         builders = [build(**network_kwargs) for _ in range(2)]
-    shape = observation_space.shape
+    shape = (int(np.prod(observation_space.shape)),)  # rollouts hand over flat observations
     pdtype = make_pdtype(action_space)
     units = action_space.n if isinstance(action_space, gym.spaces.Discrete) else pdtype.sample_shape()[0]
     actor = _head(builders[0](shape), int(units), 0.01, int(seeds[2]), "actor")

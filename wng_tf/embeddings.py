@@ -73,7 +73,7 @@ def find(name: str) -> Embedding:
     An imported function that no `register` decorates is taken as a trajectory embedding.
 
     Raises:
-      UserError: nothing of that name.
+      UserError: nothing of that name, or nothing that can be called.
     """
     if name in _REGISTRY:
         return _REGISTRY[name]
@@ -84,8 +84,10 @@ def find(name: str) -> Embedding:
     module_name, _, function_name = name.partition(":")
     try:
         function = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"Embedding '{name}' cannot be imported: {error}.") from None
+    except Exception as error:  # whatever goes wrong in somebody's module
+        raise UserError(f"Embedding '{name}' cannot be imported: {error}.") from error
+    if not callable(function):
+        raise UserError(f"Embedding '{name}' is not a function.")
     for embedding in _REGISTRY.values():
         if embedding.function is function:
             return embedding
@@ -185,7 +187,7 @@ def embed_trajectories(trajectories: list[Trajectory], embedding: Embedding, len
       UserError: the embedding's result is not a finite vector of one length.
     """
     results = [np.asarray(embedding.function(t, length), np.float32).reshape(-1) for t in trajectories]
-    if len({r.shape for r in results}) != 1 or not all(np.isfinite(r).all() for r in results):
+    if len({r.size for r in results} - {0}) != 1 or not all(np.isfinite(r).all() for r in results):
         raise UserError(f"Embedding '{embedding.name}' must give finite vectors of one length for every trajectory.")
     lengths = np.array([t.rewards.shape[0] for t in trajectories])
     mean_length = float(lengths.mean())

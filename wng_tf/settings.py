@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -63,11 +64,18 @@ def build(cls: type[Settings], *layers: Mapping[str, Any]) -> Settings:
             if name not in known:
                 raise UserError(f"Unknown setting '{name}': {cls.__name__} has {', '.join(sorted(known))}.")
             if value is not None:
-                values[name] = value
+                values[name] = _whole(value) if field_type(cls, name) is int else value
     made = cls(**values)
     for field in dataclasses.fields(cls):
         _check(cls, field, getattr(made, field.name))
     return made
+
+
+def _whole(value: Any) -> Any:
+    """2e3 as 2000, which `range` and shapes take; anything else as it is, for `_check` to judge."""
+    if isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value) and int(value) == value:
+        return int(value)
+    return value
 
 
 def _check(cls: type, field: dataclasses.Field, value: Any) -> None:
@@ -75,12 +83,14 @@ def _check(cls: type, field: dataclasses.Field, value: Any) -> None:
     if value is None or not limits:
         return
     kind = field_type(cls, field.name)
+    if kind is bool and not isinstance(value, bool):
+        raise UserError(f"--{field.name} must be true or false, not {value!r}.")
     if kind in (int, float):
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise UserError(f"--{field.name} must be a number, not {value!r}.")
         if not math.isfinite(value):
             raise UserError(f"--{field.name} must be finite, not {value}.")
-        if kind is int and int(value) != value:
+        if kind is int and not isinstance(value, int):
             raise UserError(f"--{field.name} must be a whole number, not {value}.")
     if limits["choices"] and value not in limits["choices"]:
         raise UserError(f"--{field.name} must be one of {', '.join(limits['choices'])}, not '{value}'.")

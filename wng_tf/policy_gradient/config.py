@@ -80,8 +80,8 @@ class PolicyGradientConfig:
     num_features: int = setting(100, "random Fourier features R; 0: the Gaussian kernel itself", group=PENALTY, low=0)
     inner_steps: int = setting(25, "ascent steps T of the test functions", group=PENALTY, low=1)
     inner_lr: float = setting(0.05, "step size of the test functions' ascent", group=PENALTY, above=0.0)
-    bandwidth: float = setting(0.0, "bandwidth s of the features; 0: from the scale of the actions", group=PENALTY, low=0.0)
-    gamma_w: float = setting(0.0, "entropic regularisation; 0: from the scale of the actions", group=PENALTY, low=0.0)
+    bandwidth: float = setting(0.0, "bandwidth of the features, in units of the spread of the old policy's actions; 0: 1", group=PENALTY, low=0.0)
+    gamma_w: float = setting(0.0, "entropic regularisation, in squared units of that spread; 0: 1", group=PENALTY, low=0.0)
 
     trust_radius: float = setting(
         0.01, "how far one update may move the policy, per state on average", group=TRUST, above=0.0

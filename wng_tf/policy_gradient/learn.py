@@ -66,6 +66,8 @@ def learn(
         raise UserError(f"--alg={alg} is an evolution strategy: use wng_tf.evolution.learn.")
     if total_timesteps < 1:
         raise UserError(f"--num_timesteps must be at least 1, not {total_timesteps}.")
+    if seed < 0:
+        raise UserError(f"--seed must be at least 0, not {seed}.")
     task = tasks.resolve(env)
     config = resolve(algorithm, task.kind, given)
     schedule = _schedule(config.lr)

@@ -90,7 +90,6 @@ class Learner:
         self.optimizer = make_optimizer(config.optimizer, 0.0)
         self.optimizer.build([self.theta])
         self.damping = damping.initial(config.epsilon)
-        self._embedding_size: int | None = None
         self._fields: Fields | None = None
         self._compiled: Any = None
 
@@ -205,8 +204,11 @@ class Learner:
         if self.natural and self.precondition.needs_trajectories:
             choices = int(self.policy.action_space.n) if self.policy.discrete else 0
             arrays.update(embed_batch(batch, self.embedding, self.config.embedding_length, choices))
+        shapes = {name: array.shape[1:] for name, array in arrays.items()}
         if self._fields is None:
-            self._fields = Fields({name: array.shape[1:] for name, array in arrays.items()})
+            self._fields = Fields(shapes)
+        if shapes != self._fields.shapes:
+            raise UserError(f"Embedding '{self.embedding.name}' must give vectors of the same length in every update.")
         return self._fields.pack(arrays)
 
     # ---- the compiled part --------------------------------------------------------------------------------------

@@ -1,10 +1,11 @@
 """The Wasserstein penalty between the old and the new policy, by test functions fitted per state (Eq. 4).
 
-K actions of the old policy and K of the new one are compared at each state, in pairs of the same noise: between Gaussians of
-diagonal covariance that is the optimal coupling, so the estimate and its gradient are zero where the policies agree. (In pairs
-of independent noise the estimate tends to E|x - y|², whose gradient shrinks the standard deviations.) Actions are measured in units of s, the root mean
-squared distance between two actions of the old policy over the batch: so the kernel's bandwidth, γ and the step size mean
-the same for every task, and at every stage of training. The estimate is scaled back to squared actions.
+K actions of the old policy and K of the new one are compared at each state, in pairs of the same noise: between
+Gaussians of diagonal covariance that is the optimal coupling, so the estimate and its gradient are zero where the policies
+agree. (In pairs of independent noise the estimate tends to E|x - y|², whose gradient shrinks the standard deviations.)
+Actions are measured in units of s, the root mean squared distance between two actions of the old policy over the batch: so
+the kernel's bandwidth, γ and the step size mean the same for every task, and at every stage of training. The estimate is
+scaled back to squared actions.
 """
 
 from __future__ import annotations
