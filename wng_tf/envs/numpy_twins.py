@@ -67,8 +67,12 @@ def _length(x: float, y: float) -> float:
     return math.sqrt(x * x + y * y)
 
 
-def _numpy_length(x: float, y: float) -> float:
-    return np.linalg.norm([x, y])
+def _length3(x: float, y: float, z: float) -> float:
+    return math.sqrt(x * x + y * y + z * z)
+
+
+def _norm(*numbers: float) -> float:
+    return float(np.linalg.norm(numbers))
 
 
 def _choose(
@@ -82,4 +86,6 @@ def _choose(
 sin = _choose(math.sin, np.sin, 1)
 cos = _choose(math.cos, np.cos, 1)
 arctan2 = _choose(math.atan2, np.arctan2, 2)
-length = _choose(_length, _numpy_length, 2)  # np.linalg.norm([x, y]); BLAS may fuse its multiplications and additions
+# Lengths as np.linalg.norm gives them; BLAS may fuse multiplications and additions.
+length = _choose(_length, _norm, 2)
+length3 = _choose(_length3, _norm, 3)

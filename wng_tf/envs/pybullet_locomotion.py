@@ -7,9 +7,6 @@ step empties the processor's caches, so after it a NumPy call costs 5 to 10 µs,
 
 Observations, rewards and endings equal the packaged ones to the last bit. So sums run in NumPy's order, float32 is rounded
 where the packaged code rounds, and functions that IEEE 754 does not fix to the bit are NumPy's where `math` differs.
-
-A world remembers: `reset(seed=5)` restores positions and velocities, but not the engine's caches, so a second one differs
-from the first in the last digits. A fresh world with the same history of resets and actions repeats exactly.
 """
 
 from __future__ import annotations
@@ -22,6 +19,7 @@ import numpy as np
 
 from wng_tf.envs.numpy_twins import arctan2, cos, float32_limit, length, mean_xy, pairwise_sum, sin
 from wng_tf.envs.pybullet_quiet import pybullet, quiet
+from wng_tf.envs.pybullet_world import FastWorld
 
 with quiet():
     from pybullet_envs_gymnasium import gym_locomotion_envs as packaged
@@ -54,28 +52,18 @@ class _World:
     velocity: np.ndarray
 
 
-class FastStepping(packaged.WalkerBaseBulletEnv):
-    """Mixin before a packaged locomotion environment: its `reset`, and a faster `step` with the same results."""
+class FastStepping(FastWorld, packaged.WalkerBaseBulletEnv):
+    """Mixin before a packaged locomotion environment: a faster `step` with the same results."""
 
-    _world: _World | None = None
+    _world: _World
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
-        """As packaged; the first one loads the world, later ones restore it."""
-        if self._world is None:
-            with quiet():  # the connection to the engine prints to stdout
-                result = super().reset(seed=seed, options=options)
-            self._world = _describe(self)
-            return result
-        if seed is not None:
-            self.seed(seed)
-        self.reward = 0
-        pybullet.restoreState(self.stateId, physicsClientId=self._world.client)
-        self.robot.robot_specific_reset(self._p)
+    def _cache(self) -> None:
+        self._world = _describe(self)
+
+    def _first(self) -> np.ndarray:
         state, _, _, _ = self._observe()
         self.potential = self._potential()
-        return state, {}
+        return state
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """One control step: four engine steps of 4.125 ms.

@@ -1,0 +1,57 @@
+"""What the faster PyBullet tasks share: loading the world without a word, and resetting it with few calls.
+
+The packaged `reset` sets engine parameters again that did not change and wraps the floor anew; left out, the numbers are the
+same. A world remembers all the same: restoring brings back positions and velocities, but not the engine's caches, so a second
+`reset(seed=5)` differs from the first in the last digits. A fresh world with the same history of resets and actions repeats
+exactly.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+
+from wng_tf.envs.pybullet_quiet import pybullet, quiet
+
+with quiet():
+    from pybullet_envs_gymnasium.env_bases import MJCFBaseBulletEnv
+
+
+class FastWorld(MJCFBaseBulletEnv):
+    """Mixin before a packaged environment. A subclass says what it caches (`_cache`) and how it observes (`_first`)."""
+
+    stateId = -1  # of the saved state; the Reacher saves none
+    _loaded = False
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """As packaged: observation float32 and {}; `options` are ignored. The first call loads the world."""
+        if not self._loaded:
+            with quiet():
+                result = super().reset(seed=seed, options=options)
+            self._cache()
+            self._loaded = True
+            return result
+        if seed is not None:
+            self.seed(seed)
+        self.reward = 0
+        if self.stateId >= 0:
+            pybullet.restoreState(self.stateId, physicsClientId=self.physicsClientId)
+        self.robot.robot_specific_reset(self._p)
+        return self._first(), {}
+
+    @abstractmethod
+    def _cache(self) -> None:
+        """Keeps ids and constants of the world that has just been loaded."""
+
+    @abstractmethod
+    def _first(self) -> np.ndarray:
+        """The observation after a reset; prepares what the next step compares with."""
+
+    def render(self) -> np.ndarray | None:
+        """An image [240, 320, 3] uint8 with `render_mode="rgb_array"`; None with "human"."""
+        image = super().render()
+        return None if image is None else np.ascontiguousarray(image, np.uint8)
