@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from baselines_compat.actor import ACTIVATIONS, ActorSpec
+from baselines_compat.actor import ACTIVATIONS, Actor, ActorSpec
 from baselines_compat.distributions import Pd, make_pdtype
 from baselines_compat.models import get_network_builder, ortho_init
 
@@ -122,12 +122,15 @@ class PolicyWithValue(tf.Module):
         """
         spec = ActorSpec(layers=_dense_chain(self.actor), discrete=self.discrete)
         inputs = int(np.prod(self.observation_space.shape))
-        if spec.size != self.policy_size or spec.layers[0][0] != inputs:
-            raise ValueError(
-                f"Rollouts run in NumPy and know chains of Dense layers over {inputs} observations, each used once and "
-                "trainable; this network is something else."
-            )
-        return spec
+        if spec.size == self.policy_size and spec.layers[0][0] == inputs:
+            probe = np.linspace(-1.0, 1.0, inputs, dtype=np.float32)
+            expected = np.asarray(self.actor(probe[np.newaxis]))[0]
+            if np.allclose(Actor(spec, self.get_flat()).params(probe), expected, rtol=1e-3, atol=1e-6):
+                return spec
+        raise ValueError(
+            f"Rollouts run in NumPy and know chains of Dense layers over {inputs} observations, each used once and trainable; "
+            "this network is something else."
+        )
 
     def critic_layers(self) -> tuple[tuple[int, int, str], ...]:
         """Dense layers (inputs, units, activation) of the value network; ValueError as `actor_spec`."""
@@ -139,10 +142,8 @@ def _dense_chain(model: keras.Model) -> tuple[tuple[int, int, str], ...]:
     for layer in model.layers:
         if isinstance(layer, keras.layers.InputLayer | keras.layers.Flatten):
             continue
-        function = getattr(layer, "activation", None)
-        activation = getattr(function, "__name__", None)
-        known = activation in ACTIVATIONS and function is keras.activations.get(activation)
-        if not isinstance(layer, keras.layers.Dense) or not layer.use_bias or not known:
+        activation = getattr(getattr(layer, "activation", None), "__name__", None)
+        if not isinstance(layer, keras.layers.Dense) or not layer.use_bias or activation not in ACTIVATIONS:
             raise ValueError(
                 f"Rollouts run in NumPy and know chains of Dense layers with {', '.join(ACTIVATIONS)}; "
                 f"layer '{layer.name}' is something else."

@@ -187,7 +187,8 @@ def embed_trajectories(trajectories: list[Trajectory], embedding: Embedding, len
       UserError: the embedding's result is not a finite vector of one length.
     """
     results = [np.asarray(embedding.function(t, length), np.float32).reshape(-1) for t in trajectories]
-    if len({r.size for r in results} - {0}) != 1 or not all(np.isfinite(r).all() for r in results):
+    sizes = {r.size for r in results}
+    if len(sizes) != 1 or 0 in sizes or not all(np.isfinite(r).all() for r in results):
         raise UserError(f"Embedding '{embedding.name}' must give finite vectors of one length for every trajectory.")
     lengths = np.array([t.rewards.shape[0] for t in trajectories])
     mean_length = float(lengths.mean())
