@@ -1,8 +1,8 @@
 """Scalar functions equal to NumPy's to the last bit, which need no array.
 
-A NumPy call on a few numbers costs many times their arithmetic, most of all when the caches are cold. A sum is exact to the
-bit once its order is NumPy's. For sine and its like, `math` gives the same bits where NumPy calls the same C library; with the
-vector kernels of some processors (AVX-512) it does not, and then NumPy itself is taken.
+A NumPy call on a few numbers costs many times their arithmetic, most of all when the caches are cold. A sum is
+exact to the bit once its order is NumPy's. For sine and its like, `math` gives the same bits where NumPy calls the
+same C library; with the vector kernels of some processors (AVX-512) it does not, and then NumPy itself is taken.
 """
 
 from __future__ import annotations
@@ -75,9 +75,7 @@ def _norm(*numbers: float) -> float:
     return float(np.linalg.norm(numbers))
 
 
-def _choose(
-    scalar: Callable[..., float], reference: Callable[..., float], arguments: int
-) -> Callable[..., float]:
+def _choose(scalar: Callable[..., float], reference: Callable[..., float], arguments: int) -> Callable[..., float]:
     """`scalar` if it gives the same bits as `reference` on a sample, else `reference`."""
     sample = np.random.default_rng(0).normal(0.0, 2.0, (256, arguments)).tolist()
     return scalar if all(scalar(*numbers) == reference(*numbers) for numbers in sample) else reference

@@ -1,12 +1,14 @@
 """The PyBullet locomotion tasks with the numbers of the packaged environments, in a fraction of the time.
 
-`pybullet_envs_gymnasium` asks the engine for every joint, link and foot by itself, several times over, and computes on
-arrays of a few numbers: four fifths of its `step` are Python. Here one step makes one `setJointMotorControlArray`, one
-`getJointStates`, one `getLinkStates` and one `getContactPoints` call, and the arithmetic is on Python floats. (Each engine
-step empties the processor's caches, so after it a NumPy call costs 5 to 10 µs, however small its arrays.)
+`pybullet_envs_gymnasium` asks the engine for every joint, link and foot by itself, several times over, and computes
+on arrays of a few numbers: four fifths of its `step` are Python. Here one step makes one
+`setJointMotorControlArray`, one `getJointStates`, one `getLinkStates` and one `getContactPoints` call, and the
+arithmetic is on Python floats. (An engine step empties the processor's caches, so that each NumPy call after it
+costs some 5 µs, however small its arrays.)
 
-Observations, rewards and endings equal the packaged ones to the last bit. So sums run in NumPy's order, float32 is rounded
-where the packaged code rounds, and functions that IEEE 754 does not fix to the bit are NumPy's where `math` differs.
+Observations, rewards and endings equal the packaged ones to the last bit. So sums run in NumPy's order, float32 is
+rounded where the packaged code rounds, and functions that IEEE 754 does not fix to the bit are NumPy's where `math`
+differs.
 """
 
 from __future__ import annotations
@@ -104,7 +106,7 @@ class FastStepping(FastWorld, packaged.WalkerBaseBulletEnv):
         return state, reward, terminated, False, {}
 
     def _observe(self) -> tuple[np.ndarray, np.ndarray, int, bool]:
-        """The bounded observation, the joint speeds before bounding, how many joints are at a limit, and whether all is finite."""
+        """Bounded observation, unbounded joint speeds, number of joints at a limit, and whether all is finite."""
         features = self._pose()
         at_limit = self._append_joints(features)
         features += self.robot.feet_contact.tolist()
@@ -131,7 +133,7 @@ class FastStepping(FastWorld, packaged.WalkerBaseBulletEnv):
         return torques
 
     def _pose(self) -> list[float]:
-        """The first eight features: where the body is, how it is turned, how it moves; keeps what rewards and cameras read."""
+        """The first eight features: place, attitude and motion; keeps what rewards and cameras read."""
         world, robot = self._world, self.robot
         client, body = world.client, world.body
         links = pybullet.getLinkStates(body, world.links, world.torso >= 0, physicsClientId=client)
@@ -164,7 +166,7 @@ class FastStepping(FastWorld, packaged.WalkerBaseBulletEnv):
         return [z - robot.initial_z, sin(to_target), cos(to_target), 0.3 * vx, 0.3 * vy, 0.3 * vz, roll, pitch]
 
     def _append_joints(self, features: list[float]) -> int:
-        """Appends position (-1..1 between the limits) and scaled speed of each joint; returns how many are at a limit."""
+        """Appends position (-1..1 between limits) and scaled speed of each joint; returns how many are at a limit."""
         world, at_limit = self._world, 0
         states = pybullet.getJointStates(world.body, world.joints, world.client)
         for (angle, speed, _, _), (lower, span) in zip(states, world.limits, strict=True):
@@ -187,11 +189,13 @@ class FastStepping(FastWorld, packaged.WalkerBaseBulletEnv):
             contact[place] = foot in touching
 
     def _electricity(self, action: np.ndarray, speeds: np.ndarray) -> float:
-        """Cost of the motors' work |action · speed| and of torque at rest, action²: means over joints, in the arrays' precision."""
+        """Cost of the motors' work, |action · speed|, and of torque at rest, action²: means over the joints."""
+        # Iterating an array gives NumPy scalars: the products and sums round as the packaged arrays do.
         work = [abs(share * speed) for share, speed in zip(action, speeds, strict=True)]
         rest = [share * share for share in action]
         count = len(rest)
-        return self.electricity_cost * float(pairwise_sum(work) / count) + self.stall_torque_cost * float(pairwise_sum(rest) / count)
+        work_mean, rest_mean = float(pairwise_sum(work) / count), float(pairwise_sum(rest) / count)
+        return self.electricity_cost * work_mean + self.stall_torque_cost * rest_mean
 
 
 def _describe(env: FastStepping) -> _World:

@@ -1,9 +1,9 @@
 """What the faster PyBullet tasks share: loading the world without a word, and resetting it with few calls.
 
-The packaged `reset` sets engine parameters again that did not change and wraps the floor anew; left out, the numbers are the
-same. A world remembers all the same: restoring brings back positions and velocities, but not the engine's caches, so a second
-`reset(seed=5)` differs from the first in the last digits. A fresh world with the same history of resets and actions repeats
-exactly.
+The packaged `reset` sets engine parameters again that did not change and wraps the floor anew; without that the
+numbers are the same. A world remembers all the same: restoring brings back positions and velocities, but not the
+engine's caches, so a second `reset(seed=5)` differs from the first in the last digits. A fresh world with the same
+history of resets and actions repeats exactly.
 """
 
 from __future__ import annotations

@@ -81,8 +81,8 @@ def resolve(name: str) -> Task:
 def make(name: str, **kwargs: Any) -> gymnasium.Env:
     """Makes the environment of `resolve(name)` with flat observations.
 
-    Dict, Tuple, discrete and multi-dimensional observations are flattened to one vector. Gymnasium's passive checker is left
-    out: it changes no number, and it costs time at every step.
+    Dict, Tuple, discrete and multi-dimensional observations are flattened to one vector. Gymnasium's passive checker is
+    left out: it changes no number, and costs time at every step.
 
     Args:
         name: as for `resolve`. Pass the name, not the environment, to a spawned worker.
@@ -99,7 +99,7 @@ def make(name: str, **kwargs: Any) -> gymnasium.Env:
     try:
         env = gymnasium.make(task.env_id, **options)
     except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
-        raise UserError(f"{_title(task)} cannot be made: {_sentence(error)} {_advice(error, task.kind)}") from error
+        raise UserError(f"{_title(task)} cannot be made: {_sentence(error)}{_advice(error, task.kind)}") from error
     except (TypeError, gymnasium.error.Error) as error:
         raise UserError(f"{_title(task)} cannot be made with {kwargs or 'its defaults'}: {_sentence(error)}") from error
     try:
@@ -116,7 +116,9 @@ def _find_spec(name: str, env_id: str) -> EnvSpec:
         try:
             importlib.import_module(module)
         except ImportError as error:
-            raise UserError(f"--env {name}: module {module!r} cannot be imported ({error}). Install it, or correct its name.") from error
+            raise UserError(
+                f"--env {name}: module {module!r} cannot be imported ({error}). Install it, or correct its name."
+            ) from error
     elif bare_id not in registry and "BulletEnv-" in bare_id:
         _register_packaged_bullet_ids(name)
     if bare_id in registry:
@@ -128,37 +130,47 @@ def _register_packaged_bullet_ids(name: str) -> None:
     try:
         importlib.import_module("pybullet_envs_gymnasium")
     except ImportError as error:
-        raise UserError(f"--env {name}: {_sentence(error)} {_advice(error, 'pybullet')}") from error
+        raise UserError(f"--env {name}: {_sentence(error)}{_advice(error, 'pybullet')}") from error
 
 
 def _unknown(name: str, bare_id: str) -> str:
-    candidates = {candidate.lower(): candidate for candidate in [*registry, *SHORT_NAMES]}
     wanted = bare_id.lower()
-    # All versions of one name are what somebody with an old version number wants to see first.
-    stem = wanted.rpartition("-v")[0] or wanted
-    close = [known for low, known in candidates.items() if low.rpartition("-v")[0] == stem]
-    close += [candidates[low] for low in difflib.get_close_matches(wanted, candidates, n=4, cutoff=0.6)]
-    close = list(dict.fromkeys(close))[:5]
-    hint = f"Did you mean {' or '.join(close)}?" if close else f"Short names are {', '.join(SHORT_NAMES)}."
-    return f"There is no environment {name!r}. {hint} Write module:Id-v0 for an id that another package registers."
+    stem = _stem(wanted)
+    known = {candidate.lower(): candidate for candidate in [*SHORT_NAMES, *filter(_can_be_made, registry)]}
+    close = [known[wanted]] if wanted in known else []
+    # Then the same task under another version, the newest first, then names that look alike.
+    close += sorted((known[low] for low in known if _stem(low) == stem), reverse=True)
+    close += [known[low] for low in difflib.get_close_matches(wanted, known, n=4)]
+    close = list(dict.fromkeys(close))[:4]
+    hint = f"Did you mean {' or '.join(close)}?" if wanted and close else f"Short names are {', '.join(SHORT_NAMES)}."
+    return f"There is no environment {name!r}. {hint} For an id that another package registers, write module:Id-v0."
+
+
+def _stem(env_id: str) -> str:
+    return env_id.rpartition("-v")[0] or env_id
+
+
+def _can_be_made(env_id: str) -> bool:
+    """False for the ids that Gymnasium keeps only to say where the environment went."""
+    return isinstance(registry[env_id].entry_point, str)
 
 
 def _kind(spec: EnvSpec) -> Kind:
-    entry_point = spec.entry_point
-    module = entry_point.split(":")[0] if isinstance(entry_point, str) else getattr(entry_point, "__module__", "")
-    for prefix, kind in _KIND_OF_MODULE.items():
-        if module.startswith(prefix):
+    creator = spec.entry_point
+    if isinstance(creator, str):
+        kind = _kind_of_module(creator)
+        if kind is not None:
             return kind
-    if isinstance(entry_point, str):
         try:
-            entry_point = load_env_creator(entry_point)
-        except (ImportError, AttributeError):
+            creator = load_env_creator(creator)
+        except (ImportError, AttributeError, gymnasium.error.Error):
             return "other"  # `make` says what is missing
-    for base in getattr(entry_point, "__mro__", ()):
-        for prefix, kind in _KIND_OF_MODULE.items():
-            if base.__module__.startswith(prefix):
-                return kind
-    return "other"
+    bases = (_kind_of_module(base.__module__) for base in getattr(creator, "__mro__", ()))
+    return next((kind for kind in bases if kind is not None), "other")
+
+
+def _kind_of_module(module: str) -> Kind | None:
+    return next((kind for prefix, kind in _KIND_OF_MODULE.items() if module.startswith(prefix)), None)
 
 
 def _check_actions(task: Task, space: spaces.Space) -> None:
@@ -196,4 +208,4 @@ def _sentence(error: BaseException) -> str:
 
 def _advice(error: BaseException, kind: Kind) -> str:
     # Gymnasium's own messages already carry the command.
-    return "" if "pip install" in str(error) else f"Try: {_INSTALL[kind]}"
+    return "" if "pip install" in str(error) else f" Try: {_INSTALL[kind]}."
