@@ -81,9 +81,11 @@ class FastStepping(FastWorld, packaged.WalkerBaseBulletEnv):
         """
         world, robot = self._world, self.robot
         action = np.asarray(action)
-        torques = self._torques(action)
-        if not math.isfinite(sum(torques)):
+        if action.dtype.kind != "f":
+            action = action.astype(np.float64)
+        if not math.isfinite(sum(action.tolist())):
             raise ValueError(f"the action is not finite: {action}")
+        torques = self._torques(action)
         pybullet.setJointMotorControlArray(
             world.body, world.motors, _TORQUE, forces=torques, physicsClientId=world.client
         )
