@@ -103,7 +103,7 @@ class Faulty(gym.Env):
 
 
 class Choice(gym.Env):
-    """Discrete actions; start + (the step modulo 3) is right. Observation: [the action as it was sent, step modulo 3]."""
+    """Discrete actions; start + step modulo 3 is right. Observation: [the action as it was sent, step modulo 3]."""
 
     def __init__(self, limit: int = 6, start: int = 5):
         self.limit, self.start, self.t = limit, start, 0

@@ -1,0 +1,99 @@
+"""The NumPy actor: its weights, its actions, its frequencies. Against the Keras policy in test_policies.py."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from baselines_compat.actor import ACTIVATIONS, Actor, ActorSpec
+
+SMALL = ActorSpec(((2, 3, "tanh"), (3, 2, "linear")), discrete=False)
+LOGITS = np.array([0.3, -1.0, 1.5, 0.0])
+
+
+def categorical(logits: np.ndarray) -> Actor:
+    """An actor without inputs that matter: the logits are its biases."""
+    spec = ActorSpec(((1, logits.size, "linear"),), discrete=True)
+    return Actor(spec, np.concatenate([np.zeros(logits.size), logits]))
+
+
+def test_weights_are_read_in_their_order():
+    """Kernel by rows, bias, layer by layer, then the log deviations."""
+    flat = np.random.default_rng(0).normal(size=SMALL.size).astype(np.float32)
+    assert SMALL.size == 2 * 3 + 3 + 3 * 2 + 2 + 2
+    x = [0.5, -1.0]
+    hidden = [math.tanh(sum(x[i] * flat[3 * i + j] for i in range(2)) + flat[6 + j]) for j in range(3)]
+    mean = [sum(hidden[i] * flat[9 + 2 * i + j] for i in range(3)) + flat[15 + j] for j in range(2)]
+    actor = Actor(SMALL, flat)
+    np.testing.assert_allclose(actor.params(np.float32(x)), mean, rtol=1e-5)
+    np.testing.assert_allclose(actor.std, np.exp(flat[17:]), rtol=1e-6)
+    noise = np.float32([1.0, -2.0])
+    np.testing.assert_allclose(actor.act(np.float32(x), noise), mean + np.exp(flat[17:]) * noise, rtol=1e-5)
+    np.testing.assert_allclose(actor.mode(np.float32(x)), mean, rtol=1e-5)
+
+
+def test_further_weights_are_the_value_networks_and_too_few_are_an_error():
+    flat = np.arange(SMALL.size + 7, dtype=np.float32) / 100
+    x = np.float32([1.0, 2.0])
+    np.testing.assert_array_equal(Actor(SMALL, flat).params(x), Actor(SMALL, flat[: SMALL.size]).params(x))
+    with pytest.raises(ValueError, match="takes 19 weights, not 18"):
+        Actor(SMALL, flat[: SMALL.size - 1])
+
+
+def test_the_actor_keeps_its_own_weights_and_leaves_observations_alone():
+    flat = np.ones(SMALL.size, np.float32)
+    actor, x = Actor(SMALL, flat), np.float32([0.1, 0.2])
+    before = actor.params(x)
+    flat[:] = 0.0
+    np.testing.assert_array_equal(actor.params(x), before)
+    np.testing.assert_array_equal(x, np.float32([0.1, 0.2]))
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_stay_in_float32_and_finite_far_out(name):
+    spec = ActorSpec(((1, 1, name), (1, 1, "linear")), discrete=False)
+    actor = Actor(spec, np.float32([1.0, 0.0, 1.0, 0.0, 0.0]))
+    with np.errstate(all="raise", under="ignore"):
+        for x in (-300.0, -1.0, 0.0, 1.0, 300.0):
+            result = actor.params(np.float32([x]))
+            assert result.dtype == np.float32
+            assert np.isfinite(result).all()
+
+
+def test_frequencies_of_discrete_actions():
+    actor = categorical(LOGITS)
+    noise = actor.draw_noise(np.random.default_rng(0), 20_000)
+    actions = [actor.act(np.zeros(1, np.float32), row) for row in noise]
+    expected = np.exp(LOGITS) / np.exp(LOGITS).sum() * len(actions)
+    assert stats.chisquare(np.bincount(actions, minlength=4), expected).pvalue > 0.01
+    assert actor.mode(np.zeros(1, np.float32)) == 2
+
+
+def test_discrete_actions_at_the_ends_of_the_unit_interval():
+    actor = categorical(LOGITS)
+    assert actor.act(np.zeros(1, np.float32), np.array([0.0])) == 0
+    assert actor.act(np.zeros(1, np.float32), np.array([np.nextafter(1.0, 0.0)])) == 3
+    impossible_last = categorical(np.array([0.0, 0.0, -np.inf]))
+    assert impossible_last.act(np.zeros(1, np.float32), np.array([np.nextafter(1.0, 0.0)])) == 1
+    impossible_first = categorical(np.array([-np.inf, 0.0]))
+    assert impossible_first.act(np.zeros(1, np.float32), np.array([0.0])) == 1
+
+
+def test_large_logits_do_not_overflow():
+    actor = categorical(np.array([1e4, -1e4, 1e4]))
+    actions = [
+        actor.act(np.zeros(1, np.float32), row) for row in actor.draw_noise(np.random.default_rng(1), 200)
+    ]
+    assert set(actions) == {0, 2}
+
+
+def test_noise_of_gaussian_actions_is_standard_normal_and_repeatable():
+    actor = Actor(SMALL, np.zeros(SMALL.size))
+    noise = actor.draw_noise(np.random.default_rng(0), 5_000)
+    assert noise.shape == (5_000, 2)
+    assert noise.dtype == np.float32
+    assert stats.kstest(noise.ravel(), "norm").pvalue > 0.01
+    np.testing.assert_array_equal(noise, actor.draw_noise(np.random.default_rng(0), 5_000))

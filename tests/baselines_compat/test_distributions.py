@@ -1,0 +1,114 @@
+"""Distributions of actions against SciPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from gymnasium import spaces
+from scipy import special, stats
+
+from baselines_compat.distributions import CategoricalPd, DiagGaussianPd, make_pdtype
+
+RNG = np.random.default_rng(0)
+MEAN, LOGSTD = RNG.normal(size=(6, 3)), RNG.normal(scale=0.5, size=(6, 3))
+FLAT = np.concatenate([MEAN, LOGSTD], axis=1).astype(np.float32)
+LOGITS = RNG.normal(scale=2.0, size=(6, 4)).astype(np.float32)
+SEED = tf.constant([3, 4])
+
+
+def test_gaussian_log_probabilities_and_entropy():
+    pd = DiagGaussianPd(tf.constant(FLAT))
+    x = RNG.normal(size=(6, 3)).astype(np.float32)
+    expected = stats.norm.logpdf(x, MEAN, np.exp(LOGSTD)).sum(axis=1)
+    np.testing.assert_allclose(pd.logp(tf.constant(x)), expected, rtol=1e-5)
+    np.testing.assert_allclose(pd.neglogp(tf.constant(x)), -expected, rtol=1e-5)
+    np.testing.assert_allclose(pd.entropy(), stats.norm.entropy(MEAN, np.exp(LOGSTD)).sum(axis=1), rtol=1e-5)
+    np.testing.assert_array_equal(pd.mode(), FLAT[:, :3])
+    np.testing.assert_array_equal(pd.flatparam(), FLAT)
+
+
+def test_gaussian_divergence_by_quadrature():
+    """KL(p, q) = Σ_i ∫ p_i log(p_i / q_i), by Gauss-Hermite nodes, exact for the polynomial inside."""
+    other = FLAT[::-1].copy()
+    nodes, weights = np.polynomial.hermite_e.hermegauss(10)
+    expected = np.zeros(6)
+    for n in range(6):
+        for i in range(3):
+            mean, std = FLAT[n, i], np.exp(FLAT[n, 3 + i])
+            x = mean + std * nodes
+            log_ratio = stats.norm.logpdf(x, mean, std) - stats.norm.logpdf(
+                x, other[n, i], np.exp(other[n, 3 + i])
+            )
+            expected[n] += weights @ log_ratio / weights.sum()
+    actual = DiagGaussianPd(tf.constant(FLAT)).kl(DiagGaussianPd(tf.constant(other)))
+    np.testing.assert_allclose(actual, expected, rtol=1e-4)
+
+
+def test_categorical_log_probabilities_entropy_and_divergence():
+    pd, other = CategoricalPd(tf.constant(LOGITS)), CategoricalPd(tf.constant(LOGITS[::-1].copy()))
+    p = special.softmax(LOGITS.astype(np.float64), axis=1)
+    x = np.array([0, 1, 2, 3, 0, 1])
+    np.testing.assert_allclose(pd.logp(tf.constant(x, tf.int32)), np.log(p[np.arange(6), x]), rtol=1e-5)
+    np.testing.assert_allclose(pd.logp(tf.constant(x, tf.float32)), np.log(p[np.arange(6), x]), rtol=1e-5)
+    np.testing.assert_allclose(pd.entropy(), stats.entropy(p, axis=1), rtol=1e-5)
+    np.testing.assert_allclose(pd.kl(other), stats.entropy(p, p[::-1], axis=1), rtol=1e-4)
+    np.testing.assert_array_equal(pd.mode(), LOGITS.argmax(axis=1))
+
+
+def test_samples_follow_the_distribution():
+    many = tf.tile(tf.constant(FLAT[:1]), [4_000, 1])
+    sample = DiagGaussianPd(many).sample(SEED).numpy()
+    for i in range(3):
+        assert stats.kstest(sample[:, i], "norm", args=(FLAT[0, i], np.exp(FLAT[0, 3 + i]))).pvalue > 0.01
+    many = tf.tile(tf.constant(LOGITS[:1]), [20_000, 1])
+    chosen = CategoricalPd(many).sample(SEED)
+    assert chosen.dtype == tf.int32
+    expected = special.softmax(LOGITS[0].astype(np.float64)) * 20_000
+    assert stats.chisquare(np.bincount(chosen.numpy(), minlength=4), expected).pvalue > 0.01
+
+
+def test_the_same_seed_gives_the_same_sample():
+    pd = DiagGaussianPd(tf.constant(FLAT))
+    np.testing.assert_array_equal(pd.sample(SEED), pd.sample(SEED))
+    assert not np.array_equal(pd.sample(SEED), pd.sample(tf.constant([3, 5])))
+
+
+def test_the_score_sees_the_parameters_and_not_the_sample():
+    """∂ log q(x)/∂μ = (x - μ)/σ², also for x sampled from the same distribution."""
+    flat = tf.Variable(FLAT)
+    with tf.GradientTape() as tape:
+        pd = DiagGaussianPd(flat)
+        x = pd.sample(SEED)
+        total = tf.reduce_sum(pd.logp(x))
+    gradient = tape.gradient(total, flat).numpy()
+    z = (x.numpy() - FLAT[:, :3]) / np.exp(FLAT[:, 3:])
+    np.testing.assert_allclose(gradient[:, :3], z / np.exp(FLAT[:, 3:]), rtol=1e-4)
+    np.testing.assert_allclose(gradient[:, 3:], z**2 - 1.0, rtol=1e-4, atol=1e-5)
+
+
+def test_reparameterised_samples_carry_gradients():
+    flat = tf.Variable(FLAT)
+    noise = RNG.normal(size=(6, 3)).astype(np.float32)
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(DiagGaussianPd(flat).reparameterise(tf.constant(noise)))
+    gradient = tape.gradient(total, flat).numpy()
+    np.testing.assert_allclose(gradient[:, :3], 1.0)
+    np.testing.assert_allclose(gradient[:, 3:], np.exp(FLAT[:, 3:]) * noise, rtol=1e-5)
+
+
+def test_types_by_action_space():
+    box = make_pdtype(spaces.Box(-1.0, 1.0, (3,)))
+    assert (box.param_shape(), box.sample_shape(), box.sample_dtype()) == ([6], [3], tf.float32)
+    assert isinstance(box.pdfromflat(tf.constant(FLAT)), DiagGaussianPd)
+    discrete = make_pdtype(spaces.Discrete(4))
+    assert (discrete.param_shape(), discrete.sample_shape(), discrete.sample_dtype()) == ([4], [], tf.int32)
+    assert isinstance(discrete.pdfromflat(tf.constant(LOGITS)), CategoricalPd)
+
+
+@pytest.mark.parametrize(
+    "space", [spaces.Box(-1.0, 1.0, (2, 2)), spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(2)]
+)
+def test_other_action_spaces_are_refused(space):
+    with pytest.raises(ValueError, match="must be a Box of one dimension or Discrete"):
+        make_pdtype(space)
