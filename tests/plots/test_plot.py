@@ -1,0 +1,114 @@
+"""`python -m wng_tf.plot` from folders to files."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.plots.synthetic_runs import learning_returns, write_run
+from wng_tf.errors import UserError
+from wng_tf.plots.report import Options, write_report
+
+ROOT = Path(__file__).parents[2]
+TASKS = {"Hopper-v5": {"wnpg": 900.0, "ppo": 500.0}, "Walker2d": {"wnpg": 300.0, "ppo": 400.0}}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("runs")
+    rng = np.random.default_rng(0)
+    for env, finals in TASKS.items():
+        for alg, final in finals.items():
+            for seed in range(3):
+                returns, lengths = learning_returns(rng, final=final, start=10.0, total=30_000, tau=5e3, noise=0.1)
+                place = root / env / alg / f"seed{seed}"
+                write_run(place, alg=alg, env=env, seed=seed, returns=returns, lengths=lengths,
+                          columns={"loss/kl_moved": lambda step: step / 1e6})  # fmt: skip
+    return root
+
+
+def plot(*words: str | Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "wng_tf.plot", *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_everything_is_written_and_named(folder, tmp_path):
+    done = plot(folder, f"--out={tmp_path / 'plots'}", "--paper=table1", "--metrics=loss/kl_moved")
+    assert (done.returncode, done.stderr) == (0, "")
+    drawn = ("curves", "wallclock", "improvement", "profile", "efficiency", "metric_loss_kl_moved")
+    expected = {f"{name}.{kind}" for name in drawn for kind in ("png", "svg", "csv")}
+    expected |= {"returns.csv", "summary.csv", "table.md"}
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == expected
+    assert {Path(line).name for line in done.stdout.splitlines()} == expected
+    for name in drawn:
+        assert (tmp_path / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert "<svg" in (tmp_path / "plots" / f"{name}.svg").read_text()
+    text = (tmp_path / "plots" / "table.md").read_text()
+    assert "2235.23" in text and "Walker2d (PyBullet)" in text and "WNPG > PPO (Clip)" in text
+
+
+def test_final_returns_are_the_mean_of_the_last_window(folder, tmp_path):
+    write_report([folder / "Hopper-v5"], tmp_path, Options(figures=(), window=10))
+    with open(tmp_path / "returns.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6
+    for row in rows:
+        episodes = np.loadtxt(Path(row["folder"]) / "0.monitor.csv", delimiter=",", skiprows=2)
+        assert float(row["final_return"]) == pytest.approx(episodes[-10:, 0].mean(), rel=1e-8)
+
+
+def test_the_same_runs_give_the_same_bytes(folder, tmp_path):
+    options = Options(figures=("curves", "improvement"), envs=("Hopper-v5",))
+    first, second = (write_report([folder], tmp_path / name, options) for name in "ab")
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+
+def test_part_of_the_runs(folder, tmp_path):
+    write_report([folder], tmp_path, Options(figures=("profile", "improvement"), algs=("ppo",), envs=("Walker2d",)))
+    # One method on one task: a profile in its returns, and nobody to compare it with.
+    assert not (tmp_path / "improvement.csv").exists()
+    assert (tmp_path / "profile.csv").read_text().count("ppo") == 201
+    with pytest.raises(UserError, match="--algs or --envs"):
+        write_report([folder], tmp_path, Options(algs=("trpo",)))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "Name the folders of the runs"),
+        (["{folder}", "--figures=pie"], "figures"),
+        (["{folder}", "--window=0"], "window"),
+        (["{folder}", "--paper=table2"], "paper"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(folder, tmp_path, words, sentence):
+    done = plot(*[word.format(folder=folder) for word in words], f"--out={tmp_path / 'plots'}")
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("error: ") and sentence in done.stderr
+    assert not (tmp_path / "plots").exists()
+
+
+def test_what_is_not_there_is_said_before_anything_is_written(folder, tmp_path):
+    with pytest.raises(UserError, match="There is no folder 'nowhere'"):
+        write_report(["nowhere"], tmp_path / "plots", Options())
+    with pytest.raises(UserError, match="does not log 'no/such'"):
+        write_report([folder], tmp_path / "plots", Options(metrics=("no/such",)))
+    assert not (tmp_path / "plots").exists()
+
+
+@pytest.mark.parametrize("module", ["wng_tf.plot", "wng_tf.sweep", "wng_tf.experiments.figure3"])
+def test_help_and_imports_stay_light(module):
+    code = (
+        f"import sys, runpy\nsys.argv = ['{module}', '--help']\n"
+        f"try:\n    runpy.run_module('{module}', run_name='__main__')\nexcept SystemExit:\n    pass\n"
+        "heavy = {'tensorflow', 'scipy', 'matplotlib', 'mujoco', 'ray'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--" in done.stdout

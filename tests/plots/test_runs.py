@@ -1,0 +1,83 @@
+"""Run folders: which are runs, what they are called, and what they earned."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.plots.synthetic_runs import write_run
+from wng_tf.errors import UserError
+from wng_tf.plots.runs import load_run, load_runs, minutes, total_reward
+
+EPISODES = np.arange(30.0)
+
+
+def test_runs_are_found_below_folders_once_each(tmp_path):
+    for alg, seed in (("wnpg", 1), ("wnpg", 0), ("ppo", 0)):
+        write_run(tmp_path / alg / f"seed{seed}", alg=alg, env="Hopper-v5", seed=seed, returns=EPISODES)
+    (tmp_path / "plots").mkdir()
+    (tmp_path / ".sweep").mkdir()
+    runs, left_out = load_runs([tmp_path, tmp_path / "wnpg"])
+    assert [(run.alg, run.env, run.seed) for run in runs] == [
+        ("ppo", "Hopper-v5", 0), ("wnpg", "Hopper-v5", 0), ("wnpg", "Hopper-v5", 1)
+    ]  # fmt: skip
+    assert left_out == 0
+
+
+def test_unfinished_runs_are_counted_and_left_out(tmp_path):
+    write_run(tmp_path / "a", alg="ppo", env="Hopper-v5", seed=0, returns=EPISODES)
+    write_run(tmp_path / "b", alg="ppo", env="Hopper-v5", seed=1, returns=EPISODES, finished=False)
+    runs, left_out = load_runs([tmp_path])
+    assert [run.seed for run in runs] == [0] and left_out == 1
+    runs, left_out = load_runs([tmp_path], unfinished=True)
+    assert [run.finished for run in runs] == [True, False] and left_out == 0
+    with pytest.raises(UserError, match="1 are not finished: --unfinished plots them"):
+        load_runs([tmp_path / "b"])
+
+
+def test_variants_are_the_flags_that_differ_on_a_task(tmp_path):
+    rows = [("ppo", "Hopper-v5", 0, "1e-4"), ("ppo", "Hopper-v5", 0, "3e-4"), ("wnpg", "Hopper-v5", 0, "5e-5"),
+            ("ppo", "Walker2d", 0, "1e-4"), ("wnpg", "Walker2d", 0, "1e-4"),
+            ("wnpg", "Walker2d", 1, "1e-4")]  # fmt: skip
+    for i, (alg, env, seed, lr) in enumerate(rows):
+        place = tmp_path / str(i)
+        write_run(place, alg=alg, env=env, seed=seed, returns=EPISODES, lr=lr, lam="0.9", log_interval=i)
+    runs, _ = load_runs([tmp_path])
+    # A learning rate chosen per task and method does not make several methods; a learning rate that is swept does.
+    assert [run.method for run in runs] == [
+        ("ppo", "lr=1e-4"), ("ppo", "lr=3e-4"), ("wnpg", ""), ("ppo", ""), ("wnpg", ""), ("wnpg", "")
+    ]  # fmt: skip
+
+
+def test_a_folder_with_a_summary_alone_is_a_run(tmp_path):
+    folder = write_run(tmp_path / "a", alg="sb3_ppo", env="Hopper-v5", seed=3, returns=EPISODES)
+    (folder / "flags.txt").unlink()
+    run = load_run(folder)
+    assert (run.alg, run.env, run.seed, run.settings) == ("sb3_ppo", "Hopper-v5", 3, {})
+    (folder / "summary.json").write_text("{}")
+    assert load_run(folder) is None
+
+
+def test_total_reward_and_minutes(tmp_path):
+    run = load_run(
+        write_run(tmp_path / "a", alg="ppo", env="Hopper-v5", seed=0, returns=EPISODES, num_env=2, nsteps=1000,
+                  seconds_per_step=0.06)
+    )  # fmt: skip
+    assert total_reward(run) == EPISODES.sum()
+    assert minutes(run) == pytest.approx(3.0)
+    # Without monitor files: what the log says, return over length times steps.
+    for file in run.folder.glob("*.monitor.csv"):
+        file.unlink()
+    log = load_run(run.folder)
+    expected = sum(np.mean(EPISODES[:n]) / 100 * 1000 for n in (10, 20, 30))
+    assert total_reward(log) == pytest.approx(expected)
+    (run.folder / "progress.csv").unlink()
+    bare = load_run(run.folder)
+    assert np.isnan(total_reward(bare)) and np.isnan(minutes(bare))
+
+
+def test_folders_that_are_not_there(tmp_path):
+    with pytest.raises(UserError, match="There is no folder"):
+        load_runs([tmp_path / "nowhere"])
+    with pytest.raises(UserError, match="no finished runs"):
+        load_runs([tmp_path])

@@ -1,0 +1,1 @@
+"""From run folders to curves, intervals, tables and figures."""

@@ -1,0 +1,151 @@
+"""Run folders read back: which run it is, its episodes and its log.
+
+A folder is a run if it has a `flags.txt` or a `summary.json` that names `alg`, `env` and `seed`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from baselines_compat.monitor import get_monitor_files
+from baselines_compat.table import Table, read_csv
+from wng_tf import run_folder
+from wng_tf.algorithms import EVOLUTION_STRATEGIES
+from wng_tf.errors import UserError
+
+STEPS = "misc/total_timesteps"
+SECONDS = "misc/time_elapsed"
+RETURN = "eprewmean"
+
+#: Flags that do not make it another method.
+_BESIDE_THE_POINT = frozenset(
+    {"alg", "env", "seed", "log_path", "resume", "num_timesteps", "num_workers", "num_threads", "progress"}
+    | {"log_interval", "save_interval", "keep_checkpoints"}
+)
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """One run.
+
+    Attributes:
+      settings: its other flags.
+      progress: its log, if it has one.
+      monitors: the episodes of each environment, in the order of the files.
+      variant: the settings in which it differs from other runs of the same algorithm on the same task, as `lr=1e-4`.
+    """
+
+    folder: Path
+    alg: str
+    env: str
+    seed: int
+    finished: bool
+    settings: Mapping[str, str] = field(default_factory=dict)
+    progress: Table | None = None
+    monitors: Sequence[Table] = ()
+    variant: str = ""
+
+    @property
+    def method(self) -> tuple[str, str]:
+        """Algorithm and variant: runs that share both differ in their seed alone."""
+        return self.alg, self.variant
+
+    @property
+    def is_evolution(self) -> bool:
+        return self.alg in EVOLUTION_STRATEGIES
+
+
+def load_runs(folders: Iterable[str | os.PathLike[str]], *, unfinished: bool = False) -> tuple[list[LoadedRun], int]:
+    """Every run in the folders and below them, in order of their paths.
+
+    Args:
+      unfinished: keep runs without a summary.
+
+    Returns:
+      the runs, with variants told apart, and how many were left out because they are not finished.
+
+    Raises:
+      UserError: a folder that is not there, or no runs.
+    """
+    found: dict[Path, LoadedRun] = {}
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise UserError(f"There is no folder '{folder}'.")
+        for place, below, files in os.walk(folder):
+            below[:] = sorted(name for name in below if not name.startswith("."))
+            if run_folder.FLAGS in files or run_folder.SUMMARY in files:
+                run = load_run(Path(place))
+                if run is not None:
+                    found[run.folder.resolve()] = run
+    kept = [run for run in found.values() if unfinished or run.finished]
+    if not kept:
+        names = ", ".join(str(folder) for folder in folders)
+        hint = f" {len(found)} are not finished: --unfinished plots them." if found else ""
+        raise UserError(f"There are no finished runs in {names}.{hint}")
+    return _with_variants(kept), len(found) - len(kept)
+
+
+def load_run(folder: Path) -> LoadedRun | None:
+    """The run in a folder, or None if what is there does not say which run it is."""
+    summary = run_folder.read_summary(folder) or {}
+    flags = _flags(folder) if (folder / run_folder.FLAGS).is_file() else {}
+    identity = {**flags, **summary}
+    if not all(name in identity for name in ("alg", "env", "seed")):
+        return None
+    progress = folder / "progress.csv"
+    return LoadedRun(
+        folder=folder,
+        alg=str(identity["alg"]),
+        env=str(identity["env"]),
+        seed=int(identity["seed"]),
+        finished=bool(summary),
+        settings={name: value for name, value in flags.items() if name not in _BESIDE_THE_POINT},
+        progress=read_csv(progress) if progress.is_file() else None,
+        monitors=tuple(table for table in map(read_csv, get_monitor_files(folder)) if len(table)),
+    )
+
+
+def _flags(folder: Path) -> dict[str, str]:
+    pairs = (line.lstrip("-").partition("=") for line in run_folder.read_flags(folder))
+    return {name: value for name, _, value in pairs}
+
+
+def _with_variants(runs: Sequence[LoadedRun]) -> list[LoadedRun]:
+    groups: dict[tuple[str, str], list[LoadedRun]] = defaultdict(list)
+    for run in runs:
+        groups[run.env, run.alg].append(run)
+    varying = {key: _varying_settings(group) for key, group in groups.items()}
+    return [_named(run, varying[run.env, run.alg]) for run in runs]
+
+
+def _varying_settings(runs: Sequence[LoadedRun]) -> list[str]:
+    names = dict.fromkeys(name for run in runs for name in run.settings)
+    return [name for name in names if len({run.settings.get(name) for run in runs}) > 1]
+
+
+def _named(run: LoadedRun, names: Sequence[str]) -> LoadedRun:
+    variant = ", ".join(f"{name}={run.settings[name]}" for name in names if name in run.settings)
+    return LoadedRun(**{**vars(run), "variant": variant})
+
+
+def total_reward(run: LoadedRun) -> float:
+    """Sum of all rewards of the run: its episodes' returns, or, without monitor files, return per step times steps."""
+    if run.monitors:
+        return float(sum(np.sum(table["r"]) for table in run.monitors))
+    if run.progress is None or RETURN not in run.progress or "eplenmean" not in run.progress:
+        return float("nan")
+    steps = np.diff(run.progress[STEPS], prepend=0)
+    return float(np.nansum(run.progress[RETURN] / run.progress["eplenmean"] * steps))
+
+
+def minutes(run: LoadedRun) -> float:
+    """Wall-clock time of the run in minutes; NaN if it did not log it."""
+    if run.progress is not None and SECONDS in run.progress and len(run.progress):
+        return float(run.progress[SECONDS][-1]) / 60.0
+    return float("nan")
