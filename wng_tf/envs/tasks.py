@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import gymnasium
+import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec, load_env_creator, registry
 from gymnasium.wrappers import FlattenObservation
@@ -188,13 +189,23 @@ def _flat_observations(task: Task, env: gymnasium.Env) -> gymnasium.Env:
     space = env.observation_space
     if isinstance(space, spaces.Box) and len(space.shape) == 1:
         return env
-    is_image = isinstance(space, spaces.Box) and len(space.shape) > 1 and space.dtype == "uint8"
-    if is_image or not space.is_np_flattenable:
+    if not _makes_a_vector(space):
         raise UserError(
             f"{_title(task)} has the observation space {space}; the algorithms handle vectors, and spaces that can be "
             "flattened to one. Wrap the environment so that it returns a vector, and register the wrapped one."
         )
     return FlattenObservation(env)
+
+
+def _makes_a_vector(space: spaces.Space) -> bool:
+    """Whether the numbers in the space make sense side by side: no images, no text."""
+    if isinstance(space, spaces.Dict):
+        return all(map(_makes_a_vector, space.spaces.values()))
+    if isinstance(space, spaces.Tuple):
+        return all(map(_makes_a_vector, space.spaces))
+    if isinstance(space, spaces.Box):
+        return not (space.dtype == np.uint8 and len(space.shape) > 1)
+    return isinstance(space, (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary))
 
 
 def _title(task: Task) -> str:
