@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -93,7 +94,13 @@ def _parse(argv: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(list(argv))
     except flags.Error as error:
-        raise UserError(f"{str(error).rstrip('.')}. Run with --help to see the flags.") from None
+        raise UserError(f"{_plain(error)} Run with --help to see the flags.") from None
+
+
+def _plain(error: flags.Error) -> str:
+    """absl's message as one sentence, without the shouting and the tuples in it."""
+    text = re.sub(r"\('([^']*)', '[^']*'\)", r"\1", str(error)).removeprefix("ERROR:: ")
+    return text if text.endswith(("?", ".")) else f"{text}."
 
 
 def _help() -> str:

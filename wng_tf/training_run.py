@@ -19,12 +19,13 @@ import contextlib
 import dataclasses
 import math
 import os
+import shlex
 import signal
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,18 @@ class _Progress:
             self._bar.close()
 
 
+@contextlib.contextmanager
+def _log_to_stdout() -> Iterator[None]:
+    """Log to stdout alone, unless the caller configured a log: Baselines' default would open a temporary folder."""
+    previous = logger.Logger.CURRENT
+    if previous is None:
+        logger.Logger.CURRENT = logger.Logger(None, [logger.HumanOutputFormat(sys.stdout)])
+    try:
+        yield
+    finally:
+        logger.Logger.CURRENT = previous
+
+
 class TrainingRun:
     """See the module's docstring.
 
@@ -185,6 +198,7 @@ class TrainingRun:
     def start(self) -> Any:
         """Open the folder and the log. Returns the learner's state of the last checkpoint, or None at the beginning."""
         if self.folder is None:
+            self._opened.enter_context(_log_to_stdout())
             return None
         saved = None
         if self._resume:
@@ -279,8 +293,12 @@ class TrainingRun:
         if due or self._stop.asked:
             self._save(steps, make_state(), eprewmean)
         if self._stop.asked:
-            where = "" if self.folder is None else f" Continue with: --flagfile={self.folder / run_folder.FLAGS} --resume"
-            raise Interrupted(f"Stopped at step {steps}, saved.{where}" if self.folder else f"Stopped at step {steps}.")
+            if self.folder is None:
+                raise Interrupted(f"Stopped at step {steps}.")
+            flagfile = shlex.quote(str(self.folder / run_folder.FLAGS))
+            raise Interrupted(
+                f"Stopped at step {steps}, saved. Continue with: python -m wng_tf.run --flagfile={flagfile} --resume"
+            )
 
     def _save(self, steps: int, learner_state: Any, eprewmean: float | None) -> None:
         self._updates_since_save = 0
