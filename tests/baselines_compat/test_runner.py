@@ -18,7 +18,7 @@ GAMMA, LAM = 0.9, 0.8
 
 
 def naive_gae(rewards, values, next_values, terminated, truncated, gamma, lam):
-    """A_t = Σ_l (γλ)^l δ_{t+l} to the episode's end, δ_t = r_t + γ V(s_{t+1}) - V(s_t) (Schulman et al. 2016, Eq. 16)."""
+    """A_t = Σ_l (γλ)^l δ_{t+l} to the episode's end, δ = r + γ V(next) - V (Schulman et al. 2016, Eq. 16)."""
     advantages = np.zeros(len(rewards))
     for t in range(len(rewards)):
         for k in range(t, len(rewards)):
