@@ -64,7 +64,13 @@ class PolicyGradientConfig:
         choices=("auto", "reparameterised", "score"),
     )
     num_basis: int = setting(5, "basis functions M of the kernel estimator", group=WNG, low=1)
-    epsilon: float = setting(1e-5, "damping of the information matrix (initial value, if adaptive)", group=WNG, above=0.0)
+    epsilon: float = setting(
+        1e-5,
+        "damping of the information matrix (initial value, if adaptive)",
+        group=WNG,
+        low=1e-10,
+        high=1e5,
+    )
     damping: str = setting(
         "adaptive",
         "epsilon: fixed; adapted to the reduction on the same minibatch; or as the released code does",
