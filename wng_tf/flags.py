@@ -149,4 +149,5 @@ def _converted(name: str, value: Any, kind: type) -> Any:
     try:
         return value if isinstance(value, kind) else kind(value)
     except (TypeError, ValueError):
-        raise UserError(f"--{name} must be a {kind.__name__}, not '{value}'.") from None
+        wanted = "whole number" if kind is int else "number"
+        raise UserError(f"--{name} must be a {wanted}, not '{value}'.") from None
