@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from absl import flags
 
 os.environ.update(
     CUDA_VISIBLE_DEVICES="-1",
@@ -14,3 +19,48 @@ os.environ.update(
     OMP_NUM_THREADS="1",
 )
 sys.path.append(str(Path(__file__).parent))
+
+
+class Outcome(NamedTuple):
+    """How an entry point ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def call(monkeypatch, capfd) -> Callable[..., Outcome]:
+    """Call an entry point's `app()` in this process with a command line, its flags defined for the call alone."""
+
+    def calling(app: Callable[[], None], *arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["program", *map(str, arguments)])
+        before = set(flags.FLAGS)
+        capfd.readouterr()
+        try:
+            with pytest.raises(SystemExit) as exit:
+                app()
+        finally:
+            for name in set(flags.FLAGS) - before:
+                delattr(flags.FLAGS, name)
+            flags.FLAGS.unparse_flags()
+        return Outcome(exit.value.code or 0, *capfd.readouterr())
+
+    return calling
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> Callable[[str], Path]:
+    """The folder of one of `training.RUNS`, trained when first asked for. Only to be read: copy it to change it."""
+    from training import train
+
+    folders: dict[str, Path] = {}
+
+    def get(name: str) -> Path:
+        if name not in folders:
+            folder = tmp_path_factory.mktemp("runs") / name.replace(" ", "-")
+            train(name, folder)
+            folders[name] = folder
+        return folders[name]
+
+    return get

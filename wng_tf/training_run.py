@@ -182,7 +182,7 @@ class TrainingRun:
         self._last_logged = (time.time(), 0)
         self._progress = _Progress(info.total_timesteps, progress)
         self._stop = _StopRequest()
-        self._updates_since_save = 0
+        self._updates = 0
 
     # ---- life -----------------------------------------------------------------------------------------------------
 
@@ -239,6 +239,7 @@ class TrainingRun:
         self.num_episodes = state["num_episodes"]
         self._monitor_rows = list(state["monitor_rows"])
         self._best = state["best"]
+        self._updates = state["updates"]
         self._elapsed_before = state["elapsed"]
 
     # ---- every update ---------------------------------------------------------------------------------------------
@@ -288,10 +289,11 @@ class TrainingRun:
 
     def checkpoint_if_due(self, steps: int, make_state: Callable[[], Any], eprewmean: float | None = None) -> None:
         """Save every `save_interval` updates. If the user asked to stop, save and raise `Interrupted`."""
-        self._updates_since_save += 1
-        due = self._save_interval > 0 and self._updates_since_save >= self._save_interval
+        self._updates += 1
+        due = self._save_interval > 0 and self._updates % self._save_interval == 0
         if due or self._stop.asked:
-            self._save(steps, make_state(), eprewmean)
+            # An interruption must not decide which checkpoint is the best.
+            self._save(steps, make_state(), eprewmean, may_be_best=due)
         if self._stop.asked:
             if self.folder is None:
                 raise Interrupted(f"Stopped at step {steps}.")
@@ -300,12 +302,11 @@ class TrainingRun:
                 f"Stopped at step {steps}, saved. Continue with: python -m wng_tf.run --flagfile={flagfile} --resume"
             )
 
-    def _save(self, steps: int, learner_state: Any, eprewmean: float | None) -> None:
-        self._updates_since_save = 0
+    def _save(self, steps: int, learner_state: Any, eprewmean: float | None, *, may_be_best: bool = True) -> None:
         if self.folder is None:
             return
         score = self.eprewmean if eprewmean is None else eprewmean
-        best = math.isfinite(score) and score > self._best
+        best = may_be_best and math.isfinite(score) and score > self._best
         if best:
             self._best = score
         state = {
@@ -315,6 +316,7 @@ class TrainingRun:
                 "num_episodes": self.num_episodes,
                 "monitor_rows": [writer.rows for writer in self._monitors],
                 "best": self._best,
+                "updates": self._updates,
                 "elapsed": self.elapsed,
             },
         }
