@@ -22,7 +22,6 @@ from wng_tf.natural_gradient import (
     conjugate_gradient,
     fisher_natural_gradient,
     natural_gradient,
-    per_sample_scores,
     pullback,
     reparameterised_jacobian,
     score_jacobian,
@@ -113,7 +112,7 @@ class Fisher(Preconditioner):
         return log_probs
 
     def solve(self, tape, outputs, weights, gradient, minibatch, epsilon):
-        scores = per_sample_scores(tape, outputs, weights)
+        scores = pullback(tape, outputs, tf.eye(outputs.shape[0]), weights)
         return fisher_natural_gradient(gradient, scores, epsilon, self.config.diagonal_damping)
 
 
