@@ -65,13 +65,15 @@ def test_free_flight_is_newtons():
 
 def test_the_floor_does_not_touch_the_sphere():
     """The trap: at a centre of 0.5 friction takes over for many starts, and x reaches 5 instead of 13."""
+
     def reach(height):
         spec = POINT.build()
         spec.geom("sphere").pos[2] = height
         model = spec.compile()
         data, reached = mujoco.MjData(model), []
         for seed in range(20):
-            mujoco.mj_setState(model, data, POINT.start(np.random.default_rng(seed)), mujoco.mjtState.mjSTATE_FULLPHYSICS)
+            start = POINT.start(np.random.default_rng(seed))
+            mujoco.mj_setState(model, data, start, mujoco.mjtState.mjSTATE_FULLPHYSICS)
             data.ctrl[:] = [1.0, 0.0]
             mujoco.mj_step(model, data, 100)
             reached.append(data.qpos[0])

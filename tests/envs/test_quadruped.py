@@ -24,7 +24,7 @@ def test_model_is_gymnasiums_ant_but_for_gear_and_wall():
 
 
 def test_the_wall_stops_the_ant():
-    """Thrown at the pocket at 12 m/s it comes to the wall (front at x = 4.7) and not through it; without walls it flies on."""
+    """Thrown at the pocket at 12 m/s it comes to the wall (front at x = 4.7) and not through it."""
 
     def farthest(spec):
         model = spec.compile()

@@ -1,10 +1,12 @@
 """A body, a wall in its way and a goal behind the wall: the two deceptive tasks of Section 5 as Gymnasium environments.
 
-`GoalTask` is data (model, goal, frames per step) with a few pure functions on batches of states. `GoalEnv` steps one world,
-`GoalVectorEnv` steps many together through `mujoco.rollout`, in C++ threads; both give the same trajectories to the last bit.
+`GoalTask` is data (model, goal, frames per step) with a few pure functions on batches of states. `GoalEnv` steps one
+world, `GoalVectorEnv` steps many together through `mujoco.rollout`, in C++ threads; both give the same trajectories
+to the last bit.
 
-The contact solver starts cold at every environment step in both forms. `mujoco.rollout` hands out no warm start, so a warm
-one would make a trajectory depend on which form ran it; and with it the state (time, qpos, qvel) is the whole state.
+The contact solver starts cold at every environment step in both forms. `mujoco.rollout` hands out no warm start, so a
+warm one would make a trajectory depend on which form ran it; and with it the state (time, qpos, qvel) is the whole
+state.
 
 No TensorFlow here: these classes run in rollout workers.
 """
@@ -174,7 +176,8 @@ class GoalEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.float32]]):
 class GoalVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[np.float32], NDArray[Any]]):
     """`num_envs` worlds of `task`, stepped together by `mujoco.rollout`.
 
-    World i after `reset(seed=s)` is the single environment after `reset(seed=s + i)`, whatever `num_envs` and `num_threads`.
+    World i after `reset(seed=s)` is the single environment after `reset(seed=s + i)`, whatever `num_envs` and
+    `num_threads`.
     """
 
     task: ClassVar[GoalTask]
@@ -276,7 +279,8 @@ class GoalVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[np.f
     def step(
         self, actions: NDArray[np.float32]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, NDArray[Any]]]:
-        """One step of every world: actions [num_envs, nu] -> observations, rewards, terminated (never), truncated, infos.
+        """One step of every world: actions [num_envs, nu] -> observations, rewards, terminated (never), truncated,
+        infos.
 
         With autoreset "NextStep" a world that ended starts anew here instead, with reward 0.
 

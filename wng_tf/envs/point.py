@@ -1,11 +1,11 @@
 """Point: a sphere on two slides that is drawn into a pocket on its way to the goal (Section 5; Pacchiano et al. 2019).
 
-The wall at x = 13 to 14 is a pocket open to the agent; the goal is at (25, 0). Straight into the pocket scores about -775 in
-50 steps, going round about -560.
+The wall at x = 13 to 14 is a pocket open to the agent; the goal is at (25, 0). Straight into the pocket scores about
+-775 in 50 steps, going round about -560.
 
-A sphere that rests exactly on the floor (centre at its radius, 0.5) touches it in MuJoCo 3.2 and newer for half of the start
-states (rounding decides), and friction then eats the thrust: x reaches 5 in 50 steps, not 13. The sphere is therefore lifted
-by 1e-4; with that the returns of the published runs come back.
+A sphere that rests exactly on the floor (centre at its radius, 0.5) touches it in MuJoCo 3.2 and newer for half of
+the start states (rounding decides), and friction then eats the thrust: x reaches 5 in 50 steps, not 13. The sphere is
+therefore lifted by 1e-4; with that the returns of the published runs come back.
 """
 
 from __future__ import annotations
@@ -41,9 +41,7 @@ def build() -> mujoco.MjSpec:
 
     torso = spec.worldbody.add_body(name="torso")
     torso.add_geom(name="sphere", type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[RADIUS, 0, 0], pos=[0, 0, RADIUS + LIFT])
-    torso.add_geom(
-        name="heading", type=mujoco.mjtGeom.mjGEOM_BOX, size=[0.5, 0.1, 0.1], pos=[0.6, 0, RADIUS + LIFT]
-    )
+    torso.add_geom(name="heading", type=mujoco.mjtGeom.mjGEOM_BOX, size=[0.5, 0.1, 0.1], pos=[0.6, 0, RADIUS + LIFT])
     torso.add_joint(name="x", type=mujoco.mjtJoint.mjJNT_SLIDE, axis=[1, 0, 0])
     torso.add_joint(name="y", type=mujoco.mjtJoint.mjJNT_SLIDE, axis=[0, 1, 0])
     torso.add_joint(name="heading", type=mujoco.mjtJoint.mjJNT_HINGE, axis=[0, 0, 1])
@@ -72,7 +70,13 @@ def add_scenery(
         world.add_geom(name=f"wall_{i}", type=box, pos=[x, y, 0], size=size, conaffinity=1, rgba=[0.6, 0.2, 0.2, 1])
     mark = mujoco.mjtGeom.mjGEOM_CYLINDER
     world.add_geom(
-        name="goal", type=mark, pos=[*goal, 0.01], size=[0.6, 0.01, 0], contype=0, conaffinity=0, rgba=[0.2, 0.8, 0.2, 1]
+        name="goal",
+        type=mark,
+        pos=[*goal, 0.01],
+        size=[0.6, 0.01, 0],
+        contype=0,
+        conaffinity=0,
+        rgba=[0.2, 0.8, 0.2, 1],
     )
 
 

@@ -1,8 +1,9 @@
 """Quadruped: Gymnasium's ant behind a wall (Section 5, Figure 7; Pacchiano et al. 2019).
 
-The model is Gymnasium's own `ant.xml`, read from the installed package, with weaker motors (gear 50), the wall at x = 4 to 5
-and the goal at (15, 0). Observation: qpos (15), qvel (14), then the external forces on the 14 bodies (84), which are all zero in
-the published environment because MuJoCo computes them only on request; the zeros are kept for the shape of the policy.
+The model is Gymnasium's own `ant.xml`, read from the installed package, with weaker motors (gear 50), the wall at x =
+4 to 5 and the goal at (15, 0). Observation: qpos (15), qvel (14), then the external forces on the 14 bodies (84),
+which are all zero in the published environment because MuJoCo computes them only on request; the zeros are kept for
+the shape of the policy.
 """
 
 from __future__ import annotations

@@ -23,7 +23,10 @@ class EvolutionConfig:
     """Settings; where policy gradients have the same thing, it has the same name."""
 
     repulsion: str | None = setting(
-        None, "what perturbations are scored by besides return; default: the algorithm's", group=PARTS, choices=REPULSIONS
+        None,
+        "what perturbations are scored by besides return; default: the algorithm's",
+        group=PARTS,
+        choices=REPULSIONS,
     )
     preconditioner: str | None = setting(
         None, "preconditioner; default: the algorithm's", group=PARTS, choices=("identity", "wasserstein")
@@ -37,11 +40,12 @@ class EvolutionConfig:
         group=ES,
         choices=("gaussian", "unit"),
     )
-    shaping: str = setting(
-        "normalised", "how returns become scores", group=ES, choices=("normalised", "centred_ranks")
-    )
+    shaping: str = setting("normalised", "how returns become scores", group=ES, choices=("normalised", "centred_ranks"))
     action_noise: float = setting(
-        0.0, "standard deviation of noise on the population's actions, in half-ranges of a bounded action", group=ES, low=0.0
+        0.0,
+        "standard deviation of noise on the population's actions, in half-ranges of a bounded action",
+        group=ES,
+        low=0.0,
     )
     start_states: str = setting(
         "pair",
@@ -70,7 +74,10 @@ class EvolutionConfig:
     )
     embedding_length: int = setting(0, "points in time of a trajectory embedding; 0: every step", group=WNG, low=0)
     delta: float = setting(
-        1.0, "step along (1 - delta) gradient + delta natural gradient (Eq. 15); negative values repel", group=WNG, high=1.0
+        1.0,
+        "step along (1 - delta) gradient + delta natural gradient (Eq. 15); negative values repel",
+        group=WNG,
+        high=1.0,
     )
     natural_scale: str = setting(
         "epsilon",
@@ -79,7 +86,9 @@ class EvolutionConfig:
         choices=("epsilon", "norm"),
     )
     num_basis: int = setting(5, "basis functions M of the kernel estimator", group=WNG, low=1)
-    epsilon: float = setting(0.1, "damping of the information matrix (initial value, if adaptive)", group=WNG, above=0.0)
+    epsilon: float = setting(
+        0.1, "damping of the information matrix (initial value, if adaptive)", group=WNG, low=1e-10, high=1e5
+    )
     epsilon_unit: str = setting(
         "relative",
         "relative: epsilon counts in mean eigenvalues of the captured information matrix; absolute: in its own unit",
@@ -96,22 +105,34 @@ class EvolutionConfig:
     diagonal_damping: bool = setting(False, "damp with the diagonal preconditioner of Arbel et al. (2020)", group=WNG)
 
     repulsion_coef: float = setting(
-        0.5, "weight beta of repulsion against return: (1 - beta) return + beta distance", group=REPULSION, low=0.0, high=1.0
-    )
-    num_previous: int = setting(2, "earlier policies to be repelled from (repulsion wasserstein)", group=REPULSION, low=1)
-    distance: str = setting(
-        "exact",
-        "W2 of a rollout to earlier policies: in closed form, or by fitted test functions as in the paper",
+        0.5,
+        "weight beta of repulsion against return: (1 - beta) return + beta distance",
         group=REPULSION,
-        choices=("exact", "test_functions"),
+        low=0.0,
+        high=1.0,
+    )
+    num_previous: int = setting(
+        2, "earlier policies to be repelled from (repulsion wasserstein)", group=REPULSION, low=1
+    )
+    distance: str = setting(
+        "w2",
+        "of a rollout to earlier policies: W2 or its square in closed form, or fitted test functions as in the paper",
+        group=REPULSION,
+        choices=("w2", "w2_squared", "kernel", "test_functions"),
     )
     num_features: int = setting(1000, "random Fourier features R of the test functions; 0: the Gaussian kernel itself",
                                 group=REPULSION, low=0)  # fmt: skip
     inner_steps: int = setting(25, "ascent steps T of the test functions", group=REPULSION, low=1)
-    inner_lr: float = setting(0.5, "step size of the test functions' ascent", group=REPULSION, above=0.0)
-    bandwidth: float = setting(0.0, "bandwidth s of the features; 0: from the scale of the embeddings", group=REPULSION, low=0.0)
-    gamma_w: float = setting(0.0, "entropic regularisation; 0: from the scale of the embeddings", group=REPULSION, low=0.0)
-    novelty_k: int = setting(10, "nearest neighbours that novelty is averaged over (repulsion novelty)", group=REPULSION, low=1)
+    inner_lr: float = setting(0.2, "step size of the test functions' ascent", group=REPULSION, above=0.0)
+    bandwidth: float = setting(
+        0.0, "bandwidth s of the features; 0: from the scale of the embeddings", group=REPULSION, low=0.0
+    )
+    gamma_w: float = setting(
+        0.0, "entropic regularisation; 0: from the scale of the embeddings", group=REPULSION, low=0.0
+    )
+    novelty_k: int = setting(
+        10, "nearest neighbours that novelty is averaged over (repulsion novelty)", group=REPULSION, low=1
+    )
     archive_size: int = setting(1000, "latest policies in the novelty archive", group=REPULSION, low=1)
 
     @property

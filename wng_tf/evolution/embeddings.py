@@ -1,11 +1,12 @@
 """Behavioural embeddings of whole populations: the registry of `wng_tf.embeddings`, applied to N rollouts at once.
 
-Any trajectory embedding will do, since J comes from the score of the perturbations (Eq. 14). The paper uses `final_state` on
-Point and `reward_to_go` at every step on Quadruped (D.2). Those two and `mean_state` are computed from sums that every
-generation keeps anyway; for others each observation and action is recorded, and the registered function called per rollout.
+Any trajectory embedding will do, since J comes from the score of the perturbations (Eq. 14). The paper uses
+`final_state` on Point and `reward_to_go` at every step on Quadruped (D.2). Those two and `mean_state` are computed
+from sums that every generation keeps anyway; for others each observation and action is recorded, and the registered
+function called per rollout.
 
-Observations are taken as the environment gives them, not normalised: the normaliser changes from one generation to the next,
-and embeddings of earlier policies must stay comparable.
+Observations are taken as the environment gives them, not normalised: the normaliser changes from one generation to
+the next, and embeddings of earlier policies must stay comparable.
 """
 
 from __future__ import annotations
@@ -79,8 +80,8 @@ class PopulationEmbedding:
         if found.kind != "trajectory":
             usable = [one for one in embeddings.names() if embeddings.find(one).kind == "trajectory"]
             raise UserError(
-                f"The embedding '{name}' is made of the actions of single states, which evolution strategies do not keep: "
-                f"choose one of {', '.join(usable)}."
+                f"The embedding '{name}' is made of the actions of single states, which evolution strategies do not "
+                f"keep: choose one of {', '.join(usable)}."
             )
         self._name = name
         self._function = found.function

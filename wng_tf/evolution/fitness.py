@@ -12,8 +12,8 @@ SHAPINGS = ("normalised", "centred_ranks", "none")
 def shape(values: NDArray[np.float64], shaping: str) -> NDArray[np.float64]:
     """Values [N] of a population brought to a common scale.
 
-    "normalised": zero mean, unit standard deviation (all zero where the values are equal). "centred_ranks": ranks spread
-    evenly over [-0.5, 0.5], ties sharing their mean rank (Salimans et al. 2017). "none": as they are.
+    "normalised": zero mean, unit standard deviation (all zero where the values are equal). "centred_ranks": ranks
+    spread evenly over [-0.5, 0.5], ties sharing their mean rank (Salimans et al. 2017). "none": as they are.
 
     Raises:
         ValueError: another word for `shaping`.

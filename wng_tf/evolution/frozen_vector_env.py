@@ -1,8 +1,8 @@
 """Worlds of any Gymnasium task that stop at the end of their episode, stepped by one process or several.
 
-Gymnasium's own vector environments start a new episode in a world that ended, or refuse to step; a population wants neither:
-each member runs one episode, and the others go on. Here an ended world is frozen until it is reset: it costs nothing, its
-observation stays, its reward is zero. Otherwise this is a Gymnasium VectorEnv with autoreset disabled.
+Gymnasium's own vector environments start a new episode in a world that ended, or refuse to step; a population wants
+neither: each member runs one episode, and the others go on. Here an ended world is frozen until it is reset: it costs
+nothing, its observation stays, its reward is zero. Otherwise this is a Gymnasium VectorEnv with autoreset disabled.
 
 With several workers the worlds are dealt out to spawned processes, which import no TensorFlow and share the arrays with
 this process, so that a step costs one short message a worker.
@@ -10,6 +10,7 @@ this process, so that a step costs one short message a worker.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import signal
 import traceback
@@ -89,7 +90,8 @@ class FrozenVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[An
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float64], dict[str, Any]]:
-        """Starts an episode in every world, or in those of `options["reset_mask"]` (bool [num_envs]); the others freeze.
+        """Starts an episode in every world, or in those of `options["reset_mask"]` (bool [num_envs]); the others
+        freeze.
 
         Args:
             seed: one per world, or an int s for s, s + 1, ...
@@ -110,7 +112,7 @@ class FrozenVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[An
     def step(
         self, actions: NDArray[Any]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
-        """One step of every world that has not ended. An ended one keeps its observation and flags, and has reward 0."""
+        """One step of every world that has not ended. An ended one keeps observation and flags, and has reward 0."""
         buffers = self._buffers
         buffers["action"][:] = actions
         self._command("step")
@@ -126,8 +128,9 @@ class FrozenVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[An
         if not self._pipes:
             getattr(self._local, command)()
             return
-        for pipe in self._pipes:
-            pipe.send(command)
+        with contextlib.suppress(BrokenPipeError):  # a dead worker is noticed when its answer is collected
+            for pipe in self._pipes:
+                pipe.send(command)
         self._collect()
 
     def _collect(self) -> None:
@@ -135,7 +138,7 @@ class FrozenVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[An
         for pipe in self._pipes:
             try:
                 answer = pipe.recv()
-            except EOFError:
+            except (EOFError, OSError):
                 answer = "A rollout worker ended unexpectedly (killed, or out of memory)."
             if answer is not None:
                 failures.append(answer)
@@ -209,7 +212,7 @@ class _Worlds:
 def _work(
     name: str, kwargs: dict[str, Any], share: Sequence[int], layout: dict[str, Any], memory: str, pipe: Connection
 ) -> None:
-    """A worker's life: make the worlds, then obey until the pipe closes. Answers None, or the text of what went wrong."""
+    """A worker's life: make the worlds, then obey until the pipe closes. Answers None, or the text of a fault."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which saves and then closes the pipe
     shared = SharedMemory(name=memory)
     try:
@@ -218,8 +221,8 @@ def _work(
         while True:
             getattr(worlds, pipe.recv())()
             pipe.send(None)
-    except EOFError:
-        pass
+    except (EOFError, OSError):
+        pass  # the other end is gone
     except BaseException:
         pipe.send(traceback.format_exc())
 

@@ -1,11 +1,12 @@
 """One generation: every member of the population runs one episode, all of them side by side.
 
-The loop over the horizon is one `tf.function`. At each step the whole chunk acts as one batched product, [N, out, in] weights
-times [N, in, 1] inputs, and all its worlds step together in one `tf.numpy_function`. What the rollouts leave behind (rewards,
-lengths, last observations, sums for the normaliser) is written by that same call into arrays made beforehand.
+The loop over the horizon is one `tf.function`. At each step the whole chunk acts as one batched product, [N, out, in]
+weights times [N, in, 1] inputs, and all its worlds step together in one `tf.numpy_function`. What the rollouts leave
+behind (rewards, lengths, last observations, sums for the normaliser) is written by that same call into arrays made
+beforehand.
 
-A rollout depends on its own parameters, seed and noise alone: the result does not depend on how the population is cut into
-chunks, nor on threads and workers.
+A rollout depends on its own parameters, seed and noise alone: the result does not depend on how the population is cut
+into chunks, nor on threads and workers.
 """
 
 from __future__ import annotations
@@ -99,7 +100,8 @@ class Generation:
 
         Args:
             spec: the policy's shape.
-            env: a vector environment without autoreset whose worlds freeze when they end, or never end within the horizon.
+            env: a vector environment without autoreset whose worlds freeze when they end, or never end within the
+                horizon.
             horizon: at most this many steps a rollout.
             action_noise: standard deviation of noise added to actions, in half-ranges; ignored for discrete actions.
             every_step: record every observation and action.
@@ -140,7 +142,9 @@ class Generation:
             stop = min(start + chunk, len(parameters))
             # The last chunk is filled up with copies of its last member, whose rollouts are thrown away.
             rows = np.minimum(np.arange(start, start + chunk), stop - 1)
-            parts.append(self._chunk(parameters[rows], [seeds[i] for i in rows], noise[:, rows], normaliser, stop - start))
+            parts.append(
+                self._chunk(parameters[rows], [seeds[i] for i in rows], noise[:, rows], normaliser, stop - start)
+            )
         return _concatenate(parts)
 
     def _chunk(
@@ -185,7 +189,9 @@ class Generation:
         observation: tf.Tensor,
     ) -> tf.Tensor:
         def body(t: tf.Tensor, x: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            action = self._act(layers, tf.clip_by_value((x - shift) * scale, -OBSERVATION_CLIP, OBSERVATION_CLIP), noise[t])
+            action = self._act(
+                layers, tf.clip_by_value((x - shift) * scale, -OBSERVATION_CLIP, OBSERVATION_CLIP), noise[t]
+            )
             x_next, alive = tf.numpy_function(self._step, [action], [tf.float32, tf.bool], stateful=True)
             return t + 1, tf.ensure_shape(x_next, x.shape), tf.ensure_shape(alive, [])
 
@@ -255,5 +261,7 @@ def _concatenate(parts: list[Rollouts]) -> Rollouts:
         return None if arrays[0] is None else np.concatenate(arrays)
 
     names = [field.name for field in fields(Trajectories)]
-    trajectories = Trajectories(**{name: join(lambda part, name=name: getattr(part.trajectories, name)) for name in names})
+    trajectories = Trajectories(
+        **{name: join(lambda part, name=name: getattr(part.trajectories, name)) for name in names}
+    )
     return Rollouts(join(lambda part: part.returns), trajectories, join(lambda part: part.observation_squares))

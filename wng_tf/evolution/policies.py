@@ -1,9 +1,10 @@
-"""Policies of evolution strategies: a flat parameter vector θ [P], its layers, and the action that comes out. NumPy only.
+"""Policies of evolution strategies: a flat parameter vector θ [P], its layers, and the action that comes out. NumPy
+only.
 
-Two networks: `toeplitz`, whose layers are Toeplitz matrices W_ij = t_{i-j} of in + out - 1 parameters (Choromanski et al.
-2018; biases on the hidden layers only, as in the released code), and `mlp`, ordinary dense layers with biases. Hidden layers
-are tanh. The last layer goes through tanh and is stretched to the bounds of a bounded Box, stays linear for an unbounded one,
-and is an argmax over logits for Discrete actions.
+Two networks: `toeplitz`, whose layers are Toeplitz matrices W_ij = t_{i-j} of in + out - 1 parameters (Choromanski et
+al. 2018; biases on the hidden layers only, as in the released code), and `mlp`, ordinary dense layers with biases.
+Hidden layers are tanh. The last layer goes through tanh and is stretched to the bounds of a bounded Box, stays linear
+for an unbounded one, and is an argmax over logits for Discrete actions.
 """
 
 from __future__ import annotations
@@ -111,10 +112,8 @@ class PolicySpec:
         return np.concatenate(parts)
 
     def materialise(self, theta: NDArray[Any]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """The layers of θ [..., P] as (W [..., outputs, inputs], b [..., outputs]) in float32, batched over what leads θ."""
-        layers, start = [], 0
-        lead = theta.shape[:-1]
-        for inputs, outputs, kernel, bias in self.layers:
+        """The layers of θ [..., P] as (W [..., outputs, inputs], b [..., outputs]) in float32, batched over what
+        leads θ.""" layers, start = [], 0 lead = theta.shape[:-1] for inputs, outputs, kernel, bias in self.layers:
             flat = theta[..., start : start + kernel].astype(np.float32)
             start += kernel
             if self.network == "toeplitz":
@@ -134,8 +133,8 @@ class PolicySpec:
 def forward(
     layers: list[tuple[NDArray[np.float32], NDArray[np.float32]]], head: ActionHead, x: NDArray[np.float32]
 ) -> NDArray[Any]:
-    """Actions of one policy for normalised observations x [..., observations]: [..., actions], or indices [...] if discrete."""
-    for i, (weights, offset) in enumerate(layers):
+    """Actions of one policy for normalised observations x [..., observations]: [..., actions], or indices [...] if
+    discrete.""" for i, (weights, offset) in enumerate(layers):
         x = x @ weights.T + offset
         if i + 1 < len(layers):
             x = np.tanh(x)

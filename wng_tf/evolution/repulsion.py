@@ -1,10 +1,11 @@
 """How far a perturbation's behaviour is from earlier behaviour: the second score of BGES, BG-WNES and NSR-ES.
 
-One rollout gives one embedding x, so a perturbed policy's behaviour is a point mass, and its squared distance W2² to the
-earlier policies' behaviours y_1..k has a closed form: transport from a point leaves no choice, mean_j |x - y_j|². The paper
-estimates the same quantity with test functions in the span of random features (Pacchiano et al. 2019, Algorithm 1); both are
-here. Scores are normalised over the population, so neither unit nor factor matters, but the order does: what the fitted test
-functions do to it is measured in the tests.
+One rollout gives one embedding x, so a perturbed policy's behaviour is a point mass, and its squared distance W2² to
+the earlier policies' behaviours y_1..k has a closed form: transport from a point leaves no choice, mean_j |x - y_j|².
+The paper estimates the same quantity with test functions in the span of random features (Pacchiano et al. 2019,
+Algorithm 1); both are here. Scores are normalised over the population, so what counts is the order, and a fit that
+has converged keeps it: with the defaults below its rank correlation with the closed form is above 0.95 (a test). The
+closed form is the default.
 
 NSR-ES (Conti et al. 2018) takes the mean distance to the k nearest embeddings in an archive of earlier policies.
 """
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from wng_tf.transport import GaussianKernel, RandomFeatures, fit
 
-DISTANCES = ("exact", "test_functions")
+DISTANCES = ("w2", "w2_squared", "kernel", "test_functions")
 
 
 def squared_distances(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -28,6 +29,17 @@ def squared_distances(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray
 def point_transport(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
     """W2² [N] between the point mass at x_n and the uniform distribution on y [K, d]: mean_k |x_n - y_k|²."""
     return squared_distances(x, y).mean(axis=1)
+
+
+def kernel_distance(x: NDArray[np.float64], y: NDArray[np.float64], bandwidth: float = 0.0) -> NDArray[np.float64]:
+    """1 - mean_k exp(-|x_n - y_k|² / (2 s²)) [N]: a distance that stops to grow beyond the bandwidth s.
+
+    Args:
+        bandwidth: s, in the embeddings' unit; 0: such that s² is a tenth of the mean squared distance.
+    """
+    cost = squared_distances(x, y)
+    squared = bandwidth**2 if bandwidth else 0.1 * float(cost.mean())
+    return 1.0 - np.exp(-0.5 * cost / (squared or 1.0)).mean(axis=1)
 
 
 def novelty(x: NDArray[np.float64], archive: NDArray[np.float64], k: int) -> NDArray[np.float64]:
@@ -44,10 +56,11 @@ def fitted_transport(
     seed: int,
     bandwidth: float = 0.0,
     gamma: float = 0.0,
-    step_size: float = 0.5,
+    step_size: float = 0.2,
     steps: int = 25,
 ) -> NDArray[np.float64]:
-    """Estimates of W2² [N] between the point mass at x_n and y [K, d], by test functions fitted to the whole population.
+    """Estimates of W2² [N] between the point mass at x_n and y [K, d], by test functions fitted to the whole
+    population.
 
     One pair of test functions is fitted between x [N, d] and y; the dual of Eq. 4 is then read off at each point:
     λ₁(x_n) + E[λ₂(y)] - γ E_k[exp((λ₁(x_n) + λ₂(y_k) - |x_n - y_k|²)/γ)] + γ.
@@ -56,8 +69,8 @@ def fitted_transport(
         num_features: R of the random Fourier features; 0: the Gaussian kernel itself.
         seed: of the features.
         bandwidth: s of the kernel, in the embeddings' unit; 0: the root of the mean squared distance.
-        gamma: entropic regularisation, in the squared unit; 0: a tenth of the mean squared distance.
-        step_size: of the ascent, in the squared unit over γ's.
+        gamma: entropic regularisation, in the squared unit; 0: 0.3 times the mean squared distance.
+        step_size: of the ascent, for embeddings scaled to a mean squared distance of one.
         steps: of the ascent.
     """
     cost = squared_distances(x, y)
@@ -65,9 +78,11 @@ def fitted_transport(
     # In units in which the mean squared distance is one, so that the same step size suits every task.
     unit = np.sqrt(scale)
     x, y, cost = x / unit, y / unit, cost / scale
-    gamma = gamma / scale if gamma else 0.1
+    gamma = gamma / scale if gamma else 0.3
     bandwidth = bandwidth / unit if bandwidth else 1.0
-    kernel = RandomFeatures.sample(x.shape[1], num_features, bandwidth, seed) if num_features else GaussianKernel(bandwidth)
+    kernel = (
+        RandomFeatures.sample(x.shape[1], num_features, bandwidth, seed) if num_features else GaussianKernel(bandwidth)
+    )
     both = kernel.gram(tf.constant(np.concatenate([x, y]))).numpy()
     gram_x, gram_y = both[: len(x), : len(x)], both[len(x) :, len(x) :]
     weights_x, weights_y = fit(

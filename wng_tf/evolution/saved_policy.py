@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,10 @@ class SavedPolicy:
     action_noise: float
     observation_space: spaces.Box
 
+    @cached_property
+    def _layers(self) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        return self.spec.materialise(self.theta)
+
     @property
     def action_space(self) -> spaces.Space[Any]:
         """Of the environment."""
@@ -50,7 +55,7 @@ class SavedPolicy:
         """
         x = (np.asarray(observation, np.float32) - self.shift) * self.scale
         head = self.spec.head
-        action = forward(self.spec.materialise(self.theta), head, np.clip(x, -OBSERVATION_CLIP, OBSERVATION_CLIP))
+        action = forward(self._layers, head, np.clip(x, -OBSERVATION_CLIP, OBSERVATION_CLIP))
         if head.discrete:
             return action
         if not deterministic and self.action_noise:
@@ -62,7 +67,8 @@ class SavedPolicy:
     def export(self, path: str | os.PathLike[str]) -> Path:
         """Writes a SavedModel that needs nothing but TensorFlow.
 
-        Signatures: `serving_default` (the action itself) and `sample` (with the population's noise), both from `observation`
+        Signatures: `serving_default` (the action itself) and `sample` (with the population's noise), both from
+            `observation`
         [B, obs] float32, as the environment gives it, to `action` [B, act] float32 or [B] int64.
         """
         import tensorflow as tf
@@ -105,8 +111,9 @@ def from_tree(tree: dict[str, Any]) -> SavedPolicy:
     )
 
 
-def load_policy(run_dir: str | os.PathLike[str], which: str = "latest") -> SavedPolicy:
-    """The policy of a run: that of the last generation that was evaluated ("latest"), or of the best one saved ("best").
+def load_policy(run_dir: str | os.PathLike[str], which: str | int = "latest") -> SavedPolicy:
+    """The policy in a checkpoint of a run: "latest", "best", or that of a step. It is the last one that was evaluated
+    then.
 
     Raises:
         UserError: there is no such checkpoint, or it is damaged.

@@ -17,17 +17,19 @@ Where this departs from the released code, and why:
   `perturbation="unit"` does that here, and σ below is then 1/√P.
 * The score of N(θ, σ² I) is (θ̃ - θ)/σ²: Eqs. 13 and 14 print 1/(Nσ), which changes g's length and the meaning of ε.
 * The basis functions are centred by mirroring, (h⁺ - h⁻)/2, which leaves J's expectation and cuts its variance.
-* There δ multiplies the projected part alone and the sum is scaled by 1/ε; here it is Eq. 15 with ε g_W, which tends to g for
-  large ε and to g without its captured directions for small ε. `natural_scale="norm"` gives g_W the length of g.
-* There gradients are brought to norm P before Adam. Adam does not see a factor, so that is left out; under SGD it would be a
-  learning rate of its own, and `max_grad_norm` is a plainer one.
-* There ε follows the mean difference of mirrored pairs, which is noise around zero with a reward's sign, so it only rises.
-  Here it is fixed, or (`damping="adaptive"`) follows the gain in the population's mean return against its prediction gᵀΔθ.
-* An absolute ε means nothing by itself: embeddings are metres on one task and summed rewards on another. By default ε counts
-  in mean eigenvalues of the captured matrix: 1 halves an average captured direction in ε g_W, 0.01 removes it.
+* There δ multiplies the projected part alone and the sum is scaled by 1/ε; here it is Eq. 15 with ε g_W, which tends
+  to g for large ε and to g without its captured directions for small ε. `natural_scale="norm"` gives g_W the length
+  of g.
+* There gradients are brought to norm P before Adam. Adam does not see a factor, so that is left out; under SGD it
+  would be a learning rate of its own, and `max_grad_norm` is a plainer one.
+* There ε follows the mean difference of mirrored pairs, which is noise around zero with a reward's sign, so it only
+  rises. Here it is fixed, or (`damping="adaptive"`) follows the gain in the population's mean return against its
+  prediction gᵀΔθ.
+* An absolute ε means nothing by itself: embeddings are metres on one task and summed rewards on another. By default ε
+  counts in mean eigenvalues of the captured matrix: 1 halves an average captured direction in ε g_W, 0.01 removes it.
 * Distances are W2² in closed form (see `repulsion`); those of the first generation, which has no past, are zero.
-* Rollouts of a mirrored pair share their start state and nothing else; there every rollout of the run starts from one state
-  (`start_states="run"`).
+* Rollouts of a mirrored pair share their start state and nothing else; there every rollout of the run starts from one
+  state (`start_states="run"`).
 """
 
 from __future__ import annotations
@@ -46,10 +48,11 @@ from wng_tf.evolution.config import EvolutionConfig
 from wng_tf.evolution.fitness import mirrored_gradient, shape
 from wng_tf.evolution.optimizers import Slots
 from wng_tf.evolution.population import Stream, tensor_seed
-from wng_tf.evolution.repulsion import fitted_transport, novelty, point_transport
+from wng_tf.evolution.repulsion import fitted_transport, kernel_distance, novelty, point_transport
 from wng_tf.natural_gradient import KernelBasis, NaturalGradient, evolution_jacobian, natural_gradient, similarity
 from wng_tf.natural_gradient import damping as damping_rule
 from wng_tf.natural_gradient.damping import DampingState
+from wng_tf.natural_gradient.seeds import stateless_seed
 
 Array = NDArray[np.float64]
 
@@ -120,8 +123,13 @@ def tell(
         the state after, and the evidence, ready to be logged.
 
     Raises:
-        NonFiniteError: the gradient or the step is not finite.
+        NonFiniteError: a return, an embedding or the gradient is not finite.
     """
+    for name, values in (("return", results.returns), ("embedding", results.embeddings)):
+        if not np.isfinite(values).all():
+            raise NonFiniteError(
+                f"NaN or infinite {name} in the population: the run stops, its last checkpoint is kept."
+            )
     sigma = spread(config, len(state.theta))
     distances = repulsion_of(state, results.embeddings, config, seed)
     scores = combine(results.returns, distances, config)
@@ -143,11 +151,13 @@ def tell(
     direction = gradient
     if config.preconditioner == "wasserstein":
         basis_seed = tensor_seed(seed, state.generation, Stream.BASIS)
-        solved, epsilon = precondition(gradient, xi, results.embeddings, sigma, float(damping.epsilon), basis_seed, config)
-        direction = interpolate(gradient, solved.direction.numpy(), epsilon, config)
+        solved, used = precondition(gradient, xi, results.embeddings, sigma, damping.epsilon, basis_seed, config)
+        if not solved.finite:
+            raise NonFiniteError("NaN or infinite natural gradient: the run stops, its last checkpoint is kept.")
+        direction = interpolate(gradient, solved.direction.numpy(), float(used), config)
         evidence |= {
             "wng/epsilon": float(damping.epsilon),
-            "wng/epsilon_absolute": epsilon,
+            "wng/epsilon_absolute": float(used),
             "wng/cosine": float(solved.cosine),
             "wng/effective_rank": float(solved.effective_rank),
             "wng/condition_number": float(solved.condition_number),
@@ -167,7 +177,9 @@ def tell(
     if len(state.past):
         evidence["es/moved"] = float(np.linalg.norm(results.own_embeddings[0] - state.past[-1]))
     keep = config.archive_size if config.repulsion == "novelty" else config.num_previous
-    past = np.concatenate([state.past, results.own_embeddings] if len(state.past) else [results.own_embeddings])[-keep * len(results.own_embeddings) :]
+    past = np.concatenate([state.past, results.own_embeddings] if len(state.past) else [results.own_embeddings])[
+        -keep * len(results.own_embeddings) :
+    ]
     return_gradient = mirrored_gradient(results.returns, xi, sigma)
     after = state._replace(
         generation=state.generation + 1,
@@ -189,8 +201,11 @@ def repulsion_of(state: State, x: Array, config: EvolutionConfig, seed: int) -> 
         return np.zeros(len(x))
     if config.repulsion == "novelty":
         return novelty(x, state.past, config.novelty_k)
-    if config.distance == "exact":
-        return point_transport(x, state.past)
+    if config.distance == "kernel":
+        return kernel_distance(x, state.past, config.bandwidth)
+    if config.distance != "test_functions":
+        squared = point_transport(x, state.past)
+        return squared if config.distance == "w2_squared" else np.sqrt(squared)
     return fitted_transport(
         x,
         state.past,
@@ -214,25 +229,57 @@ def combine(returns: Array, distances: Array | None, config: EvolutionConfig) ->
 
 def precondition(
     gradient: Array, xi: Array, x: Array, sigma: float, epsilon: float, seed: int, config: EvolutionConfig
-) -> tuple[NaturalGradient, float]:
-    """g_W by Algorithm 3 with J from Eq. 14, and the ε that was used, in the unit of the information matrix."""
-    x = tf.constant(x, tf.float64)
-    basis = KernelBasis.sample(x, config.num_basis, seed=seed, log_bandwidth=config.log_bandwidth)
-    jacobian = evolution_jacobian(tf.constant(xi), basis(x), sigma, mirrored=True)
+) -> tuple[NaturalGradient, tf.Tensor]:
+    """g_W by Algorithm 3 with J from Eq. 14, and the ε that was used, in the unit of the information matrix.
+
+    Args:
+        gradient, xi, x, sigma, epsilon: g [P], ξ [n, P], X [2n, d], σ, ε.
+        seed: of the basis functions.
+        config: settings.
+    """
+    return _precondition(
+        *map(tf.constant, (gradient, xi, x)),
+        tf.constant(sigma, tf.float64),
+        tf.constant(epsilon, tf.float64),
+        stateless_seed(seed),
+        tf.constant(config.log_bandwidth, tf.float64),
+        num_basis=config.num_basis,
+        diagonal=config.diagonal_damping,
+        relative=config.epsilon_unit == "relative",
+    )
+
+
+@tf.function(autograph=False)
+def _precondition(
+    gradient: tf.Tensor,
+    xi: tf.Tensor,
+    x: tf.Tensor,
+    sigma: tf.Tensor,
+    epsilon: tf.Tensor,
+    seed: tf.Tensor,
+    log_bandwidth: tf.Tensor,
+    *,
+    num_basis: int,
+    diagonal: bool,
+    relative: bool,
+) -> tuple[NaturalGradient, tf.Tensor]:
+    basis = KernelBasis.sample(x, num_basis, seed=seed, log_bandwidth=log_bandwidth)
+    jacobian = evolution_jacobian(xi, basis(x), sigma, mirrored=True)
     likeness = similarity(basis.gradients(x))
-    if config.epsilon_unit == "relative":
-        epsilon *= mean_eigenvalue(jacobian.numpy(), likeness.numpy())
-    # Equal embeddings give J = 0, a matrix without a unit: any damping will do, and g_W is parallel to g.
-    epsilon = epsilon or 1.0
-    return natural_gradient(tf.constant(gradient), jacobian, likeness, epsilon, config.diagonal_damping), epsilon
+    if relative:
+        unit = mean_eigenvalue(jacobian, likeness)
+        # Equal embeddings give J = 0, a matrix without a unit: g_W is g / ε for any ε.
+        epsilon *= tf.where(unit > 0.0, unit, tf.ones_like(unit))
+    return natural_gradient(gradient, jacobian, likeness, epsilon, diagonal), epsilon
 
 
-def mean_eigenvalue(jacobian: Array, likeness: Array) -> float:
-    """Mean of the non-zero eigenvalues of JᵀL†J, from J [M, P] and L [M, M]."""
-    values, vectors = np.linalg.eigh(likeness)
+def mean_eigenvalue(jacobian: tf.Tensor, likeness: tf.Tensor) -> tf.Tensor:
+    """Mean of the eigenvalues of JᵀL†J on the range of L, from J [M, P] and L [M, M], float64; 0 if L is 0."""
+    values, vectors = tf.linalg.eigh(likeness)
     kept = values > 1e-12 * values[-1]
-    whitened = (vectors[:, kept] / np.sqrt(values[kept])).T @ jacobian
-    return float(np.square(whitened).sum() / max(kept.sum(), 1))
+    roots = tf.where(kept, tf.math.rsqrt(tf.where(kept, values, 1.0)), 0.0)
+    whitened = tf.matmul(vectors * roots, jacobian, transpose_a=True)
+    return tf.math.divide_no_nan(tf.reduce_sum(tf.square(whitened)), tf.math.count_nonzero(kept, dtype=tf.float64))
 
 
 def interpolate(gradient: Array, natural: Array, epsilon: float, config: EvolutionConfig) -> Array:

@@ -30,7 +30,8 @@ class Progress:
     Attributes:
         steps: environment steps so far, those of evaluations included.
         state: the strategy's.
-        policy: the unperturbed policy of the last generation, which is the one that was evaluated; None before the first.
+        policy: the unperturbed policy of the last generation, which is the one that was evaluated; None before the
+            first.
         policy_return: its mean return; NaN before the first generation.
     """
 

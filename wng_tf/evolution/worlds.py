@@ -29,8 +29,8 @@ def horizon_of(task: Task, horizon: int) -> int:
 def make_worlds(task: Task, num_envs: int, num_workers: int) -> gymnasium.vector.VectorEnv[Any, Any, Any]:
     """`num_envs` worlds of the task that are never reset by themselves.
 
-    Worlds of this project step in `num_workers` threads of one process; those of others in `num_workers` processes, and they
-    freeze when their episode ends.
+    Worlds of this project step in `num_workers` threads of one process; those of others in `num_workers` processes,
+    and they freeze when their episode ends.
     """
     if task.env_id in ("wng_tf/Point-v0", "wng_tf/Quadruped-v0"):
         return gymnasium.make_vec(task.env_id, num_envs=num_envs, num_threads=num_workers, autoreset_mode="Disabled")

@@ -1,0 +1,89 @@
+"""Worlds that stop at the end of their episode."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from baselines_compat.vec_env import WorkerError
+from wng_tf.errors import UserError
+from wng_tf.evolution.frozen_vector_env import FrozenVectorEnv
+
+TOY = "toy_worlds:Countdown-v0"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_ended_world_is_frozen(workers):
+    env = FrozenVectorEnv(TOY, 6, num_workers=workers)
+    start, _ = env.reset(seed=100)
+    left = start[:, 0].astype(int)
+    assert len(set(left)) > 2
+    for t in range(1, 10):
+        actions = np.tile(np.float32([0.25, 0]), (6, 1))
+        observation, reward, terminated, truncated, _ = env.step(actions)
+        lasted = np.minimum(np.minimum(left, 7), t)  # time limit 7
+        np.testing.assert_array_equal(observation[:, 1], lasted)
+        np.testing.assert_array_equal(reward, np.where((t <= left) & (t <= 7), 0.25, 0.0))
+        np.testing.assert_array_equal(terminated, (left <= t) & (left <= 7))
+        np.testing.assert_array_equal(truncated, (t >= 7) & (left >= 7))
+    again, _ = env.reset(seed=100)
+    np.testing.assert_array_equal(start, again)
+    env.close()
+
+
+def test_a_mask_resets_some_and_freezes_the_rest():
+    env = FrozenVectorEnv(TOY, 3)
+    env.reset(seed=[1, 2, 3])
+    env.reset(seed=[4, 5, 6], options={"reset_mask": np.array([True, False, True])})
+    _, reward, terminated, _, _ = env.step(np.ones((3, 2), np.float32))
+    np.testing.assert_array_equal(reward, [1, 0, 1])
+    assert terminated[1]
+    env.close()
+
+
+def test_discrete_actions_reach_the_worlds_as_ints():
+    env = FrozenVectorEnv("CartPole-v1", 2)
+    env.reset(seed=[3, 3])
+    observation, *_ = env.step(np.array([0, 1]))
+    assert observation[0, 1] < 0 < observation[1, 1]
+    env.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_faults_of_a_world_come_through(workers):
+    env = FrozenVectorEnv("toy_worlds:Raising-v0", 2, num_workers=workers)
+    env.reset(seed=[1, 2])
+    with pytest.raises((WorkerError, RuntimeError), match="the cable is out"):
+        for _ in range(3):
+            env.step(np.zeros((2, 2), np.float32))
+    env.close()
+
+
+def test_a_killed_worker_is_noticed_and_the_rest_cleaned_up():
+    env = FrozenVectorEnv(TOY, 2, num_workers=2)
+    env.reset(seed=1)
+    processes = list(env._processes)
+    processes[1].kill()
+    processes[1].join()
+    with pytest.raises(WorkerError, match="ended unexpectedly"):
+        env.step(np.zeros((2, 2), np.float32))
+    env.close()
+    assert not any(process.is_alive() for process in processes)
+
+
+def test_workers_import_no_tensorflow():
+    env = FrozenVectorEnv("toy_worlds:Spy-v0", 2, num_workers=2)
+    observation, _ = env.reset(seed=1)
+    np.testing.assert_array_equal(observation, 0)
+    env.close()
+
+
+def test_bad_calls():
+    with pytest.raises(UserError, match="no environment"):
+        FrozenVectorEnv("Nothing-v9", 2)
+    env = FrozenVectorEnv(TOY, 2)
+    with pytest.raises(ValueError, match="needs seeds"):
+        env.reset()
+    with pytest.raises(ValueError, match="3 seeds"):
+        env.reset(seed=[1, 2, 3])
+    env.close()

@@ -1,0 +1,167 @@
+"""Rollouts of a population against one environment at a time, and against themselves cut differently."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from baselines_compat.vec_env.slot import NonFiniteError
+from wng_tf.envs import tasks
+from wng_tf.evolution import population
+from wng_tf.evolution.generation import Generation, Normaliser
+from wng_tf.evolution.policies import ActionHead, PolicySpec
+from wng_tf.evolution.saved_policy import SavedPolicy
+from wng_tf.evolution.worlds import make_worlds
+
+TOY = "toy_worlds:Countdown-v0"
+
+
+def prepare(name, pairs=4, network="mlp", hidden=(5,), horizon=30, scale=1.0):
+    """A population with its seeds and noise: everything that a generation takes."""
+    env = tasks.make(name)
+    spec = PolicySpec(network, env.observation_space.shape[0], hidden, ActionHead.of(env.action_space))
+    theta = scale * spec.initial(np.random.default_rng(0))
+    thetas = np.concatenate(
+        [population.mirrored(theta, population.perturbations(0, 0, (pairs, len(theta))), 0.3), [theta]]
+    )
+    seeds = population.start_seeds(0, 0, pairs, 1, "none")
+    noise = population.action_noise(0, 0, horizon, pairs, 1, spec.head.size)
+    rng = np.random.default_rng(1)
+    shape = spec.observations
+    normaliser = Normaliser(0.1 * rng.standard_normal(shape).astype(np.float32), np.float32(0.5 + rng.random(shape)))
+    return spec, thetas, seeds, noise, normaliser.__class__(normaliser.shift, normaliser.scale.astype(np.float32))
+
+
+def run(name, setup, *, chunk=None, workers=1, horizon=30, **kwargs):
+    spec, thetas, seeds, noise, normaliser = setup
+    worlds = make_worlds(tasks.resolve(name), chunk or len(thetas), workers)
+    try:
+        return Generation(spec, worlds, horizon, **kwargs)(thetas, seeds, noise, normaliser)
+    finally:
+        worlds.close()
+
+
+def one_by_one(name, setup, horizon, action_noise):
+    """Every rollout alone, in the single environment, with the NumPy policy."""
+    spec, thetas, seeds, noise, normaliser = setup
+    env = tasks.make(name)
+    for n, (theta, seed) in enumerate(zip(thetas, seeds, strict=True)):
+        policy = SavedPolicy(spec, theta, normaliser.shift, normaliser.scale, 0.0, env.observation_space)
+        observation, _ = env.reset(seed=seed)
+        observations, actions, rewards = [], [], []
+        for t in range(horizon):
+            action = policy.act(observation)
+            if not spec.head.discrete:
+                _, half = spec.head.stretch()
+                low, high = env.action_space.low, env.action_space.high
+                action = np.clip(action + half * np.float32(action_noise) * noise[t, n], low, high)
+            observations.append(observation)
+            actions.append(action)
+            observation, reward, terminated, truncated, _ = env.step(action)
+            rewards.append(reward)
+            if terminated or truncated:
+                break
+        yield np.array(observations), np.array(actions), np.array(rewards), observation
+
+
+def assert_same(a, b):
+    np.testing.assert_array_equal(a.returns, b.returns)
+    np.testing.assert_array_equal(a.observation_squares, b.observation_squares)
+    for name in ("rewards", "lengths", "final_observations", "observation_sums", "observations", "actions"):
+        np.testing.assert_array_equal(getattr(a.trajectories, name), getattr(b.trajectories, name))
+
+
+@pytest.mark.parametrize(
+    ("name", "network", "noise"),
+    [("Point", "toeplitz", 0.1), ("Hopper-v5", "mlp", 0.05), ("CartPole-v1", "mlp", 0.0), (TOY, "mlp", 0.0)],
+)
+def test_against_one_environment_at_a_time(name, network, noise):
+    setup = prepare(name, network=network)
+    got = run(name, setup, action_noise=noise, every_step=True)
+    trajectories = got.trajectories
+    lengths = set()
+    for n, (observations, actions, rewards, last) in enumerate(one_by_one(name, setup, 30, noise)):
+        steps = len(rewards)
+        lengths.add(steps)
+        assert trajectories.lengths[n] == steps
+        close = {"rtol": 1e-3, "atol": 1e-3}  # float32 actions in two libraries, through 30 steps of physics
+        np.testing.assert_allclose(trajectories.rewards[n, :steps], rewards, **close)
+        np.testing.assert_allclose(trajectories.observations[n, :steps], observations, **close)
+        np.testing.assert_allclose(trajectories.final_observations[n], last, **close)
+        np.testing.assert_allclose(trajectories.observation_sums[n], observations.sum(axis=0), rtol=1e-3, atol=0.05)
+        np.testing.assert_allclose(got.observation_squares[n], (observations**2).sum(axis=0), rtol=1e-3, atol=0.5)
+        assert got.returns[n] == pytest.approx(rewards.sum(), rel=1e-3, abs=1e-3)
+        if setup[0].head.discrete:
+            np.testing.assert_array_equal(trajectories.actions[n, :steps].argmax(axis=1), actions)
+        else:
+            np.testing.assert_allclose(trajectories.actions[n, :steps], actions, **close)
+        assert (trajectories.rewards[n, steps:] == 0).all()
+        assert (trajectories.observations[n, steps:] == 0).all()
+    assert name == "Point" or len(lengths) > 1, "no episode ended early: the test shows nothing"
+
+
+@pytest.mark.parametrize("name", ["Point", "Hopper-v5", "CartPole-v1"])
+def test_chunks_do_not_matter(name):
+    setup = prepare(name, network="toeplitz" if name == "Point" else "mlp", hidden=(16, 16))
+    whole = run(name, setup, action_noise=0.1, every_step=True)
+    for chunk in (1, 4, 20):
+        assert_same(whole, run(name, setup, chunk=chunk, action_noise=0.1, every_step=True))
+
+
+def test_threads_do_not_matter():
+    for name, horizon in (("Point", 50), ("Quadruped", 8)):
+        setup = prepare(name, horizon=horizon, network="toeplitz", hidden=(16,))
+        one = run(name, setup, horizon=horizon, action_noise=0.1)
+        assert_same(one, run(name, setup, horizon=horizon, workers=2, action_noise=0.1))
+        assert_same(one, run(name, setup, horizon=horizon, workers=3, chunk=4, action_noise=0.1))
+
+
+def test_worker_processes_do_not_matter():
+    for name in ("Hopper-v5", TOY):
+        setup = prepare(name, hidden=(16,))
+        assert_same(run(name, setup), run(name, setup, workers=2, chunk=5))
+
+
+def test_one_compiled_loop_serves_every_generation():
+    setup = prepare("Point")
+    spec, thetas, seeds, noise, normaliser = setup
+    worlds = make_worlds(tasks.resolve("Point"), len(thetas), 1)
+    generation = Generation(spec, worlds, 10)
+    first = generation(thetas, seeds, noise, normaliser)
+    second = generation(thetas + 0.1, seeds, noise, normaliser)
+    assert (first.returns != second.returns).any()
+    assert_same(first, generation(thetas, seeds, noise, normaliser))
+    assert generation._loop.experimental_get_tracing_count() == 1
+    worlds.close()
+
+
+@pytest.mark.parametrize("where", ["observation", "reward"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_is_not_a_number_is_named(where, workers):
+    name = f"toy_worlds:Broken{where.capitalize()}-v0"
+    setup = prepare(name)
+    with pytest.raises(NonFiniteError, match=f"{where} at step 3"):
+        run(name, setup, workers=workers)
+
+
+def test_an_action_that_is_not_a_number_is_named():
+    spec, thetas, seeds, noise, normaliser = prepare("Point")
+    thetas[2] = np.nan
+    with pytest.raises(NonFiniteError, match="action at step 1"):
+        run("Point", (spec, thetas, seeds, noise, normaliser))
+
+
+def test_without_noise_and_statistics():
+    spec, thetas, seeds, noise, normaliser = prepare("Point")
+    silent = run("Point", (spec, thetas, seeds, None, normaliser), statistics=False)
+    assert_same(silent, run("Point", (spec, thetas, seeds, noise * 0, normaliser), statistics=False))
+    assert (silent.observation_squares == 0).all()
+    assert (silent.trajectories.observation_sums == 0).all()
+    assert silent.trajectories.actions is None
+
+
+def test_gymnasium_calls_this_a_vector_env():
+    worlds = make_worlds(tasks.resolve(TOY), 3, 1)
+    assert isinstance(worlds, gym.vector.VectorEnv)
+    worlds.close()
