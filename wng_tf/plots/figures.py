@@ -15,11 +15,12 @@ from wng_tf.plots.statistics import Interval
 from wng_tf.plots.style import Look, Method, in_style, method_name, new_figure, ordered, spread, task_name
 
 PANEL = (3.1, 2.2)
+STEPS, MINUTES = "Environment steps", "Minutes"
 
 _LABEL_POINTS = 7.0
 
 
-def draw_curves(tasks: Mapping[str, Bands], *, ylabel: str, axis: str = "steps", log_y: bool = False) -> Figure:
+def draw_curves(tasks: Mapping[str, Bands], *, ylabel: str, xlabel: str = STEPS, log_y: bool = False) -> Figure:
     """A panel a task: mean and standard deviation over runs, each line named at its end (Figure 2 of the paper)."""
     look = Look(method for bands in tasks.values() for method in bands)
     with in_style():
@@ -34,10 +35,9 @@ def draw_curves(tasks: Mapping[str, Bands], *, ylabel: str, axis: str = "steps",
             if log_y:
                 ax.set_yscale("log")
             ax.set_title(task_name(env), loc="left")
-            ax.set_xlabel("Environment steps" if axis == "steps" else "Minutes")
-            if axis == "steps":
-                ax.xaxis.set_major_formatter(EngFormatter(sep=""))
-            ax.set_xlim(0.0, max(band.x[-1] for band in bands.values()))
+            ax.set_xlabel(xlabel)
+            ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+            ax.set_xlim(min(band.x[0] for band in bands.values()), max(band.x[-1] for band in bands.values()))
             ax.set_ylabel(ylabel)
             _name_lines(ax, {method: (band.x, band.mean) for method, band in bands.items()}, look)
     return figure
@@ -102,22 +102,6 @@ def draw_efficiency(tasks: Mapping[str, Mapping[Method, np.ndarray]]) -> Figure:
             ax.xaxis.set_major_formatter(EngFormatter(sep=""))
             ax.set_title(task_name(env), loc="left")
             ax.set_xlabel("Reward per minute")
-    return figure
-
-
-def draw_lines(
-    lines: Mapping[Method, tuple[np.ndarray, np.ndarray]], *, title: str, xlabel: str, ylabel: str
-) -> Figure:
-    """One panel of lines named at their ends."""
-    look = Look(lines)
-    with in_style():
-        figure, (ax,) = _panels(1)
-        for method, (x, y) in lines.items():
-            ax.plot(x, y, color=look.color(method), linestyle=look.line(method))
-        ax.set_title(title, loc="left")
-        ax.set_xlabel(xlabel)
-        ax.set_ylabel(ylabel)
-        _name_lines(ax, lines, look)
     return figure
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,9 @@ from wng_tf.plots.paper import TABLES
 from wng_tf.plots.runs import LoadedRun, load_runs, minutes, total_reward
 from wng_tf.plots.statistics import performance_profile
 from wng_tf.plots.style import ordered, save
+
+#: Below so many runs a method, the report warns of its intervals.
+FEW_RUNS = 5
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,9 @@ def write_report(folders: Sequence[str | os.PathLike[str]], out: Path, options: 
 
     def draw_bands(name: str, pairs: Sequence, axis: str, ylabel: str) -> None:
         tasks = bands(pairs, axis=axis)
+        xlabel = {"steps": figures.STEPS, "minutes": figures.MINUTES}[axis]
         if tasks:
-            draw(name, figures.draw_curves(tasks, ylabel=ylabel, axis=axis), tables.curves_csv(tasks, axis))
+            draw(name, figures.draw_curves(tasks, ylabel=ylabel, xlabel=xlabel), tables.curves_csv(tasks, axis))
 
     drawings: dict[str, Callable[[], None]] = {
         "curves": lambda: draw_bands("curves", curves, "steps", "Return"),
@@ -155,6 +159,9 @@ def _notes(runs: Sequence[LoadedRun], curves: Sequence, left_out: int) -> list[s
     silent = sum(not np.isfinite(final_value(curve)) for _, curve in curves)
     if silent:
         notes.append(f"{silent} runs ended no episode and have no return.")
+    seeds = Counter((run.env, run.method) for run in runs)
+    if min(seeds.values()) < FEW_RUNS:
+        notes.append(f"Some methods have fewer than {FEW_RUNS} runs: bootstrap intervals are too narrow then.")
     return notes
 
 

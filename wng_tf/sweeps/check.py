@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from wng_tf import algorithms
@@ -34,14 +35,19 @@ def check_settings(run: Run) -> None:
         task = tasks.resolve(run.env)
         given = {name: text for name, text in values.items() if name not in _OF_THE_RUN}
         if isinstance(algorithm, PolicyGradientAlgorithm):
-            policy_gradient.resolve(algorithm, task.kind, _converted(policy_gradient.PolicyGradientConfig, given))
+            policy_gradient.resolve(algorithm, task.kind, typed(policy_gradient.PolicyGradientConfig, given))
         else:
-            evolution.resolve(algorithm, task, _converted(evolution.EvolutionConfig, given))
+            evolution.resolve(algorithm, task, typed(evolution.EvolutionConfig, given))
     except UserError as error:
         raise UserError(f"{run.title}: {error}") from None
 
 
-def _converted(cls: type, given: dict[str, str]) -> dict[str, Any]:
+def typed(cls: type, given: Mapping[str, str]) -> dict[str, Any]:
+    """Settings of `cls` from texts, in the types of its fields.
+
+    Raises:
+      UserError: a name that `cls` does not have, or a text that is none of the type.
+    """
     known = {field.name for field in dataclasses.fields(cls)}
     for name in given:
         if name not in known:
