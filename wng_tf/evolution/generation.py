@@ -175,8 +175,8 @@ class Generation:
             )
         if record.broken:
             raise NonFiniteError(
-                f"NaN or infinite {record.broken} at step {record.step} of a rollout: the run stops, its last checkpoint is "
-                "kept. A smaller --lr or --sigma may avoid it."
+                f"NaN or infinite {record.broken} at step {record.step} of a rollout: the run stops, its last "
+                "checkpoint is kept. A smaller --lr or --sigma may avoid it."
             )
         return record.rollouts(count)
 

@@ -112,8 +112,10 @@ class PolicySpec:
         return np.concatenate(parts)
 
     def materialise(self, theta: NDArray[Any]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """The layers of θ [..., P] as (W [..., outputs, inputs], b [..., outputs]) in float32, batched over what
-        leads θ.""" layers, start = [], 0 lead = theta.shape[:-1] for inputs, outputs, kernel, bias in self.layers:
+        """The layers of θ [..., P] as (W [..., outputs, inputs], b [..., outputs]), float32, batched as θ is."""
+        layers, start = [], 0
+        lead = theta.shape[:-1]
+        for inputs, outputs, kernel, bias in self.layers:
             flat = theta[..., start : start + kernel].astype(np.float32)
             start += kernel
             if self.network == "toeplitz":
@@ -133,8 +135,8 @@ class PolicySpec:
 def forward(
     layers: list[tuple[NDArray[np.float32], NDArray[np.float32]]], head: ActionHead, x: NDArray[np.float32]
 ) -> NDArray[Any]:
-    """Actions of one policy for normalised observations x [..., observations]: [..., actions], or indices [...] if
-    discrete.""" for i, (weights, offset) in enumerate(layers):
+    """Actions of one policy for normalised observations x [..., observations]: [..., actions], or indices [...]."""
+    for i, (weights, offset) in enumerate(layers):
         x = x @ weights.T + offset
         if i + 1 < len(layers):
             x = np.tanh(x)

@@ -231,7 +231,8 @@ def table(loaded: Sequence[LoadedRun], finals: Mapping[Path, float]) -> str:
     from wng_tf.plots.style import method_name, ordered
 
     lines = [
-        f"| method | seeds | final return (last {LAST} generations), mean ± sd | 95% interval of the mean | each seed | minutes a run |",
+        f"| method | seeds | final return (last {LAST} generations), mean ± sd | 95% interval of the mean "
+        "| each seed | minutes a run |",
         "|---|---|---|---|---|---|",
     ]
     for method in ordered(run.method for run in loaded):
