@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -21,12 +22,9 @@ Main = Callable[[Sequence[str]], int | None]
 
 def load_tensorflow() -> None:
     """Import TensorFlow without its C++ notes, unless the user asked for them by TF_CPP_MIN_LOG_LEVEL."""
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        import tensorflow  # noqa: F401
-
-        return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    with quiet([STDERR]):  # what is logged while it loads ignores the level
+    level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # What is logged while it loads ignores the level.
+    with quiet([STDERR]) if level in ("2", "3") else contextlib.nullcontext():
         import tensorflow  # noqa: F401
 
 

@@ -1,0 +1,217 @@
+"""Bad input and faults: one sentence on stderr that says what to do, exit code 2 or 1, nothing overwritten."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+
+import pytest
+from training import TINY, as_flags, contents, train, uncompiled
+
+from wng_tf import checkpoint, cli, evaluate, export, run, saved_policy
+from wng_tf.errors import UserError
+
+BAD_FLAGS = {
+    "--env=Hoper": "Did you mean Hopper",
+    "--env=Hopper-v99": "Hopper-v5",
+    "--env=no_such_module:X-v0": "cannot be imported",
+    "--env=faulty_ids:ManyChoices-v0": "Box with one dimension, or Discrete",
+    "--env=faulty_ids:Images-v0": "Wrap the environment",
+    "--env=faulty_ids:Words-v0": "Wrap the environment",
+    "--alg=bgwnpg": "Did you mean bg_wnpg",
+    "--alg=zzz": "Choose one of pg, ppo,",
+    "--lrr=1": "Did you mean: lr",
+    "--embedding=action": "choose one of actions,",
+    "--embedding=no_such_module:f": "cannot be imported",
+    "--network=mpl": "registered are",
+    "--gamma=1.5": "--gamma must be at most 1.0, not 1.5",
+    "--gamma=abc": "--gamma=abc",
+    "--gamma=nan": "--gamma must be finite",
+    "--epsilon=0": "--epsilon must be at least 1e-10",
+    "--nsteps=1.5": "not a whole number",
+    "--nsteps=0": "--nsteps must be at least 1",
+    "--num_timesteps=0": "--num_timesteps must be at least 1",
+    "--num_timesteps=1e400": "not a whole number",
+    "--num_threads=0": "--num_threads must be at least 1",
+    "--seed=-1": "--seed",
+    "--lr=abc": "write a number",
+    "--optimizer=rmsprop": "adam, momentum, sgd",
+    "--nminibatches=7": "does not divide the batch of 2048",
+    "--num_workers=3": "is more than --num_env=1",
+    "--population=3": "not a setting of policy gradients",
+    "--normalize_rewards=maybe": "--normalize_rewards=maybe",
+    "--flagfile=no_such_file": "no_such_file",
+    "--resume": "There is no run in",
+    "extra": "--name=value",
+    "--env=CartPole-v1 --alg=bg_wnpg": "--alg=ppo",
+    "--env=CartPole-v1 --alg=wnpg --jacobian=reparameterised": "use --jacobian=score",
+    "--alg=wnpg --embedding=final_state --jacobian=reparameterised": "use --jacobian=score",
+}
+
+
+def assert_sentence(stderr: str, *parts: str) -> None:
+    """One line, which begins with `error:`, ends as a sentence, and has the parts in it."""
+    assert stderr.startswith("error: ") and stderr.count("\n") == 1 and stderr.endswith((".\n", "?\n")), stderr
+    for part in parts:
+        assert part in stderr
+
+
+@pytest.mark.parametrize("bad", BAD_FLAGS)
+def test_bad_flags(bad, call, tmp_path):
+    """Given to a run that would be fine without them."""
+    folder = tmp_path / "run"
+    outcome = call(run.app, f"--log_path={folder}", "--alg=ppo", "--env=Hopper-v5", *bad.split())
+    assert outcome.code == 2
+    assert_sentence(outcome.stderr, BAD_FLAGS[bad])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_empty_is_left_alone(call, trained):
+    folder = trained("ppo on CartPole")
+    before = contents(folder)
+    outcome = call(run.app, f"--log_path={folder}", "--alg=ppo", "--env=CartPole-v1")
+    assert outcome.code == 2
+    assert_sentence(outcome.stderr, f"'{folder}' is not empty", "--resume", "another --log_path")
+    assert contents(folder) == before
+
+
+def test_resuming_with_other_flags_is_refused(call, trained):
+    folder = trained("ppo on CartPole")
+    before = contents(folder)
+    outcome = call(run.app, f"--flagfile={folder / 'flags.txt'}", "--resume", "--gamma=0.5")
+    assert outcome.code == 2
+    assert_sentence(outcome.stderr, "--gamma=0.99, not --gamma=0.5", "another --log_path")
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
+def test_a_damaged_checkpoint_is_named_and_nothing_else_is_touched(damage, call, trained, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(trained("ppo on CartPole"), folder)
+    newest = max((folder / "checkpoints").glob("checkpoint-*.npz"))
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    newest.write_bytes(data[:-20] if damage == "cut" else data)
+    before = contents(folder)
+    advice = [str(newest), "damaged", "delete it"]
+    same_run = [f"--flagfile={folder / 'flags.txt'}", f"--log_path={folder}"]
+    calls = [(run.app, [*same_run, "--resume"]), (evaluate.app, [f"--run={folder}"]), (export.app, [f"--run={folder}"])]
+    for app, flags in calls:
+        outcome = call(app, *flags)
+        assert outcome.code == 2
+        assert_sentence(outcome.stderr, *advice)
+        assert contents(folder) == before
+
+
+def test_a_monitor_file_with_fewer_episodes_than_recorded_is_refused(call, trained, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(trained("ppo on CartPole"), folder)
+    monitor = folder / "0.monitor.csv"
+    monitor.write_text("".join(monitor.read_text().splitlines(keepends=True)[:-5]))
+    with pytest.raises(UserError, match="cannot be continued: .*0.monitor.csv"):
+        train("ppo on CartPole", folder, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("env", "what"), [("NaNObservation-v0", "non-finite observation"), ("InfiniteReward-v0", "non-finite reward")]
+)
+def test_a_number_that_is_none_stops_the_run_and_keeps_the_last_checkpoint(env, what, call, tmp_path):
+    folder = tmp_path / "run"
+    flags = {**TINY, "alg": "ppo", "env": f"faulty_ids:{env}", "num_timesteps": 1000, "save_interval": 1}
+    with uncompiled():
+        outcome = call(run.app, *as_flags(**flags, log_path=folder))
+    assert outcome.code == 1
+    assert_sentence(outcome.stderr, what, f"The last good checkpoint, of step 64, is in {folder / 'checkpoints'}.")
+    assert checkpoint.latest_step(folder / "checkpoints") == 64
+    assert not (folder / "summary.json").exists()
+    outcome = call(evaluate.app, f"--run={folder}", "--episodes=1")
+    assert outcome.code == 1
+    assert_sentence(outcome.stderr, what, "episode 0")
+    assert not (folder / "evaluation.json").exists()
+
+
+def test_a_gradient_that_is_none_stops_the_run(call, tmp_path):
+    folder = tmp_path / "run"
+    flags = {**TINY, "alg": "ppo", "env": "CartPole-v1", "num_timesteps": 1000, "optimizer": "sgd", "lr": "1e38"}
+    with uncompiled():
+        outcome = call(run.app, *as_flags(**flags, log_path=folder))
+    assert outcome.code == 1
+    assert_sentence(outcome.stderr, "No checkpoint was saved")
+    assert re.search("log-probabilities are not finite|non-finite (loss|gradient|action)", outcome.stderr)
+
+
+def test_a_killed_worker_stops_the_run_with_its_number_and_how_to_go_on(call, tmp_path):
+    folder = tmp_path / "run"
+    flags = {**TINY, "alg": "ppo", "env": "faulty_ids:Dying-v0", "num_timesteps": 1000, "save_interval": 1}
+    with uncompiled():
+        outcome = call(run.app, *as_flags(**flags, log_path=folder, num_env=2, num_workers=2))
+    assert outcome.code == 1
+    last = "The last good checkpoint, of step 128,"
+    assert_sentence(outcome.stderr, "worker 0 died (exit code -9)", "--resume", last)
+
+
+def test_a_space_that_is_refused_in_a_worker_is_bad_input_too(call, tmp_path):
+    flags = {**TINY, "alg": "ppo", "env": "faulty_ids:ManyChoices-v0", "num_env": 2, "num_workers": 2}
+    outcome = call(run.app, *as_flags(**flags, log_path=tmp_path / "run"))
+    assert outcome.code == 2
+    assert_sentence(outcome.stderr, "Box with one dimension, or Discrete")
+    assert list(tmp_path.iterdir()) == []
+
+
+BAD_CALLS = [
+    (evaluate.app, "", "--run is missing"),
+    (export.app, "", "--run is missing"),
+    (evaluate.app, "--run=nowhere", "There is no run in 'nowhere'"),
+    (export.app, "--run=nowhere", "There is no run in 'nowhere'"),
+    (evaluate.app, "--run={run} --which=newest", "latest, best, or the step"),
+    (evaluate.app, "--run={run} --which=7", "there are checkpoints of steps: 64, 128"),
+    (evaluate.app, "--run={run} --episodes=0", "--episodes must be at least 1"),
+    (evaluate.app, "--run={run} --seed=-1", "--seed must not be negative"),
+    (evaluate.app, "--run={run} --video=film.avi", ".mp4 or a .gif"),
+    (evaluate.app, "--run={run} --video=nowhere/film.gif", "no folder 'nowhere'"),
+    (evaluate.app, "--run={run} --video=film.gif --video_episodes=0", "--video_episodes must be at least 1"),
+    (export.app, "--run={run} --output={run}", "holds something else than a SavedModel"),
+    (export.app, "--run={run} --output={run}/flags.txt", "is a file"),
+]
+
+
+@pytest.mark.parametrize(("app", "flags", "advice"), BAD_CALLS)
+def test_bad_flags_of_evaluate_and_export(app, flags, advice, call, trained, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    folder = trained("ppo on CartPole")
+    before = contents(folder)
+    outcome = call(app, *flags.format(run=folder).split())
+    assert outcome.code == 2
+    assert_sentence(outcome.stderr, advice)
+    assert contents(folder) == before and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("package", ["imageio", "imageio_ffmpeg"])
+def test_a_missing_extra_says_what_to_install(package, call, trained, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, package, None)
+    outcome = call(evaluate.app, f"--run={trained('ppo on CartPole')}", f"--video={tmp_path / 'film.mp4'}")
+    assert outcome.code == 2
+    assert_sentence(outcome.stderr, f"needs the package {package}", "pip install 'imageio[ffmpeg]'")
+
+
+def test_a_folder_whose_flags_name_no_algorithm(tmp_path):
+    (tmp_path / "flags.txt").write_text("--env=Hopper\n")
+    with pytest.raises(UserError, match="has no --alg"):
+        saved_policy.load(tmp_path)
+
+
+def test_ctrl_c_before_the_run_begins(call):
+    def app():
+        cli.run_app(lambda argv: (_ for _ in ()).throw(KeyboardInterrupt))
+
+    outcome = call(app)
+    assert (outcome.code, outcome.stderr) == (130, "error: interrupted.\n")
+
+
+def test_arguments_that_are_not_flags_go_to_who_wants_them(call):
+    got = []
+    outcome = call(lambda: cli.run_app(lambda argv: got.extend(argv[1:]), positionals=True), "one", "two")
+    assert outcome.code == 0 and got == ["one", "two"]
+
+
