@@ -15,20 +15,23 @@ _TRIES = 8
 def length_at(distance: Callable[[tf.Tensor], tf.Tensor], target: tf.Tensor, guess: tf.Tensor) -> tf.Tensor:
     """The step length [] at which `distance(length)` is `target`, within 0.5 % of the target.
 
-    The distance is near c · length², so length ← length · √(target / distance) converges in a few evaluations, the
-    faster the smaller the target is. Where the distance stays below the target (it is bounded, or the direction is
-    zero), or is not finite, the length grows or shrinks by at most a factor of 4 a try, and the result is what the last
-    try gave.
+    The distance is near c · length², so the first try corrects the guess by √(target / distance), and later ones by the
+    exponent that the last two show in place of 2. Where the distance stays below the target (it is bounded, or the
+    direction is zero), or is not finite, the length grows or shrinks by at most a factor of 4 a try, and the result is
+    what the last try gave.
     """
 
-    def body(tries, length, met):
+    def body(tries, length, met, last_length, last_reached):
         reached = distance(length)
         met = tf.abs(reached - target) <= TOLERANCE * target
-        factor = tf.sqrt(target / tf.maximum(reached, 1e-3 * target))
+        exponent = tf.math.log(reached / last_reached) / tf.math.log(length / last_length)
+        exponent = tf.where(tf.math.is_finite(exponent) & (tries > 0), tf.clip_by_value(exponent, 1.0, 10.0), 2.0)
+        factor = tf.pow(target / tf.maximum(reached, 1e-3 * target), 1.0 / exponent)
         factor = tf.where(tf.math.is_finite(reached), tf.clip_by_value(factor, 0.25, 4.0), 0.25)
-        return tries + 1, tf.where(met, length, length * factor), met
+        return tries + 1, tf.where(met, length, length * factor), met, length, reached
 
-    return tf.while_loop(lambda tries, length, met: (tries < _TRIES) & ~met, body, (0, guess, tf.constant(False)))[1]
+    start = (0, guess, tf.constant(False), guess, tf.zeros_like(guess))
+    return tf.while_loop(lambda tries, length, met, *_: (tries < _TRIES) & ~met, body, start)[1]
 
 
 class Backtracked(NamedTuple):

@@ -71,7 +71,8 @@ def solve_metric(
         image = product(gradient)
     else:
         image, start_image = tf.unstack(tf.map_fn(product, tf.stack([gradient, start])))
-    epsilon = damping * tf.math.divide_no_nan(_dot(gradient, image), squared_norm)
+    # Never 0: the gradient may be, and so may the damping asked for.
+    epsilon = tf.maximum(damping * tf.math.divide_no_nan(_dot(gradient, image), squared_norm), 1e-30)
     residual = gradient
     if start is not None:
         start_image += epsilon * start
