@@ -31,6 +31,7 @@ from wng_tf.natural_gradient.fisher import (
     fisher_vector_product,
     metric_vector_product,
     per_sample_scores,
+    sketched_scores,
 )
 from wng_tf.natural_gradient.jacobians import (
     evolution_jacobian,
@@ -60,5 +61,6 @@ __all__ = [
     "reparameterised_jacobian",
     "score_jacobian",
     "similarity",
+    "sketched_scores",
     "unflatten",
 ]

@@ -14,6 +14,4 @@ def require_finite(where: str, **tensors: tf.Tensor) -> None:
     for name, tensor in tensors.items():
         bad = int(tf.math.count_nonzero(~tf.math.is_finite(tensor)))
         if bad:
-            raise ValueError(
-                f"{where}: {bad} of the {int(tf.size(tensor))} entries of `{name}` are NaN or infinite."
-            )
+            raise ValueError(f"{where}: {bad} of the {int(tf.size(tensor))} entries of `{name}` are NaN or infinite.")

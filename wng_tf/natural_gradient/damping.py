@@ -29,9 +29,7 @@ def initial(epsilon: float = 1e-5, dtype: tf.DType = tf.float32) -> DampingState
     """The state before the first step. Raises ValueError where ε is outside [1e-10, 1e5]."""
     if not LOWEST <= epsilon <= HIGHEST:
         raise ValueError(f"damping: epsilon is {epsilon}, but must lie in [{LOWEST}, {HIGHEST}].")
-    return DampingState(
-        tf.constant(epsilon, dtype), tf.constant(float("-inf"), dtype), tf.constant(0, tf.int32)
-    )
+    return DampingState(tf.constant(epsilon, dtype), tf.constant(float("-inf"), dtype), tf.constant(0, tf.int32))
 
 
 def reduction_ratio(loss_old: tf.Tensor, loss_new: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
@@ -48,9 +46,7 @@ def reduction_ratio(loss_old: tf.Tensor, loss_new: tf.Tensor, predicted: tf.Tens
     return tf.where(tf.math.is_finite(loss_new), ratio, tf.constant(float("-inf"), predicted.dtype))
 
 
-def update(
-    state: DampingState, ratio: tf.Tensor, *, period: int = PERIOD, only_shrink: bool = False
-) -> DampingState:
+def update(state: DampingState, ratio: tf.Tensor, *, period: int = PERIOD, only_shrink: bool = False) -> DampingState:
     """One step of the rule: every `period` steps, look at the largest ratio among them.
 
     Below 0.25 the model was poor and ε grows to ε / 0.85; above 0.75 it was good and ε shrinks to 0.85 ε; within

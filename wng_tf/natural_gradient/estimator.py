@@ -8,8 +8,12 @@ import tensorflow as tf
 
 from wng_tf.natural_gradient.checks import require_finite
 from wng_tf.natural_gradient.scalars import scalar
+from wng_tf.natural_gradient.small_systems import eigh, gram, inverse_root
 
 __all__ = ["NaturalGradient", "natural_gradient"]
+
+# Relative rounding of sums over P products in each type.
+_ROUNDING = {tf.float32: 1e-6, tf.float64: 1e-14}
 
 
 class NaturalGradient(NamedTuple):
@@ -20,7 +24,7 @@ class NaturalGradient(NamedTuple):
     slope: tf.Tensor
     """gᵀ direction: what a step of length λ along it gains to first order, divided by λ."""
     residual: tf.Tensor
-    """|(Ĝ + ε D⁻¹) g_W - g| / |g|, of the solution before any guard; rounding alone makes it differ from zero."""
+    """|(Ĝ + ε D⁻¹) g_W - g| relative to (|Ĝ| + ε) |g_W| + |g|, before any guard: zero up to rounding."""
     effective_rank: tf.Tensor
     """How many directions of the metric were seen: the eigenvalues of L above the threshold."""
     cosine: tf.Tensor
@@ -58,16 +62,62 @@ def natural_gradient(
     gradient, jacobian = tf.convert_to_tensor(gradient), tf.convert_to_tensor(jacobian)
     similarity = tf.cast(similarity, tf.float64)
     epsilon = scalar(epsilon, tf.float64)
-    _check_shapes(gradient, jacobian, similarity)
-    require_finite(
-        "natural_gradient", gradient=gradient, jacobian=jacobian, similarity=similarity, epsilon=epsilon
-    )
+    _check_shapes_and_types(gradient, jacobian, similarity)
+    require_finite("natural_gradient", gradient=gradient, jacobian=jacobian, similarity=similarity, epsilon=epsilon)
     if tf.executing_eagerly() and float(epsilon) <= 0.0:
         raise ValueError(f"natural_gradient: epsilon is {float(epsilon)}, but must be positive.")
     if relative_threshold is None:
         relative_threshold = 1e-12 if jacobian.dtype == tf.float64 else 1e-6
 
-    whitening, rank, similarity_finite = _inverse_root(similarity, relative_threshold)
+    whitening, rank, similarity_finite = inverse_root(similarity, relative_threshold)
+    few_parameters = (gradient.shape[0] or jacobian.shape[0] + 1) <= jacobian.shape[0]
+    solve = _solve_among_parameters if few_parameters else _solve_among_basis_functions
+    scaled, defect, lowest, highest, metric_finite = solve(gradient, jacobian, whitening, epsilon, diagonal)
+
+    norm = tf.norm(gradient)
+    scaled_norm = tf.norm(scaled)
+    scaled_slope = _dot(gradient, scaled)
+    cosine = tf.math.divide_no_nan(scaled_slope, norm * scaled_norm)
+    # The terms that cancel in the residual have the size of |Ĝ + ε| |g_W| and |g|.
+    stretch = tf.cast((highest + epsilon) / epsilon, gradient.dtype)
+    residual = tf.math.divide_no_nan(tf.cast(tf.norm(defect), gradient.dtype), stretch * scaled_norm + norm)
+
+    guarded = scaled_slope <= 0.0
+    inverse_epsilon = tf.cast(1.0 / epsilon, gradient.dtype)
+    direction = tf.where(guarded, gradient, scaled * inverse_epsilon)
+    slope = tf.where(guarded, tf.square(norm), scaled_slope * inverse_epsilon)
+    # NaN or infinity anywhere in g or J reaches the norms, so that these scalars stand for all entries.
+    finite = (
+        similarity_finite
+        & metric_finite
+        & (epsilon > 0.0)
+        & tf.math.is_finite(epsilon)
+        & tf.math.is_finite(scaled_norm * inverse_epsilon)
+        & tf.math.is_finite(slope)
+    )
+    if tf.executing_eagerly() and not bool(finite):
+        raise ValueError(
+            f"natural_gradient: the result overflows {gradient.dtype.name}; scale the loss down or raise epsilon."
+        )
+    return NaturalGradient(
+        direction=tf.where(finite, direction, tf.zeros_like(direction)),
+        slope=tf.where(finite, slope, tf.zeros_like(slope)),
+        residual=residual,
+        effective_rank=rank,
+        cosine=cosine,
+        condition_number=tf.cast((highest + epsilon) / (lowest + epsilon), gradient.dtype),
+        guarded=guarded,
+        finite=finite,
+    )
+
+
+def _solve_among_basis_functions(
+    gradient: tf.Tensor, jacobian: tf.Tensor, whitening: tf.Tensor, epsilon: tf.Tensor, diagonal: bool
+) -> tuple[tf.Tensor, ...]:
+    """ε g_W [P], the defect ε (Ĝ + ε D⁻¹) g_W / ε - g [P], extreme eigenvalues of D^½ Ĝ D^½, all finite?
+
+    With P > M: only [M, M] systems. ε g_W has the scale of g, whatever ε is.
+    """
     if diagonal:
         # Whitened rows T, so that Ĝ = TᵀT and its diagonal is the squared length of T's columns.
         rows = tf.matmul(tf.cast(whitening, jacobian.dtype), jacobian)
@@ -77,96 +127,67 @@ def natural_gradient(
     else:
         rows, scaled_rows, scaling = jacobian, jacobian, None
 
-    # The two products below are all that the small system needs: A = J D Jᵀ and b = J D g.
-    gram = tf.cast(tf.matmul(scaled_rows, rows, transpose_b=True), tf.float64)
-    projection = tf.cast(tf.linalg.matvec(scaled_rows, gradient), tf.float64)
-    metric = tf.matmul(whitening, tf.matmul(gram, whitening, transpose_b=True))
-    metric_finite = tf.reduce_all(tf.math.is_finite(metric)) & tf.reduce_all(tf.math.is_finite(projection))
-    eigenvalues, eigenvectors = tf.linalg.eigh(_or_identity(metric, metric_finite))
-    eigenvalues = tf.nn.relu(eigenvalues)
-    to_small = tf.matmul(eigenvectors, whitening, transpose_a=True)
-    coefficients = tf.linalg.matvec(
-        to_small, tf.linalg.matvec(to_small, projection) / (eigenvalues + epsilon), transpose_a=True
-    )
+    metric = tf.cast(gram(scaled_rows, rows), tf.float64)
+    metric = tf.matmul(whitening, tf.matmul(metric, whitening, transpose_b=True))
+    eigenvalues, eigenvectors, finite = eigh(metric)
+    highest = tf.nn.relu(eigenvalues[-1])
+    # Directions below the rounding of `gram` were not measured: they are left undamped rather than taken for zero.
+    measured = eigenvalues > _ROUNDING[jacobian.dtype] * highest
+    basis = tf.matmul(eigenvectors, whitening, transpose_a=True)
+    basis = tf.where(measured[:, tf.newaxis], basis, 0.0)
 
-    # u = ε g_W, which has the scale of g whatever ε is.
-    scaled = gradient - tf.linalg.matvec(rows, tf.cast(coefficients, jacobian.dtype), transpose_a=True)
+    projection = tf.linalg.matvec(basis, tf.cast(tf.linalg.matvec(scaled_rows, gradient), tf.float64))
+    solution = projection / (tf.where(measured, eigenvalues, 0.0) + epsilon)
+    scaled = gradient - _combine(solution, basis, rows)
     if scaling is not None:
         scaled = scaled * scaling
-    squared_norm = _dot(gradient, gradient)
-    scaled_slope = _dot(gradient, scaled)
-    cosine = tf.math.divide_no_nan(scaled_slope, tf.sqrt(squared_norm * _dot(scaled, scaled)))
-
-    # (Ĝ + ε D⁻¹) g_W - g = Ĝ u / ε + D⁻¹ u - g, of which D⁻¹ u - g = -Jᵀ coefficients by construction.
-    image = tf.linalg.matvec(
-        to_small,
-        tf.linalg.matvec(to_small, tf.cast(tf.linalg.matvec(rows, scaled), tf.float64)),
-        transpose_a=True,
-    )
-    defect = tf.linalg.matvec(rows, tf.cast(image / epsilon - coefficients, jacobian.dtype), transpose_a=True)
-    residual = tf.math.divide_no_nan(tf.sqrt(_dot(defect, defect)), tf.sqrt(squared_norm))
-
-    guarded = scaled_slope <= 0.0
-    inverse_epsilon = tf.cast(1.0 / epsilon, gradient.dtype)
-    direction = tf.where(guarded, gradient, scaled * inverse_epsilon)
-    slope = tf.where(guarded, squared_norm, scaled_slope * inverse_epsilon)
-    finite = (
-        similarity_finite
-        & metric_finite
-        & (epsilon > 0.0)
-        & tf.math.is_finite(slope)
-        & tf.math.is_finite(squared_norm)
-    )
-    if tf.executing_eagerly() and not bool(finite):
-        raise ValueError(
-            "natural_gradient: the result is not finite; the inputs are too large for their type."
-        )
-    smallest = tf.where(tf.shape(gradient)[0] > tf.shape(jacobian)[0], tf.zeros_like(epsilon), eigenvalues[0])
-    zero = tf.zeros_like(slope)
-    return NaturalGradient(
-        direction=tf.where(finite, direction, tf.zeros_like(direction)),
-        slope=tf.where(finite, slope, zero),
-        residual=residual,
-        effective_rank=rank,
-        cosine=cosine,
-        condition_number=tf.cast((eigenvalues[-1] + epsilon) / (smallest + epsilon), gradient.dtype),
-        guarded=guarded,
-        finite=finite,
-    )
+    # Ĝ g_W + ε D⁻¹ g_W - g, of which ε D⁻¹ g_W = g - (the combination subtracted above).
+    image = tf.linalg.matvec(basis, tf.cast(tf.linalg.matvec(rows, scaled), tf.float64)) / epsilon
+    defect = _combine(image - solution, basis, rows)
+    return scaled, defect, tf.zeros_like(highest), highest, finite
 
 
-def _inverse_root(similarity: tf.Tensor, relative_threshold: float) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """W [M, M] with WᵀW = L†, the rank of L, and whether L was finite. Rows of the null space are zero."""
-    finite = tf.reduce_all(tf.math.is_finite(similarity))
-    eigenvalues, eigenvectors = tf.linalg.eigh(_or_identity(similarity, finite))
-    kept = eigenvalues > relative_threshold * eigenvalues[-1]
-    inverse_roots = tf.where(kept, tf.math.rsqrt(tf.where(kept, eigenvalues, 1.0)), 0.0)
-    return (
-        inverse_roots[:, tf.newaxis] * tf.transpose(eigenvectors),
-        tf.reduce_sum(tf.cast(kept, tf.int32)),
-        finite,
-    )
+def _solve_among_parameters(
+    gradient: tf.Tensor, jacobian: tf.Tensor, whitening: tf.Tensor, epsilon: tf.Tensor, diagonal: bool
+) -> tuple[tf.Tensor, ...]:
+    """The same where P ≤ M: Ĝ [P, P] is formed, because Woodbury's difference would cancel where g lies in its range."""
+    wide_gradient, wide_jacobian = tf.cast(gradient, tf.float64), tf.cast(jacobian, tf.float64)
+    rows = tf.matmul(whitening, wide_jacobian)
+    scaling = _inverse_lengths(rows) if diagonal else tf.ones_like(wide_gradient)
+    root = tf.sqrt(scaling)
+    metric = tf.matmul(rows, rows, transpose_a=True)
+    eigenvalues, eigenvectors, finite = eigh(root[:, tf.newaxis] * metric * root)
+    eigenvalues = tf.nn.relu(eigenvalues)
+    rotated = tf.linalg.matvec(eigenvectors, root * wide_gradient, transpose_a=True)
+    scaled = root * tf.linalg.matvec(eigenvectors, rotated * (epsilon / (eigenvalues + epsilon)))
+    defect = tf.linalg.matvec(metric, scaled) / epsilon + scaled / scaling - wide_gradient
+    return tf.cast(scaled, gradient.dtype), defect, eigenvalues[0], eigenvalues[-1], finite
 
 
-def _or_identity(matrix: tf.Tensor, condition: tf.Tensor) -> tf.Tensor:
-    """The matrix where the condition holds; eigh raises or does not end on NaN."""
-    return tf.where(condition, matrix, tf.eye(tf.shape(matrix)[0], dtype=matrix.dtype))
+def _combine(coefficients: tf.Tensor, basis: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """Σ_k coefficients[k] (basis rows)[k] [P], for basis [M, M] and rows [M, P]."""
+    weights = tf.cast(tf.linalg.matvec(basis, coefficients, transpose_a=True), rows.dtype)
+    return tf.linalg.matvec(rows, weights, transpose_a=True)
 
 
 def _inverse_lengths(rows: tf.Tensor) -> tf.Tensor:
-    """D [P]: one over the length of each column of T [M, P]."""
+    """D [P]: one over the length of each column of T [M, P]; over the average one where a column is zero."""
     lengths = tf.sqrt(tf.reduce_sum(tf.square(rows), axis=0))
     average = tf.sqrt(tf.reduce_mean(tf.square(lengths)))
-    seen = lengths > 1e-6 * tf.reduce_max(lengths)
-    lengths = tf.where(seen, lengths, average)
-    return tf.math.divide_no_nan(tf.ones_like(lengths), lengths)
+    lengths = tf.where(lengths > 1e-6 * tf.reduce_max(lengths), lengths, average)
+    return tf.where(lengths > 0.0, 1.0 / lengths, 1.0)
 
 
 def _dot(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(a * b)
 
 
-def _check_shapes(gradient: tf.Tensor, jacobian: tf.Tensor, similarity: tf.Tensor) -> None:
+def _check_shapes_and_types(gradient: tf.Tensor, jacobian: tf.Tensor, similarity: tf.Tensor) -> None:
+    if gradient.dtype != jacobian.dtype:
+        raise ValueError(
+            f"natural_gradient: the gradient is {gradient.dtype.name} and the jacobian {jacobian.dtype.name}; "
+            "they must have one type."
+        )
     num_basis, num_parameters = jacobian.shape
     if not gradient.shape.is_compatible_with([num_parameters]) or not similarity.shape.is_compatible_with(
         [num_basis, num_basis]

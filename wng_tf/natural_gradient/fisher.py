@@ -8,8 +8,9 @@ import tensorflow as tf
 
 from wng_tf.natural_gradient.checks import require_finite
 from wng_tf.natural_gradient.estimator import NaturalGradient, natural_gradient
-from wng_tf.natural_gradient.jacobians import flatten, pullback, unflatten
+from wng_tf.natural_gradient.jacobians import dense_gradient, flatten, pullback, unflatten
 from wng_tf.natural_gradient.scalars import scalar
+from wng_tf.natural_gradient.seeds import stateless_seed
 
 __all__ = [
     "conjugate_gradient",
@@ -17,14 +18,43 @@ __all__ = [
     "fisher_vector_product",
     "metric_vector_product",
     "per_sample_scores",
+    "sketched_scores",
 ]
 
 
 def per_sample_scores(
-    tape: tf.GradientTape, log_probs: tf.Tensor, variables: Sequence[tf.Tensor]
+    log_prob: Callable[..., tf.Tensor], samples: Sequence[tf.Tensor], variables: Sequence[tf.Tensor]
 ) -> tf.Tensor:
-    """S [N, P]: ∂ log q_θ(X_n)/∂θ for each sample, from log_probs [N] that the persistent `tape` has recorded."""
-    return pullback(tape, log_probs, tf.eye(log_probs.shape[0], dtype=log_probs.dtype), variables)
+    """S [N, P]: ∂ log q_θ(X_n)/∂θ for each sample.
+
+    `samples` are tensors with N in front; `log_prob(*sample)` takes one entry of each and returns a scalar. The N
+    reverse passes run as one, on N copies of the variables' gradients: the exact scores, N·P numbers.
+    """
+    variables = list(variables)
+
+    def score(sample: Sequence[tf.Tensor]) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(variables)
+            value = tf.reshape(log_prob(*sample), [])
+        return flatten(dense_gradient(tape, value, variables))
+
+    return tf.vectorized_map(score, tuple(samples))
+
+
+def sketched_scores(
+    tape: tf.GradientTape, log_probs: tf.Tensor, num_rows: int, variables: Sequence[tf.Tensor], *, seed
+) -> tf.Tensor:
+    """M random combinations S̃ [M, P] of the N scores with E[S̃ᵀS̃ / M] = SᵀS / N, from `num_rows` reverse passes.
+
+    Takes the place of the scores where N reverse passes are too many: a Fisher matrix of rank M at the price of the
+    Wasserstein one. `log_probs` [N] as recorded by the persistent `tape`; `seed` as in `KernelBasis.sample`.
+    """
+    count = log_probs.shape[0]
+    bits = tf.random.stateless_uniform(
+        [num_rows, count], stateless_seed(seed), minval=0, maxval=2, dtype=tf.int32, alg="philox"
+    )
+    signs = tf.cast(2 * bits - 1, log_probs.dtype) / count**0.5
+    return pullback(tape, log_probs, signs, variables)
 
 
 def fisher_natural_gradient(
@@ -32,16 +62,11 @@ def fisher_natural_gradient(
 ) -> NaturalGradient:
     """Solves (F + ε D⁻¹) g_F = g with the empirical Fisher matrix F = SᵀS / N, from scores S [N, P].
 
-    `natural_gradient` with the scores in place of J and N·I in place of L: same evidence, same errors.
+    `natural_gradient` with the scores in place of J and N·I in place of L: same evidence, same errors. For many
+    scores `conjugate_gradient` with `fisher_vector_product` is faster.
     """
-    num_samples = tf.shape(scores)[0]
-    return natural_gradient(
-        gradient,
-        scores,
-        tf.cast(num_samples, tf.float64) * tf.eye(num_samples, dtype=tf.float64),
-        epsilon,
-        diagonal,
-    )
+    similarity = tf.eye(scores.shape[0], dtype=tf.float64) * float(scores.shape[0])
+    return natural_gradient(gradient, scores, similarity, epsilon, diagonal)
 
 
 def metric_vector_product(
@@ -63,15 +88,10 @@ def metric_vector_product(
             tape.watch(variables)
             with tf.autodiff.ForwardAccumulator(variables, tangents) as accumulator:
                 values = list(outputs())
-            pushed = [
-                accumulator.jvp(value, unconnected_gradients=tf.UnconnectedGradients.ZERO) for value in values
-            ]
+            pushed = [accumulator.jvp(value, unconnected_gradients=tf.UnconnectedGradients.ZERO) for value in values]
         count = tf.cast(tf.shape(values[0])[0], vector.dtype)
         cotangents = [tf.stop_gradient(tangent) / count for tangent in metric(pushed)]
-        pulled = tape.gradient(
-            values, variables, output_gradients=cotangents, unconnected_gradients=tf.UnconnectedGradients.ZERO
-        )
-        return flatten(pulled)
+        return flatten(dense_gradient(tape, values, variables, cotangents))
 
     return product
 
@@ -141,9 +161,7 @@ def conjugate_gradient(
     guarded = slope <= 0.0
     finite = tf.math.is_finite(rho) & tf.math.is_finite(slope) & (epsilon > 0.0)
     if tf.executing_eagerly() and not bool(finite):
-        raise ValueError(
-            "conjugate_gradient: the iteration met NaN or infinity; check the metric's products."
-        )
+        raise ValueError("conjugate_gradient: the iteration met NaN or infinity; check the metric's products.")
     cosine = tf.math.divide_no_nan(slope, tf.sqrt(squared_norm * tf.reduce_sum(tf.square(direction))))
     direction = tf.where(guarded, gradient, direction)
     return NaturalGradient(

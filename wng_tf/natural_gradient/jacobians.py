@@ -13,6 +13,7 @@ import tensorflow as tf
 from wng_tf.natural_gradient.scalars import scalar
 
 __all__ = [
+    "dense_gradient",
     "evolution_jacobian",
     "flatten",
     "pullback",
@@ -30,34 +31,31 @@ def flatten(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
 def unflatten(vector: tf.Tensor, variables: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     """The inverse of `flatten`: cuts the vector [P] into tensors with the shapes of the variables."""
     sizes = [variable.shape.num_elements() for variable in map(_shaped, variables)]
-    return [
-        tf.reshape(piece, variable.shape)
-        for piece, variable in zip(tf.split(vector, sizes), variables, strict=True)
-    ]
+    return [tf.reshape(piece, variable.shape) for piece, variable in zip(tf.split(vector, sizes), variables, strict=True)]
 
 
-def pullback(
-    tape: tf.GradientTape, outputs: tf.Tensor, cotangents: tf.Tensor, variables: Sequence[tf.Tensor]
-) -> tf.Tensor:
+def pullback(tape: tf.GradientTape, outputs: tf.Tensor, cotangents: tf.Tensor, variables: Sequence[tf.Tensor]) -> tf.Tensor:
     """[M, P]: row m is Σ cotangents[m] · ∂outputs/∂variables, for cotangents [M, *outputs.shape].
 
     `tape` must be persistent and have recorded the outputs. Variables that they do not depend on give zeros.
     """
-    if (
-        not tape._persistent
-    ):  # the tape has no public attribute for it, and its own message comes one call too late
+    if not tape._persistent:  # the tape has no public attribute for it, and its own message comes one call too late
         raise ValueError("The tape is used more than once: open it as tf.GradientTape(persistent=True).")
 
-    def row(cotangent: tf.Tensor) -> list[tf.Tensor]:
-        return tape.gradient(
-            outputs,
-            list(variables),
-            output_gradients=cotangent,
-            unconnected_gradients=tf.UnconnectedGradients.ZERO,
-        )
+    num_rows = tf.shape(cotangents)[0]
+    rows = tf.vectorized_map(lambda row: dense_gradient(tape, outputs, variables, row), cotangents)
+    return tf.concat([tf.reshape(block, [num_rows, -1]) for block in rows], axis=1)
 
-    rows = tf.vectorized_map(row, cotangents)
-    return tf.concat([tf.reshape(block, [cotangents.shape[0], -1]) for block in rows], axis=1)
+
+def dense_gradient(tape: tf.GradientTape, outputs, variables: Sequence[tf.Tensor], cotangents=None) -> list[tf.Tensor]:
+    """`tape.gradient` with zeros for variables that the outputs do not depend on, and no sparse slices."""
+    gradients = tape.gradient(
+        outputs,
+        list(variables),
+        output_gradients=cotangents,
+        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    )
+    return [tf.convert_to_tensor(gradient) for gradient in gradients]
 
 
 def reparameterised_jacobian(

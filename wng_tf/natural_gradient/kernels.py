@@ -27,9 +27,7 @@ class KernelBasis(NamedTuple):
     """s² [], in the square of the embedding's unit."""
 
     @classmethod
-    def sample(
-        cls, embeddings: tf.Tensor, num_basis: int, *, seed, log_bandwidth: float = 0.0
-    ) -> KernelBasis:
+    def sample(cls, embeddings: tf.Tensor, num_basis: int, *, seed, log_bandwidth: float = 0.0) -> KernelBasis:
         """Draws the points among the embeddings [N, d] and a coordinate for each, uniformly.
 
         Points are drawn without replacement as long as there are enough (M ≤ N); beyond that every embedding is
@@ -40,11 +38,13 @@ class KernelBasis(NamedTuple):
         if num_basis < 1:
             raise ValueError(f"KernelBasis.sample: num_basis is {num_basis}, but must be at least 1.")
         embeddings = tf.convert_to_tensor(embeddings)
-        num_samples, dimension = embeddings.shape
-        if not num_samples or not dimension:
-            raise ValueError(
-                f"KernelBasis.sample: embeddings {embeddings.shape} must be [N, d] with both known."
-            )
+        static = embeddings.shape
+        if static.rank != 2 or 0 in static.as_list():
+            raise ValueError(f"KernelBasis.sample: embeddings must be [N, d] and not empty, but are {static}.")
+        # Numbers where the shape is known: XLA needs them.
+        num_samples, dimension = (
+            size if size is not None else tf.shape(embeddings)[axis] for axis, size in enumerate(static)
+        )
         point_seed, coordinate_seed = tf.unstack(tf.random.split(stateless_seed(seed), num=2, alg="philox"))
         # Enough shuffles for the case M > N. Keys are integers: uniform floats differ between eager and compiled code.
         shuffles = -(-num_basis // num_samples)

@@ -8,7 +8,13 @@ import tensorflow as tf
 
 from wng_tf.natural_gradient import damping
 from wng_tf.natural_gradient.estimator import NaturalGradient, natural_gradient
-from wng_tf.natural_gradient.jacobians import flatten, reparameterised_jacobian, score_jacobian, unflatten
+from wng_tf.natural_gradient.jacobians import (
+    dense_gradient,
+    flatten,
+    reparameterised_jacobian,
+    score_jacobian,
+    unflatten,
+)
 from wng_tf.natural_gradient.kernels import KernelBasis, similarity
 from wng_tf.natural_gradient.seeds import stateless_seed
 
@@ -73,29 +79,19 @@ class WassersteinNaturalGradient(tf.Module):
         """
         variables = list(variables)
         embeddings = tf.convert_to_tensor(embeddings)
-        gradient = flatten(
-            [
-                tf.convert_to_tensor(part)
-                for part in tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-            ]
-        )
-        with tape.stop_recording():
-            points = tf.reshape(embeddings, [tf.shape(embeddings)[0], -1])
-            self._calls.assign_add(1)
-            basis_seed = tf.random.experimental.stateless_fold_in(self._seed, self._calls, alg="philox")
-            basis = KernelBasis.sample(
-                points, self.num_basis, seed=basis_seed, log_bandwidth=self.log_bandwidth
-            )
-            slopes = basis.gradients(points)
+        gradient = flatten(dense_gradient(tape, loss, variables))
+        points = tf.reshape(embeddings, [tf.shape(embeddings)[0], -1])
+        self._calls.assign_add(1)
+        basis_seed = tf.random.experimental.stateless_fold_in(self._seed, self._calls, alg="philox")
+        basis = KernelBasis.sample(points, self.num_basis, seed=basis_seed, log_bandwidth=self.log_bandwidth)
+        slopes = basis.gradients(points)
         if log_probs is None:
             slopes_shaped = tf.reshape(slopes, tf.concat([[self.num_basis], tf.shape(embeddings)], axis=0))
             jacobian = reparameterised_jacobian(tape, embeddings, slopes_shaped, variables)
         else:
             jacobian = score_jacobian(tape, log_probs, basis(points), variables)
         result = natural_gradient(gradient, jacobian, similarity(slopes), self.epsilon, self.diagonal)
-        direction = (
-            result.direction if self.max_norm is None else tf.clip_by_norm(result.direction, self.max_norm)
-        )
+        direction = result.direction if self.max_norm is None else tf.clip_by_norm(result.direction, self.max_norm)
         return unflatten(direction, variables), result
 
     def update_damping(self, loss_old: tf.Tensor, loss_new: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:

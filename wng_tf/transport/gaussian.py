@@ -7,9 +7,7 @@ import tensorflow as tf
 __all__ = ["kl_diagonal", "squared_w2", "squared_w2_diagonal"]
 
 
-def squared_w2_diagonal(
-    mean_p: tf.Tensor, std_p: tf.Tensor, mean_q: tf.Tensor, std_q: tf.Tensor
-) -> tf.Tensor:
+def squared_w2_diagonal(mean_p: tf.Tensor, std_p: tf.Tensor, mean_q: tf.Tensor, std_q: tf.Tensor) -> tf.Tensor:
     """W2² between N(mean, diag(std²)), over the last axis:  |Δμ|² + Σ_i (σ_i - σ'_i)². Shapes [..., d] → [...]."""
     return tf.reduce_sum(tf.square(mean_p - mean_q) + tf.square(std_p - std_q), axis=-1)
 
@@ -34,6 +32,4 @@ def kl_diagonal(mean_p: tf.Tensor, std_p: tf.Tensor, mean_q: tf.Tensor, std_q: t
 
 def _square_root(matrix: tf.Tensor) -> tf.Tensor:
     eigenvalues, eigenvectors = tf.linalg.eigh(0.5 * (matrix + tf.linalg.matrix_transpose(matrix)))
-    return tf.matmul(
-        eigenvectors * tf.sqrt(tf.nn.relu(eigenvalues))[..., tf.newaxis, :], eigenvectors, transpose_b=True
-    )
+    return tf.matmul(eigenvectors * tf.sqrt(tf.nn.relu(eigenvalues))[..., tf.newaxis, :], eigenvectors, transpose_b=True)

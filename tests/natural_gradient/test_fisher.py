@@ -1,0 +1,155 @@
+"""The Fisher side: scores, the solve, products with the metric and conjugate gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from wng_tf.natural_gradient import (
+    conjugate_gradient,
+    fisher_natural_gradient,
+    fisher_vector_product,
+    flatten,
+    metric_vector_product,
+    per_sample_scores,
+    sketched_scores,
+)
+
+RNG = np.random.default_rng(0)
+NUM_SAMPLES, NUM_PARAMETERS = 12, 3 * 2 + 2 + 2
+STATES, ACTIONS = (
+    tf.constant(RNG.normal(size=(NUM_SAMPLES, 3))),
+    tf.constant(RNG.normal(size=(NUM_SAMPLES, 2))),
+)
+VARIABLES = [
+    tf.Variable(RNG.normal(size=(3, 2))),
+    tf.Variable(RNG.normal(size=2)),
+    tf.Variable(0.3 * RNG.normal(size=2)),
+]
+GRADIENT = RNG.normal(size=NUM_PARAMETERS)
+
+
+def mean_and_std(states):
+    mean = tf.tanh(states @ VARIABLES[0] + VARIABLES[1])
+    return mean, tf.exp(VARIABLES[2]) + tf.zeros_like(mean)
+
+
+def log_probs(states, actions):
+    mean, std = mean_and_std(states)
+    return tf.reduce_sum(-0.5 * tf.square((actions - mean) / std) - tf.math.log(std), axis=-1)
+
+
+def scores_by_loop():
+    rows = []
+    for n in range(NUM_SAMPLES):
+        with tf.GradientTape() as tape:
+            value = log_probs(STATES[n : n + 1], ACTIONS[n : n + 1])
+        rows.append(flatten(tape.gradient(value, VARIABLES)).numpy())
+    return np.array(rows)
+
+
+SCORES = scores_by_loop()
+FISHER = SCORES.T @ SCORES / NUM_SAMPLES
+
+
+def test_per_sample_scores():
+    scores = per_sample_scores(lambda s, a: log_probs(s[tf.newaxis], a[tf.newaxis]), (STATES, ACTIONS), VARIABLES)
+    np.testing.assert_allclose(scores, SCORES, atol=1e-14)
+
+
+def test_sketched_scores_have_the_same_second_moment():
+    with tf.GradientTape(persistent=True) as tape:
+        values = log_probs(STATES, ACTIONS)
+    sketch = sketched_scores(tape, values, 4000, VARIABLES, seed=0).numpy()
+    np.testing.assert_allclose(sketch.T @ sketch / 4000, FISHER, atol=0.1 * np.abs(FISHER).max())
+    # Each row is one signed combination of all scores.
+    signs = np.linalg.lstsq(SCORES.T, sketch[:1].T, rcond=None)[0]
+    np.testing.assert_allclose(SCORES.T @ signs, sketch[:1].T, atol=1e-12)
+
+
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_fisher_natural_gradient_equals_the_dense_solve(diagonal):
+    for epsilon in (1e-4, 1e-1, 10.0):
+        damping = np.sqrt(np.diag(FISHER)) if diagonal else np.ones(NUM_PARAMETERS)
+        expected = np.linalg.solve(FISHER + epsilon * np.diag(damping), GRADIENT)
+        result = fisher_natural_gradient(GRADIENT, SCORES, epsilon, diagonal)
+        np.testing.assert_allclose(result.direction, expected, rtol=1e-9)
+        assert result.residual < 1e-13
+
+
+def test_fisher_vector_product():
+    vector = RNG.normal(size=NUM_PARAMETERS)
+    product = fisher_vector_product(lambda: log_probs(STATES, ACTIONS), VARIABLES)
+    np.testing.assert_allclose(product(tf.constant(vector)), FISHER @ vector, atol=1e-13)
+
+
+@pytest.mark.parametrize("metric", ["wasserstein", "fisher"])
+def test_exact_metrics_of_a_gaussian_policy(metric):
+    """Jᵀ A J / N with J by finite differences of (mean, std), and A the closed-form metric of a Gaussian."""
+    maps = {
+        "wasserstein": lambda tangents: tangents,
+        "fisher": lambda tangents: [
+            tangents[0] / mean_and_std(STATES)[1] ** 2,
+            2 * tangents[1] / mean_and_std(STATES)[1] ** 2,
+        ],
+    }
+    product = metric_vector_product(lambda: mean_and_std(STATES), VARIABLES, maps[metric])
+
+    columns, step = [], 1e-6
+    for variable in VARIABLES:
+        start = variable.numpy()
+        for index in np.ndindex(*start.shape):
+            sides = []
+            for sign in (1.0, -1.0):
+                moved = start.copy()
+                moved[index] += sign * step
+                variable.assign(moved)
+                sides.append(np.concatenate([np.ravel(output) for output in mean_and_std(STATES)]))
+            variable.assign(start)
+            columns.append((sides[0] - sides[1]) / (2.0 * step))
+    jacobian = np.array(columns).T
+    std = np.ravel(mean_and_std(STATES)[1])
+    weights = np.ones(2 * len(std)) if metric == "wasserstein" else np.concatenate([1 / std**2, 2 / std**2])
+    expected = jacobian.T @ (weights[:, np.newaxis] * jacobian) / NUM_SAMPLES
+    actual = np.array([product(tf.constant(unit)) for unit in np.eye(NUM_PARAMETERS)])
+    np.testing.assert_allclose(actual, expected, atol=1e-8)
+
+
+def test_conjugate_gradient_reaches_the_solution():
+    product = lambda vector: tf.linalg.matvec(tf.constant(FISHER), vector)  # noqa: E731
+    epsilon = 1e-2
+    exact = np.linalg.solve(FISHER + epsilon * np.eye(NUM_PARAMETERS), GRADIENT)
+    result = conjugate_gradient(GRADIENT, product, epsilon, iterations=40, tolerance=1e-28)
+    np.testing.assert_allclose(result.direction, exact, rtol=1e-8)
+    assert result.effective_rank < 40 and bool(result.finite) and not bool(result.guarded)
+    np.testing.assert_allclose(result.slope, GRADIENT @ exact, rtol=1e-8)
+    # Fewer steps come as close as the residual says.
+    early = conjugate_gradient(GRADIENT, product, epsilon, iterations=3)
+    defect = (FISHER + epsilon * np.eye(NUM_PARAMETERS)) @ np.asarray(early.direction) - GRADIENT
+    np.testing.assert_allclose(early.residual, np.linalg.norm(defect) / np.linalg.norm(GRADIENT), rtol=1e-8)
+    assert early.effective_rank == 3 and early.residual > result.residual
+    assert 1.0 <= early.condition_number <= np.linalg.cond(FISHER + epsilon * np.eye(NUM_PARAMETERS))
+
+
+def test_conjugate_gradient_compiled_with_products():
+    @tf.function(jit_compile=True)
+    def compiled(gradient):
+        product = fisher_vector_product(lambda: log_probs(STATES, ACTIONS), VARIABLES)
+        return conjugate_gradient(gradient, product, 1e-2, iterations=30, tolerance=1e-26)
+
+    exact = np.linalg.solve(FISHER + 1e-2 * np.eye(NUM_PARAMETERS), GRADIENT)
+    np.testing.assert_allclose(compiled(tf.constant(GRADIENT)).direction, exact, rtol=1e-8)
+    broken = compiled(tf.constant(GRADIENT * np.nan))
+    assert not bool(broken.finite)
+    np.testing.assert_array_equal(broken.direction, np.zeros(NUM_PARAMETERS))
+
+
+def test_conjugate_gradient_where_numbers_go_wrong():
+    with pytest.raises(ValueError, match="`gradient` are NaN"):
+        conjugate_gradient(GRADIENT * np.nan, lambda vector: vector, 1.0)
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        conjugate_gradient(GRADIENT, lambda vector: vector * np.nan, 1.0)
+    zero = conjugate_gradient(0.0 * GRADIENT, lambda vector: vector, 1.0)
+    np.testing.assert_array_equal(zero.direction, np.zeros(NUM_PARAMETERS))
+    assert bool(zero.finite)
