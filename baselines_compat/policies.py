@@ -128,8 +128,8 @@ class PolicyWithValue(tf.Module):
             if np.allclose(Actor(spec, self.get_flat()).params(probe), expected, rtol=1e-3, atol=1e-6):
                 return spec
         raise ValueError(
-            f"Rollouts run in NumPy and know chains of Dense layers over {inputs} observations, each used once and trainable; "
-            "this network is something else."
+            f"Rollouts run in NumPy and know chains of Dense layers over {inputs} observations, each used once and "
+            "trainable; this network is something else."
         )
 
     def critic_layers(self) -> tuple[tuple[int, int, str], ...]:

@@ -1,7 +1,7 @@
 """Hot spots of a run: `python -m benchmarks.profile --alg=bg_wnpg --env=Hopper-v5`.
 
-Some updates run under cProfile after a warm-up (compilation is not counted); the functions with the most time of their own are
-printed. What runs inside the compiled update shows as one line.
+Some updates run under cProfile after a warm-up (compilation is not counted); the functions with the most time of
+their own are printed. What runs inside the compiled update shows as one line.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Trajectory(NamedTuple):
 @dataclasses.dataclass(frozen=True)
 class Embedding:
     """A registered map. `function(actions [n, K, act], values [n]) -> [n, d]` for kind "action";
-    `function(trajectory, length) -> [d]` for kind "trajectory". `uses_value` says that J covers the value's parameters too."""
+    `function(trajectory, length) -> [d]` for kind "trajectory". `uses_value`: J covers the value's parameters too."""
 
     name: str
     kind: str
@@ -152,8 +152,8 @@ def reward_to_go(trajectory: Trajectory, length: int) -> np.ndarray:
 class TrajectoryEmbeddings(NamedTuple):
     """Embeddings of the trajectories that the samples of a batch belong to.
 
-    `values` [B, d]: row n is the embedding of sample n's trajectory. `weights` [B], of mean 1, are inversely proportional to the
-    trajectory's length, so that means over samples are means over trajectories. `mean_length`: steps per trajectory.
+    `values` [B, d]: row n is the embedding of sample n's trajectory. `weights` [B], of mean 1, are inversely
+    proportional to the trajectory's length, so that means over samples are means over trajectories. `mean_length`: steps per trajectory.
     """
 
     values: np.ndarray

@@ -39,7 +39,9 @@ class PolicyGradientConfig:
     gamma: float = setting(0.99, "discount factor", low=0.0, high=1.0)
     lam: float = setting(0.95, "lambda of generalised advantage estimation", low=0.0, high=1.0)
     cliprange: float = setting(0.2, "clip range of the importance ratio (clipped surrogate)", above=0.0)
-    value_cliprange: float = setting(0.0, "clip range of the value's change; 0: none (Baselines' ppo2 uses cliprange)", low=0.0)
+    value_cliprange: float = setting(
+        0.0, "clip range of the value's change; 0: none (Baselines' ppo2 uses cliprange)", low=0.0
+    )
     ent_coef: float = setting(0.0, "entropy coefficient", low=0.0)
     vf_coef: float = setting(0.5, "value loss coefficient", low=0.0)
     max_grad_norm: float = setting(0.5, "clip the step direction to this norm; 0: do not clip", low=0.0)
@@ -86,8 +88,10 @@ class PolicyGradientConfig:
     num_features: int = setting(100, "random Fourier features R; 0: the Gaussian kernel itself", group=PENALTY, low=0)
     inner_steps: int = setting(25, "ascent steps T of the test functions", group=PENALTY, low=1)
     inner_lr: float = setting(0.05, "step size of the test functions' ascent", group=PENALTY, above=0.0)
-    bandwidth: float = setting(0.0, "bandwidth of the features, in units of the spread of the old policy's actions; 0: 1", group=PENALTY, low=0.0)
-    gamma_w: float = setting(0.0, "entropic regularisation, in squared units of that spread; 0: 1", group=PENALTY, low=0.0)
+    bandwidth: float = setting(
+        1.0, "bandwidth of the features, in units of the spread of the old policy's actions", group=PENALTY, above=0.0
+    )
+    gamma_w: float = setting(1.0, "entropic regularisation, in squared units of that spread", group=PENALTY, above=0.0)
 
     trust_radius: float = setting(
         0.01, "how far one update may move the policy, per state on average", group=TRUST, above=0.0

@@ -51,8 +51,8 @@ class WassersteinPenalty:
         return cls(
             action_size,
             config.num_features,
-            config.bandwidth or 1.0,
-            config.gamma_w or 1.0,
+            config.bandwidth,
+            config.gamma_w,
             config.inner_steps,
             config.inner_lr,
         )

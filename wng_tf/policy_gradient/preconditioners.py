@@ -76,12 +76,24 @@ class Preconditioner(abc.ABC):
 
     @abc.abstractmethod
     def solve(
-        self, tape: tf.GradientTape, outputs: Any, weights: list[tf.Tensor], gradient: tf.Tensor, minibatch: Minibatch, epsilon: tf.Tensor
+        self,
+        tape: tf.GradientTape,
+        outputs: Any,
+        weights: list[tf.Tensor],
+        gradient: tf.Tensor,
+        minibatch: Minibatch,
+        epsilon: tf.Tensor,
     ) -> NaturalGradient:
         """The natural gradient for the covered part of θ."""
 
     def __call__(
-        self, tape: tf.GradientTape, outputs: Any, weights: list[tf.Tensor], gradient: tf.Tensor, minibatch: Minibatch, epsilon: tf.Tensor
+        self,
+        tape: tf.GradientTape,
+        outputs: Any,
+        weights: list[tf.Tensor],
+        gradient: tf.Tensor,
+        minibatch: Minibatch,
+        epsilon: tf.Tensor,
     ) -> tuple[tf.Tensor, NaturalGradient]:
         """ε g_W for the covered part of θ and g for the rest [P], and the evidence."""
         if self.covers_value:
