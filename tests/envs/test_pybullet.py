@@ -82,6 +82,10 @@ def run_both(fast, packaged, steps, seed):
             # Without a seed the streams go on.
             given = int(rng.integers(1000)) if ends.sum() % 2 else None
             same_reset(fast.reset(seed=given), packaged.reset(seed=given))
+            robots = [env.unwrapped.robot for env in (fast, packaged)]
+            heights = [getattr(robot, "initial_z", None) for robot in robots]
+            assert heights[0] == heights[1]
+            assert type(heights[0]) is type(heights[1])  # it decides in which precision the alive bonus compares
     return *ends, limits
 
 
