@@ -153,7 +153,8 @@ class TrajectoryEmbeddings(NamedTuple):
     """Embeddings of the trajectories that the samples of a batch belong to.
 
     `values` [B, d]: row n is the embedding of sample n's trajectory. `weights` [B], of mean 1, are inversely
-    proportional to the trajectory's length, so that means over samples are means over trajectories. `mean_length`: steps per trajectory.
+    proportional to the trajectory's length, so that means over samples are means over trajectories. `mean_length`:
+    steps per trajectory.
     """
 
     values: np.ndarray

@@ -6,7 +6,8 @@ Symbols: θ [P] all parameters, g the gradient of the minibatch's loss, X the be
     g -> preconditioned -> clipped to max_grad_norm -> Keras optimizer -> θ
 
 The natural gradient replaces g by ε g_W = ε (Ĝ + ε D⁻¹)⁻¹ g, which has the scale of g whatever ε is: so norm clipping, the
-value's part of θ and the optimizer's moments keep their meaning while ε adapts. With a fixed ε and Adam it is the same step as g_W.
+value's part of θ and the optimizer's moments keep their meaning while ε adapts. With a fixed ε and Adam it
+is the same step as g_W.
 """
 
 from __future__ import annotations
