@@ -78,6 +78,21 @@ def test_fisher_natural_gradient_equals_the_dense_solve(diagonal):
         assert result.residual < 1e-13
 
 
+def test_many_scores_compiled():
+    """More than a few rows take another path in compiled code."""
+    rng = np.random.default_rng(3)
+    scores, gradient = rng.normal(size=(40, 60)), rng.normal(size=60)
+    compiled = tf.function(fisher_natural_gradient, jit_compile=True)
+    for epsilon in (1e-6, 1e-1):
+        expected = np.linalg.solve(scores.T @ scores / 40 + epsilon * np.eye(60), gradient)
+        result = compiled(tf.constant(gradient), tf.constant(scores), tf.constant(epsilon, tf.float64))
+        np.testing.assert_allclose(result.direction, expected, rtol=1e-6)
+        highest = np.linalg.norm(scores, 2) ** 2 / 40
+        np.testing.assert_allclose(result.condition_number, (highest + epsilon) / epsilon, rtol=1e-3)
+        assert result.residual < 1e-9 and result.effective_rank == 40
+    assert not bool(compiled(tf.constant(gradient), tf.constant(scores * np.nan), tf.constant(1.0, tf.float64)).finite)
+
+
 def test_fisher_vector_product():
     vector = RNG.normal(size=NUM_PARAMETERS)
     product = fisher_vector_product(lambda: log_probs(STATES, ACTIONS), VARIABLES)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from wng_tf.natural_gradient.checks import require_finite
 from wng_tf.natural_gradient.scalars import scalar
-from wng_tf.natural_gradient.small_systems import eigh, gram, inverse_root
+from wng_tf.natural_gradient.small_systems import apply, damped_inverse, eigh, gram, inverse_root
 
 __all__ = ["NaturalGradient", "natural_gradient"]
 
@@ -60,16 +60,45 @@ def natural_gradient(
     `finite` is false. An epsilon that is not positive is treated the same.
     """
     gradient, jacobian = tf.convert_to_tensor(gradient), tf.convert_to_tensor(jacobian)
-    similarity = tf.cast(similarity, tf.float64)
-    epsilon = scalar(epsilon, tf.float64)
-    _check_shapes_and_types(gradient, jacobian, similarity)
-    require_finite("natural_gradient", gradient=gradient, jacobian=jacobian, similarity=similarity, epsilon=epsilon)
-    if tf.executing_eagerly() and float(epsilon) <= 0.0:
-        raise ValueError(f"natural_gradient: epsilon is {float(epsilon)}, but must be positive.")
+    similarity, epsilon = tf.cast(similarity, tf.float64), scalar(epsilon, tf.float64)
+    check_problem("natural_gradient", gradient, jacobian, epsilon)
+    if not similarity.shape.is_compatible_with([jacobian.shape[0]] * 2):
+        raise ValueError(f"natural_gradient: similarity is {similarity.shape}, but J {jacobian.shape}; it must be [M, M].")
+    require_finite("natural_gradient", similarity=similarity)
     if relative_threshold is None:
         relative_threshold = 1e-12 if jacobian.dtype == tf.float64 else 1e-6
+    whitening, rank, valid = inverse_root(similarity, relative_threshold)
+    return damped_solve("natural_gradient", gradient, jacobian, whitening, epsilon, diagonal, rank=rank, valid=valid)
 
-    whitening, rank, similarity_finite = inverse_root(similarity, relative_threshold)
+
+def check_problem(name: str, gradient: tf.Tensor, jacobian: tf.Tensor, epsilon: tf.Tensor) -> None:
+    """Raises ValueError where shapes or types do not fit and, eagerly, where a number is not finite or ε not positive."""
+    if gradient.dtype != jacobian.dtype:
+        raise ValueError(
+            f"{name}: the gradient is {gradient.dtype.name}, the jacobian or scores {jacobian.dtype.name}; "
+            "they must have one type."
+        )
+    if jacobian.shape.rank != 2 or not gradient.shape.is_compatible_with([jacobian.shape[1]]):
+        raise ValueError(
+            f"{name}: the gradient is {gradient.shape}, the jacobian or scores {jacobian.shape}; they must be [P], [M, P]."
+        )
+    require_finite(name, gradient=gradient, jacobian=jacobian, epsilon=epsilon)
+    if tf.executing_eagerly() and float(epsilon) <= 0.0:
+        raise ValueError(f"{name}: epsilon is {float(epsilon)}, but must be positive.")
+
+
+def damped_solve(
+    name: str,
+    gradient: tf.Tensor,
+    jacobian: tf.Tensor,
+    whitening: tf.Tensor,
+    epsilon: tf.Tensor,
+    diagonal: bool,
+    *,
+    rank: tf.Tensor,
+    valid: tf.Tensor,
+) -> NaturalGradient:
+    """The result from W [K, M] with Ĝ = (W J)ᵀ(W J), or from a number W that stands for W I; `valid`: W is finite."""
     few_parameters = (gradient.shape[0] or jacobian.shape[0] + 1) <= jacobian.shape[0]
     solve = _solve_among_parameters if few_parameters else _solve_among_basis_functions
     scaled, defect, lowest, highest, metric_finite = solve(gradient, jacobian, whitening, epsilon, diagonal)
@@ -88,7 +117,7 @@ def natural_gradient(
     slope = tf.where(guarded, tf.square(norm), scaled_slope * inverse_epsilon)
     # NaN or infinity anywhere in g or J reaches the norms, so that these scalars stand for all entries.
     finite = (
-        similarity_finite
+        valid
         & metric_finite
         & (epsilon > 0.0)
         & tf.math.is_finite(epsilon)
@@ -96,9 +125,7 @@ def natural_gradient(
         & tf.math.is_finite(slope)
     )
     if tf.executing_eagerly() and not bool(finite):
-        raise ValueError(
-            f"natural_gradient: the result overflows {gradient.dtype.name}; scale the loss down or raise epsilon."
-        )
+        raise ValueError(f"{name}: the result overflows {gradient.dtype.name}; scale the loss down or raise epsilon.")
     return NaturalGradient(
         direction=tf.where(finite, direction, tf.zeros_like(direction)),
         slope=tf.where(finite, slope, tf.zeros_like(slope)),
@@ -114,36 +141,35 @@ def natural_gradient(
 def _solve_among_basis_functions(
     gradient: tf.Tensor, jacobian: tf.Tensor, whitening: tf.Tensor, epsilon: tf.Tensor, diagonal: bool
 ) -> tuple[tf.Tensor, ...]:
-    """ε g_W [P], the defect ε (Ĝ + ε D⁻¹) g_W / ε - g [P], extreme eigenvalues of D^½ Ĝ D^½, all finite?
+    """ε g_W [P], the defect (Ĝ + ε D⁻¹) g_W - g [P], lowest and highest eigenvalue of D^½ Ĝ D^½, all finite?
 
     With P > M: only [M, M] systems. ε g_W has the scale of g, whatever ε is.
     """
     if diagonal:
         # Whitened rows T, so that Ĝ = TᵀT and its diagonal is the squared length of T's columns.
-        rows = tf.matmul(tf.cast(whitening, jacobian.dtype), jacobian)
+        rows = apply(tf.cast(whitening, jacobian.dtype), jacobian)
         scaling = _inverse_lengths(rows)
-        scaled_rows = rows * scaling
-        whitening = tf.eye(tf.shape(rows)[0], dtype=tf.float64)
+        scaled_rows, whitening = rows * scaling, tf.ones([], tf.float64)
     else:
         rows, scaled_rows, scaling = jacobian, jacobian, None
 
-    metric = tf.cast(gram(scaled_rows, rows), tf.float64)
-    metric = tf.matmul(whitening, tf.matmul(metric, whitening, transpose_b=True))
-    eigenvalues, eigenvectors, finite = eigh(metric)
-    highest = tf.nn.relu(eigenvalues[-1])
-    # Directions below the rounding of `gram` were not measured: they are left undamped rather than taken for zero.
-    measured = eigenvalues > _ROUNDING[jacobian.dtype] * highest
-    basis = tf.matmul(eigenvectors, whitening, transpose_a=True)
-    basis = tf.where(measured[:, tf.newaxis], basis, 0.0)
+    # T g [K] and Tᵀ c [P] for the whitened rows T = W rows; T itself is not needed.
+    def project(vectors: tf.Tensor, vector: tf.Tensor) -> tf.Tensor:
+        return apply(whitening, tf.cast(tf.linalg.matvec(vectors, vector), tf.float64))
 
-    projection = tf.linalg.matvec(basis, tf.cast(tf.linalg.matvec(scaled_rows, gradient), tf.float64))
-    solution = projection / (tf.where(measured, eigenvalues, 0.0) + epsilon)
-    scaled = gradient - _combine(solution, basis, rows)
+    def combine(coefficients: tf.Tensor) -> tf.Tensor:
+        weights = tf.cast(apply(tf.transpose(whitening), coefficients), rows.dtype)
+        return tf.linalg.matvec(rows, weights, transpose_a=True)
+
+    metric = tf.cast(gram(scaled_rows, rows), tf.float64)
+    metric = apply(whitening, tf.transpose(apply(whitening, metric)))
+    solve, highest, finite = damped_inverse(metric, epsilon, _ROUNDING[jacobian.dtype])
+    solution = solve(project(scaled_rows, gradient))
+    scaled = gradient - combine(solution)
     if scaling is not None:
         scaled = scaled * scaling
-    # Ĝ g_W + ε D⁻¹ g_W - g, of which ε D⁻¹ g_W = g - (the combination subtracted above).
-    image = tf.linalg.matvec(basis, tf.cast(tf.linalg.matvec(rows, scaled), tf.float64)) / epsilon
-    defect = _combine(image - solution, basis, rows)
+    # Ĝ g_W + ε D⁻¹ g_W - g, of which ε D⁻¹ g_W = g - combine(solution).
+    defect = combine(project(rows, scaled) / epsilon - solution)
     return scaled, defect, tf.zeros_like(highest), highest, finite
 
 
@@ -152,7 +178,7 @@ def _solve_among_parameters(
 ) -> tuple[tf.Tensor, ...]:
     """The same where P ≤ M: Ĝ [P, P] is formed, because Woodbury's difference would cancel where g lies in its range."""
     wide_gradient, wide_jacobian = tf.cast(gradient, tf.float64), tf.cast(jacobian, tf.float64)
-    rows = tf.matmul(whitening, wide_jacobian)
+    rows = apply(whitening, wide_jacobian)
     scaling = _inverse_lengths(rows) if diagonal else tf.ones_like(wide_gradient)
     root = tf.sqrt(scaling)
     metric = tf.matmul(rows, rows, transpose_a=True)
@@ -162,12 +188,6 @@ def _solve_among_parameters(
     scaled = root * tf.linalg.matvec(eigenvectors, rotated * (epsilon / (eigenvalues + epsilon)))
     defect = tf.linalg.matvec(metric, scaled) / epsilon + scaled / scaling - wide_gradient
     return tf.cast(scaled, gradient.dtype), defect, eigenvalues[0], eigenvalues[-1], finite
-
-
-def _combine(coefficients: tf.Tensor, basis: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-    """Σ_k coefficients[k] (basis rows)[k] [P], for basis [M, M] and rows [M, P]."""
-    weights = tf.cast(tf.linalg.matvec(basis, coefficients, transpose_a=True), rows.dtype)
-    return tf.linalg.matvec(rows, weights, transpose_a=True)
 
 
 def _inverse_lengths(rows: tf.Tensor) -> tf.Tensor:
@@ -180,19 +200,3 @@ def _inverse_lengths(rows: tf.Tensor) -> tf.Tensor:
 
 def _dot(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(a * b)
-
-
-def _check_shapes_and_types(gradient: tf.Tensor, jacobian: tf.Tensor, similarity: tf.Tensor) -> None:
-    if gradient.dtype != jacobian.dtype:
-        raise ValueError(
-            f"natural_gradient: the gradient is {gradient.dtype.name} and the jacobian {jacobian.dtype.name}; "
-            "they must have one type."
-        )
-    num_basis, num_parameters = jacobian.shape
-    if not gradient.shape.is_compatible_with([num_parameters]) or not similarity.shape.is_compatible_with(
-        [num_basis, num_basis]
-    ):
-        raise ValueError(
-            f"natural_gradient: gradient {gradient.shape}, jacobian {jacobian.shape} and similarity "
-            f"{similarity.shape} do not fit together; they must be [P], [M, P] and [M, M]."
-        )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from wng_tf.natural_gradient.checks import require_finite
-from wng_tf.natural_gradient.estimator import NaturalGradient, natural_gradient
+from wng_tf.natural_gradient.estimator import NaturalGradient, check_problem, damped_solve
 from wng_tf.natural_gradient.jacobians import dense_gradient, flatten, pullback, unflatten
 from wng_tf.natural_gradient.scalars import scalar
 from wng_tf.natural_gradient.seeds import stateless_seed
@@ -62,11 +62,16 @@ def fisher_natural_gradient(
 ) -> NaturalGradient:
     """Solves (F + ε D⁻¹) g_F = g with the empirical Fisher matrix F = SᵀS / N, from scores S [N, P].
 
-    `natural_gradient` with the scores in place of J and N·I in place of L: same evidence, same errors. For many
-    scores `conjugate_gradient` with `fisher_vector_product` is faster.
+    `natural_gradient` with the scores in place of J and N·I in place of L: same evidence, same errors.
     """
-    similarity = tf.eye(scores.shape[0], dtype=tf.float64) * float(scores.shape[0])
-    return natural_gradient(gradient, scores, similarity, epsilon, diagonal)
+    gradient, scores = tf.convert_to_tensor(gradient), tf.convert_to_tensor(scores)
+    epsilon = scalar(epsilon, tf.float64)
+    check_problem("fisher_natural_gradient", gradient, scores, epsilon)
+    count = tf.shape(scores)[0]
+    whitening = tf.math.rsqrt(tf.cast(count, tf.float64))
+    return damped_solve(
+        "fisher_natural_gradient", gradient, scores, whitening, epsilon, diagonal, rank=count, valid=tf.constant(True)
+    )
 
 
 def metric_vector_product(

@@ -1,0 +1,94 @@
+"""The small linear algebra against NumPy, eagerly and as XLA compiles it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from wng_tf.natural_gradient.small_systems import damped_inverse, eigh, gram, inverse_root, semidefinite_inverse
+
+
+def symmetric(eigenvalues, seed=0):
+    rng = np.random.default_rng(seed)
+    vectors, _ = np.linalg.qr(rng.normal(size=(len(eigenvalues),) * 2))
+    matrix = (vectors * eigenvalues) @ vectors.T
+    return 0.5 * (matrix + matrix.T)
+
+
+SPECTRA = {
+    "spread": np.logspace(0, -5, 6),
+    "deficient": np.array([3.0, 1.0, 0.5, 0.0, 0.0, 0.0]),
+    "clusters": np.array([1.0, 1.0, 1.0, 0.5, 1e-3, 1e-3]),
+    "zero": np.zeros(6),
+}
+
+
+@pytest.fixture(scope="module")
+def compiled_eigh():
+    return tf.function(eigh, jit_compile=True)
+
+
+@pytest.mark.parametrize("spectrum", SPECTRA)
+def test_eigh_is_as_exact_compiled_as_eager(compiled_eigh, spectrum):
+    for seed in range(10):
+        matrix = symmetric(SPECTRA[spectrum], seed)
+        for function in (eigh, compiled_eigh):
+            values, vectors, finite = function(tf.constant(matrix))
+            np.testing.assert_allclose(values, np.sort(SPECTRA[spectrum]), atol=1e-13)
+            np.testing.assert_allclose(tf.transpose(vectors) @ vectors, np.eye(6), atol=1e-11)
+            np.testing.assert_allclose((vectors * values) @ tf.transpose(vectors), matrix, atol=1e-11)
+            assert bool(finite)
+
+
+def test_eigh_of_nan_is_flagged(compiled_eigh):
+    matrix = np.full((6, 6), np.nan)
+    for function in (eigh, compiled_eigh, tf.function(eigh)):
+        values, _, finite = function(tf.constant(matrix))
+        assert not bool(finite)
+        np.testing.assert_allclose(values, np.ones(6))
+
+
+def test_inverse_root_squares_to_the_pseudo_inverse():
+    for spectrum, rank in (("spread", 6), ("deficient", 3), ("clusters", 6), ("zero", 0)):
+        matrix = symmetric(SPECTRA[spectrum])
+        whitening, found, _ = inverse_root(tf.constant(matrix), 1e-10)
+        assert found == rank
+        expected = np.linalg.pinv(matrix, rcond=1e-10, hermitian=True) if rank else np.zeros((6, 6))
+        np.testing.assert_allclose(tf.transpose(whitening) @ whitening, expected, rtol=1e-8, atol=1e-8)
+
+
+def test_gram_of_few_and_of_many_rows():
+    rng = np.random.default_rng(0)
+    for count in (3, 20):
+        a, b = rng.normal(size=(2, count, 50))
+        np.testing.assert_allclose(gram(tf.constant(a), tf.constant(b)), a @ b.T, atol=1e-13)
+
+
+def test_semidefinite_inverse():
+    matrix = symmetric(np.logspace(0, -6, 30))
+    inverse = semidefinite_inverse(tf.constant(matrix), 1e-14)
+    np.testing.assert_allclose(inverse @ matrix, np.eye(30), atol=1e-8)
+    # A repeated row: the second copy is passed over, and the rest is solved.
+    deficient = matrix[np.ix_([0, 1, 1, 2], [0, 1, 1, 2])]
+    expected = np.zeros((4, 4))
+    expected[np.ix_([0, 1, 3], [0, 1, 3])] = np.linalg.inv(matrix[:3, :3])
+    np.testing.assert_allclose(semidefinite_inverse(tf.constant(deficient), 1e-8), expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [6, 30])
+def test_damped_inverse_compiled(size):
+    matrix, right = symmetric(np.logspace(0, -6, size)), np.random.default_rng(0).normal(size=size)
+
+    @tf.function(jit_compile=True)
+    def solution(matrix, epsilon):
+        solve, highest, finite = damped_inverse(matrix, epsilon, 1e-14)
+        return solve(tf.constant(right)), highest, finite
+
+    for epsilon in (1e-7, 1.0):
+        x, highest, finite = solution(tf.constant(matrix), tf.constant(epsilon, tf.float64))
+        expected = np.linalg.solve(matrix + epsilon * np.eye(size), right)
+        np.testing.assert_allclose(x, expected, rtol=1e-6)
+        np.testing.assert_allclose(highest, 1.0, rtol=1e-6)
+        assert bool(finite)
+    assert not bool(solution(tf.constant(matrix * np.inf), tf.constant(1.0, tf.float64))[2])
