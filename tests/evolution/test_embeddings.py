@@ -46,9 +46,7 @@ def one_by_one(name, trajectories, length):
 @pytest.mark.parametrize("name", ["final_state", "mean_state", "reward_to_go", "trajectory_actions"])
 def test_same_as_the_registered_function(name, length, trajectories):
     embed = PopulationEmbedding(name, HORIZON, length)
-    np.testing.assert_allclose(
-        embed(trajectories), one_by_one(name, trajectories, length or HORIZON), rtol=1e-6, atol=1e-7
-    )
+    np.testing.assert_allclose(embed(trajectories), one_by_one(name, trajectories, length or HORIZON), rtol=1e-6, atol=1e-7)
 
 
 def test_reward_to_go_is_the_printed_sum(trajectories):
@@ -59,9 +57,7 @@ def test_reward_to_go_is_the_printed_sum(trajectories):
 
 
 def test_only_some_need_every_step():
-    needs = {
-        name: PopulationEmbedding(name, HORIZON).needs_steps for name in ("final_state", "mean_state", "reward_to_go")
-    }
+    needs = {name: PopulationEmbedding(name, HORIZON).needs_steps for name in ("final_state", "mean_state", "reward_to_go")}
     assert not any(needs.values())
     assert PopulationEmbedding("trajectory_actions", HORIZON).needs_steps
     assert PopulationEmbedding("reward_to_go", HORIZON, 5).needs_steps

@@ -22,9 +22,7 @@ def prepare(name, pairs=4, network="mlp", hidden=(5,), horizon=30, scale=1.0):
     env = tasks.make(name)
     spec = PolicySpec(network, env.observation_space.shape[0], hidden, ActionHead.of(env.action_space))
     theta = scale * spec.initial(np.random.default_rng(0))
-    thetas = np.concatenate(
-        [population.mirrored(theta, population.perturbations(0, 0, (pairs, len(theta))), 0.3), [theta]]
-    )
+    thetas = np.concatenate([population.mirrored(theta, population.perturbations(0, 0, (pairs, len(theta))), 0.3), [theta]])
     seeds = population.start_seeds(0, 0, pairs, 1, "none")
     noise = population.action_noise(0, 0, horizon, pairs, 1, spec.head.size)
     rng = np.random.default_rng(1)

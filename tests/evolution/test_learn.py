@@ -181,9 +181,7 @@ def test_export_acts_as_the_policy_where_only_tensorflow_is(tmp_path):
         space = tasks.make(env)
         assert policy.observation_space == space.observation_space
         assert policy.action_space == space.action_space
-        np.save(
-            folder / "observation.npy", np.random.default_rng(0).standard_normal((50, policy.spec.observations)) * 3
-        )
+        np.save(folder / "observation.npy", np.random.default_rng(0).standard_normal((50, policy.spec.observations)) * 3)
         assert policy.export(folder / "export") == folder / "export"
     folders = [str(tmp_path / env) for env in policies]
     subprocess.run([sys.executable, "-c", EXPORTED, *folders], check=True, cwd=tmp_path)

@@ -10,7 +10,7 @@ import numpy as np
 import ot
 from scipy.stats import spearmanr
 
-from wng_tf.evolution.repulsion import fitted_transport, novelty, point_transport
+from wng_tf.evolution.repulsion import fitted_transport, kernel_distance, novelty, point_transport
 
 RNG = np.random.default_rng(0)
 
@@ -46,6 +46,30 @@ def test_fitted_test_functions_order_perturbations_as_w2_does():
         for features in (0, 1000):
             fitted = fitted_transport(x, y, num_features=features, seed=seed)
             assert spearmanr(exact, fitted).statistic > 0.95
+
+
+def test_released_constants_leave_a_bounded_distance():
+    """s = 0.1 and γ = 1, in metres: what is fitted grows for two metres and then stops, as the kernel distance does."""
+    y = 0.3 * RNG.standard_normal((2, 6))
+    near = y[0] + np.linspace(0, 2, 9)[:, np.newaxis] / np.sqrt(6)
+    far = 20 * RNG.standard_normal((60, 6)) + 40
+    constants = {"bandwidth": 0.1, "gamma": 1.0, "step_size": 0.05, "steps": 25}
+    for measure in (
+        lambda x: fitted_transport(x, y, num_features=1000, seed=0, **constants),
+        lambda x: kernel_distance(x, y, bandwidth=0.7),
+    ):
+        distances = measure(np.concatenate([near, far]))
+        assert (np.diff(distances[:6]) > 0).all()
+        assert np.ptp(distances[9:]) < 0.03 * np.ptp(distances)
+        assert distances[9:].min() > 0.95 * distances[8]
+    assert np.ptp(point_transport(far, y)) > 100 * np.ptp(point_transport(near, y))
+
+
+def test_kernel_distance_against_a_loop():
+    x, y = RNG.standard_normal((5, 2)), RNG.standard_normal((3, 2))
+    expected = [1 - np.mean([np.exp(-np.sum((a - b) ** 2) / (2 * 0.7**2)) for b in y]) for a in x]
+    np.testing.assert_allclose(kernel_distance(x, y, 0.7), expected)
+    np.testing.assert_allclose(kernel_distance(9 * x, 9 * y), kernel_distance(x, y))
 
 
 def test_fitted_distances_have_the_unit_of_the_embeddings():

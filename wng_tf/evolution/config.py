@@ -69,9 +69,7 @@ class EvolutionConfig:
     save_interval: int = setting(10, "updates between checkpoints; 0: only at the end", low=0)
     keep_checkpoints: int = setting(3, "how many checkpoints to keep, besides the best", low=1)
 
-    embedding: str = setting(
-        "final_state", "behavioural embedding: a registered name or package.module:function", group=WNG
-    )
+    embedding: str = setting("final_state", "behavioural embedding: a registered name or package.module:function", group=WNG)
     embedding_length: int = setting(0, "points in time of a trajectory embedding; 0: every step", group=WNG, low=0)
     delta: float = setting(
         1.0,
@@ -111,25 +109,21 @@ class EvolutionConfig:
         low=0.0,
         high=1.0,
     )
-    num_previous: int = setting(
-        2, "earlier policies to be repelled from (repulsion wasserstein)", group=REPULSION, low=1
-    )
+    num_previous: int = setting(2, "earlier policies to be repelled from (repulsion wasserstein)", group=REPULSION, low=1)
     distance: str = setting(
-        "w2",
-        "of a rollout to earlier policies: W2 or its square in closed form, or fitted test functions as in the paper",
+        "kernel",
+        "of a rollout to earlier policies: a bounded kernel distance, W2, its square, or fitted test functions",
         group=REPULSION,
         choices=("w2", "w2_squared", "kernel", "test_functions"),
     )
     num_features: int = setting(1000, "random Fourier features R of the test functions; 0: the Gaussian kernel itself",
                                 group=REPULSION, low=0)  # fmt: skip
     inner_steps: int = setting(25, "ascent steps T of the test functions", group=REPULSION, low=1)
-    inner_lr: float = setting(0.2, "step size of the test functions' ascent", group=REPULSION, above=0.0)
+    inner_lr: float = setting(0.7, "step size of the test functions' ascent, in units of gamma_w", group=REPULSION, above=0.0)
     bandwidth: float = setting(
         0.0, "bandwidth s of the features; 0: from the scale of the embeddings", group=REPULSION, low=0.0
     )
-    gamma_w: float = setting(
-        0.0, "entropic regularisation; 0: from the scale of the embeddings", group=REPULSION, low=0.0
-    )
+    gamma_w: float = setting(0.0, "entropic regularisation; 0: from the scale of the embeddings", group=REPULSION, low=0.0)
     novelty_k: int = setting(
         10, "nearest neighbours that novelty is averaged over (repulsion novelty)", group=REPULSION, low=1
     )
@@ -168,10 +162,13 @@ _BY_TASK: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
             "all": {
                 "population": 50,
                 "lr": "0.1",
-                "sigma": 0.1,
+                "sigma": 0.05,
                 "num_hidden": 16,
                 "action_noise": 0.1,
                 "embedding": "final_state",
+                "delta": -1.3,
+                "distance": "kernel",
+                "bandwidth": 0.7,
                 "normalize_observations": False,
             },
         },
@@ -183,6 +180,7 @@ _BY_TASK: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
                 "num_hidden": 64,
                 "action_noise": 0.1,
                 "embedding": "reward_to_go",
+                "delta": -1.3,
                 "normalize_observations": False,
             },
         },

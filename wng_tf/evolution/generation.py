@@ -142,9 +142,7 @@ class Generation:
             stop = min(start + chunk, len(parameters))
             # The last chunk is filled up with copies of its last member, whose rollouts are thrown away.
             rows = np.minimum(np.arange(start, start + chunk), stop - 1)
-            parts.append(
-                self._chunk(parameters[rows], [seeds[i] for i in rows], noise[:, rows], normaliser, stop - start)
-            )
+            parts.append(self._chunk(parameters[rows], [seeds[i] for i in rows], noise[:, rows], normaliser, stop - start))
         return _concatenate(parts)
 
     def _chunk(
@@ -189,9 +187,7 @@ class Generation:
         observation: tf.Tensor,
     ) -> tf.Tensor:
         def body(t: tf.Tensor, x: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            action = self._act(
-                layers, tf.clip_by_value((x - shift) * scale, -OBSERVATION_CLIP, OBSERVATION_CLIP), noise[t]
-            )
+            action = self._act(layers, tf.clip_by_value((x - shift) * scale, -OBSERVATION_CLIP, OBSERVATION_CLIP), noise[t])
             x_next, alive = tf.numpy_function(self._step, [action], [tf.float32, tf.bool], stateful=True)
             return t + 1, tf.ensure_shape(x_next, x.shape), tf.ensure_shape(alive, [])
 
@@ -261,7 +257,5 @@ def _concatenate(parts: list[Rollouts]) -> Rollouts:
         return None if arrays[0] is None else np.concatenate(arrays)
 
     names = [field.name for field in fields(Trajectories)]
-    trajectories = Trajectories(
-        **{name: join(lambda part, name=name: getattr(part.trajectories, name)) for name in names}
-    )
+    trajectories = Trajectories(**{name: join(lambda part, name=name: getattr(part.trajectories, name)) for name in names})
     return Rollouts(join(lambda part: part.returns), trajectories, join(lambda part: part.observation_squares))

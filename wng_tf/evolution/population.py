@@ -30,14 +30,12 @@ class Stream(IntEnum):
 
 
 def generator(seed: int, generation: int, stream: Stream) -> np.random.Generator:
-    """The generator of one purpose in one generation: Philox keyed by (seed, generation), the purpose in its counter."""
+    """The generator of one purpose in one generation: Philox with key (seed, generation), the purpose its counter."""
     key = np.array([seed % 2**64, generation], np.uint64)
     return np.random.Generator(np.random.Philox(key=key, counter=np.array([0, 0, 0, stream], np.uint64)))
 
 
-def perturbations(
-    seed: int, generation: int, shape: tuple[int, int], *, unit_norm: bool = False
-) -> NDArray[np.float64]:
+def perturbations(seed: int, generation: int, shape: tuple[int, int], *, unit_norm: bool = False) -> NDArray[np.float64]:
     """ξ of `shape` [n, P], rows N(0, I); with `unit_norm` uniform on the sphere of radius √P: E[ξ ξᵀ] is still I."""
     xi = generator(seed, generation, Stream.PERTURBATIONS).standard_normal(shape)
     if unit_norm:

@@ -127,9 +127,7 @@ def tell(
     """
     for name, values in (("return", results.returns), ("embedding", results.embeddings)):
         if not np.isfinite(values).all():
-            raise NonFiniteError(
-                f"NaN or infinite {name} in the population: the run stops, its last checkpoint is kept."
-            )
+            raise NonFiniteError(f"NaN or infinite {name} in the population: the run stops, its last checkpoint is kept.")
     sigma = spread(config, len(state.theta))
     distances = repulsion_of(state, results.embeddings, config, seed)
     scores = combine(results.returns, distances, config)

@@ -153,9 +153,7 @@ class Trainer:
         unit = config.perturbation == "unit"
         xi = population.perturbations(self.seed, number, (pairs, self.spec.num_parameters), unit_norm=unit)
         sigma = strategy.spread(config, self.spec.num_parameters)
-        parameters = np.concatenate(
-            [population.mirrored(policy.theta, xi, sigma), np.tile(policy.theta, (evaluations, 1))]
-        )
+        parameters = np.concatenate([population.mirrored(policy.theta, xi, sigma), np.tile(policy.theta, (evaluations, 1))])
         seeds = population.start_seeds(self.seed, number, pairs, evaluations, config.start_states)
         noise = None
         if config.action_noise and not self.spec.head.discrete:
