@@ -7,6 +7,7 @@ same names as keyword arguments.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import numbers
 import types
@@ -43,6 +44,7 @@ def setting(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+@functools.cache
 def field_type(cls: type, name: str) -> type:
     """The plain type of a field: `int` for `int | None`."""
     hint = typing.get_type_hints(cls)[name]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -85,11 +84,16 @@ def _runs() -> list:
         settings=parse_settings(FLAGS.set),
         overrides=[parse_override(text) for text in FLAGS.override],
     )
-    for override in grid.unused_overrides():
-        print(f"note: no run of this sweep matches --override='{override.text}'", file=sys.stderr)
+    for override in grid.overrides:
+        # One that matches no run is in order: a flagfile may be narrowed by --envs. One that never could is not.
+        for name in override.conditions.get("alg", ()):
+            algorithms.find(name)
+        for name in override.conditions.get("env", ()):
+            tasks.resolve(name)
     runs = grid.runs()
     if FLAGS.runner == RUNNER:
-        for run in runs:
+        # Runs that differ in nothing but their seed take the same flags: one of them is enough.
+        for run in {(run.env, run.alg, run.axes, run.settings): run for run in runs}.values():
             check_settings(run)
     return runs
 

@@ -297,6 +297,8 @@ def test_flagfile_with_command_line_on_top(tmp_path, undisturbed):
     ("flags", "sentence"),
     [
         (["--algs=wnp"], "Unknown algorithm 'wnp'"),
+        (["--override=alg=wnp:lam=1"], "Unknown algorithm 'wnp'"),
+        (["--override=env=Hoper-v5:lam=1"], "Hopper-v5"),
         (["--envs=Hoper-v5"], "Hopper-v5"),
         (["--seeds=a"], "'a' is not a seed"),
         (["--log_path="], "--log_path is missing"),

@@ -117,11 +117,6 @@ class Grid:
                 raise UserError(f"'{other.title}' and '{run.title}' would share the folder {run.name}: rename one.")
         return runs
 
-    def unused_overrides(self) -> list[Override]:
-        """Overrides that hold for no run of this grid."""
-        values = [_values(run.env, run.alg, run.seed, run.axes) for run in self.runs()]
-        return [override for override in self.overrides if not any(map(override.matches, values))]
-
     def _run(self, env: str, alg: str, seed: int, axes: tuple[tuple[str, str], ...]) -> Run:
         settings = dict(self.settings)
         for override in self.overrides:
