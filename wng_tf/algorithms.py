@@ -62,7 +62,13 @@ POLICY_GRADIENTS: Mapping[str, PolicyGradientAlgorithm] = _table(
     PolicyGradientAlgorithm("ppo", "PPO with the clipped surrogate", surrogate="clipped"),
     PolicyGradientAlgorithm("ppo_kl", "PPO with an adaptive KL penalty", penalty="kl"),
     PolicyGradientAlgorithm("bgpg", "behaviour-guided policy gradient: Wasserstein penalty", penalty="wasserstein"),
-    PolicyGradientAlgorithm("npg", "natural policy gradient, Fisher", preconditioner="fisher"),
+    # The gradient lies in the span of the minibatch's own scores: as ε vanishes, ε (F + ε I)⁻¹ g becomes rounding noise.
+    PolicyGradientAlgorithm(
+        "npg",
+        "natural policy gradient, Fisher",
+        preconditioner="fisher",
+        defaults=_defaults(damping="fixed", epsilon=0.1),
+    ),
     PolicyGradientAlgorithm("wnpg", "Wasserstein natural policy gradient", preconditioner="wasserstein"),
     PolicyGradientAlgorithm(
         "bg_wnpg", "WNPG with a Wasserstein penalty", penalty="wasserstein", preconditioner="wasserstein"
