@@ -432,7 +432,7 @@ def test_the_settings_of_the_trust_region_are_bounded():
 class Follow(gym.Env):
     """Reward is minus the squared distance of the action from a function of the observation; 8 steps an episode.
 
-    Acting at random with unit deviation scores about -8 · (1 + 0.64) = -13; a policy that follows scores above -2.
+    Acting at random with unit deviation scores about -8 · (1 + 0.64) = -13; a policy that follows scores above -1.
     """
 
     observation_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
@@ -483,12 +483,12 @@ SMALL = {"nsteps": 512, "nminibatches": 8, "num_layers": 1, "num_hidden": 16}
 
 @pytest.mark.parametrize("alg", [pytest.param("trpo", marks=pytest.mark.slow), "wtrpo"])
 def test_learns_to_follow(alg):
-    assert returns_of("TrustRegionFollow-v0", alg, 40, trust_radius=0.05, **SMALL) > -4.0
+    assert returns_of("TrustRegionFollow-v0", alg, 12, trust_radius=0.05, **SMALL) > -3.0
 
 
 @pytest.mark.parametrize("alg", ["trpo", pytest.param("wtrpo", marks=pytest.mark.slow)])
 def test_balances_the_pole(alg):
-    assert returns_of("CartPole-v1", alg, 24, trust_radius=0.02, **SMALL) > 120.0
+    assert returns_of("CartPole-v1", alg, 16, trust_radius=0.02, **SMALL) > 100.0
 
 
 @pytest.mark.slow
@@ -500,4 +500,4 @@ def test_swings_up_the_acrobot(alg):
 @pytest.mark.slow
 def test_learns_with_the_kernel_estimate_of_trajectories():
     given = {"step_rule": "trust_region", "num_basis": 50, "embedding": "trajectory_actions", **SMALL}
-    assert returns_of("TrustRegionFollow-v0", "wnpg", 60, trust_radius=0.05, **given) > -6.0
+    assert returns_of("TrustRegionFollow-v0", "wnpg", 20, trust_radius=0.05, **given) > -3.0

@@ -1,0 +1,119 @@
+"""The ablation's grid and tables, on runs with known returns; and its flagfiles."""
+
+from __future__ import annotations
+
+import functools
+import shlex
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.plots.synthetic_runs import write_run
+from wng_tf.errors import UserError
+from wng_tf.experiments import ablation
+from wng_tf.experiments.ablation import Cell
+from wng_tf.plots.runs import load_runs
+
+ROOT = Path(__file__).parents[2]
+PARTS = {"penalty": "none", "surrogate": "importance", "step_rule": "minibatch", "preconditioner": "identity"}
+ALGS = {
+    "pg": {},
+    "ppo": {"surrogate": "clipped"},
+    "trpo": {"step_rule": "trust_region", "preconditioner": "fisher"},
+    "wtrpo": {"step_rule": "trust_region", "preconditioner": "wasserstein_exact"},
+    "wnpg": {"preconditioner": "wasserstein"},
+}
+FINALS = {"pg": 10.0, "ppo": 20.0, "trpo": 30.0, "wtrpo": 50.0, "wnpg": 0.0}
+
+
+def make_runs(folder, envs=("Hopper-v5", "HalfCheetah"), seeds=5):
+    """Every episode of a run pays the same: its method's level and its seed, ten times as much on the second task."""
+    columns = {
+        "loss/policy_entropy": lambda step: 4.0 - step / 4096,
+        "loss/kl_moved": lambda step: 0.01,
+        "loss/w2_squared_moved": lambda step: 0.02,
+    }
+    for place, env in enumerate(envs):
+        for alg, parts in ALGS.items():
+            for seed in range(seeds):
+                returns = np.full(60, 10.0**place * (FINALS[alg] + seed))
+                settings = {**PARTS, **parts, "columns": columns, "seconds_per_step": 1e-3}
+                write_run(folder / env / alg / str(seed), alg=alg, env=env, seed=seed, returns=returns, **settings)
+    return load_runs([folder])[0]
+
+
+def test_cells_are_named_by_parts_not_by_algorithms(tmp_path):
+    runs = {run.alg: run for run in make_runs(tmp_path, envs=("Hopper-v5",), seeds=1)}
+    assert {alg: ablation.cell_of(run) for alg, run in runs.items()} == {
+        "pg": Cell("none", "Adam"),
+        "ppo": Cell("none", "Adam + clip"),
+        "trpo": Cell("Fisher", "trust region"),
+        "wtrpo": ablation.OURS,
+        "wnpg": Cell("Wasserstein, kernel", "Adam"),
+    }
+
+
+def test_outcome(tmp_path):
+    run = next(run for run in make_runs(tmp_path, envs=("Hopper-v5",), seeds=3) if (run.alg, run.seed) == ("ppo", 2))
+    outcome = ablation.outcome_of(run)
+    assert (outcome.env, outcome.seed, outcome.final) == ("Hopper-v5", 2, 22.0)
+    assert np.allclose(outcome[4:], [1000.0, 4.0 - 1.5, 1.0, 0.01, 0.02])  # entropy from 3.5 to 2.5 at 6144 steps
+
+
+def test_scores_and_differences(tmp_path):
+    outcomes = [ablation.outcome_of(run) for run in make_runs(tmp_path)]
+    scores = ablation.scores_of(outcomes)
+    for of in scores.values():  # 0 is seed 0 of WNPG, 54 seed 4 of WTRPO, on either task
+        assert np.allclose(of[ablation.OURS], (50.0 + np.arange(5)) / 54.0)
+        assert np.allclose(of[Cell("Wasserstein, kernel", "Adam")], np.arange(5) / 54.0)
+    gap = ablation.difference(scores, ablation.OURS, ablation.RIVALS["TRPO"])
+    assert np.isclose(gap.value, 20.0 / 54.0) and 17.0 / 54.0 < gap.low < gap.value < gap.high < 23.0 / 54.0
+    assert ablation.difference(scores, ablation.OURS, Cell("none", "trust region")) is None
+
+
+def test_everything_is_written(tmp_path):
+    paths = ablation.write(make_runs(tmp_path / "runs"), tmp_path / "out", left_out=2)
+    assert {path.name for path in paths} == {"ablation.md", "runs.csv", "curves.png", "curves.svg", "curves.csv"}
+    assert all(path.stat().st_size > 0 for path in paths)
+    text = (tmp_path / "out" / "ablation.md").read_text()
+    assert "2 runs are not finished" in text
+    assert "| TRPO | 2 | 0.37 (0.34 to 0.40) | 1.00 (1.00 to 1.00) |" in text
+    assert "| none | 12.00 | 22 | 0.00 |" not in text and "| Wasserstein, exact |  |  | 52 (50 to 54) |" in text
+    assert len((tmp_path / "out" / "runs.csv").read_text().splitlines()) == 1 + 2 * 5 * 5
+
+
+def test_two_runs_in_one_place_are_refused(tmp_path):
+    runs = make_runs(tmp_path, envs=("Hopper-v5",), seeds=1)
+    with pytest.raises(UserError, match="share"):
+        ablation.write([*runs, runs[0]], tmp_path / "out")
+
+
+def test_a_penalty_has_no_place(tmp_path):
+    write_run(tmp_path / "run", alg="bgpg", env="Hopper-v5", seed=0, returns=[1.0], **{**PARTS, "penalty": "wasserstein"})
+    with pytest.raises(UserError, match="penalty"):
+        ablation.cell_of(load_runs([tmp_path])[0][0])
+
+
+@functools.cache
+def planned(name: str, *flags: str) -> list[dict[str, str]]:
+    """Flags of every run of a sweep, which checks itself that its runs would take them."""
+    command = [sys.executable, "-m", "wng_tf.sweep", f"--flagfile=runs/{name}.flags", "--dry_run", *flags]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    words = [shlex.split(line)[3:] for line in done.stdout.splitlines()]
+    return [dict(word.removeprefix("--").split("=", 1) for word in line) for line in words]
+
+
+def test_flagfile_plans_the_whole_grid():
+    runs = planned("ablation")
+    places = Counter((run["env"], run["alg"], run["preconditioner"]) for run in runs)
+    assert len(places) == 4 * 3 * 4 and set(places.values()) == {5}
+    selection = planned("ablation_selection")
+    assert not {run["seed"] for run in runs} & {run["seed"] for run in selection}
+    for run in [*runs, *selection]:
+        adam_with_a_metric = run["alg"] != "trpo" and run["preconditioner"] in ("fisher", "wasserstein_exact")
+        assert run.get("damping", "adaptive") == ("fixed" if adam_with_a_metric else "adaptive")

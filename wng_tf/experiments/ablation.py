@@ -1,0 +1,309 @@
+"""Which part does the work: the metric, or the trust region?
+
+    python -m wng_tf.sweep --flagfile=runs/ablation.flags
+    python -m wng_tf.experiments.ablation runs/out/ablation --out=runs/results/ablation
+
+Every run is a cell of a grid, metric {none, Fisher, exact Wasserstein, kernel-estimated Wasserstein} x step rule {Adam, Adam
+with the clipped surrogate, trust region}, whatever its --alg is called. Writes ablation.md, curves (PNG, SVG, CSV) and
+runs.csv.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from absl import flags
+
+from wng_tf.cli import run_app
+from wng_tf.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from wng_tf.plots.runs import LoadedRun
+    from wng_tf.plots.statistics import Interval
+
+FLAGS = flags.FLAGS
+
+METRICS = {
+    "identity": "none",
+    "fisher": "Fisher",
+    "wasserstein_exact": "Wasserstein, exact",
+    "wasserstein": "Wasserstein, kernel",
+}
+STEPS = ("Adam", "Adam + clip", "trust region")
+
+
+class Cell(NamedTuple):
+    """A place in the grid, in the words of the tables."""
+
+    metric: str
+    step: str
+
+    def __str__(self) -> str:
+        return f"{self.metric} / {self.step}"
+
+
+CELLS = tuple(Cell(metric, step) for step in STEPS for metric in METRICS.values())
+OURS = Cell("Wasserstein, exact", "trust region")
+RIVALS = {
+    "PPO": Cell("none", "Adam + clip"),
+    "TRPO": Cell("Fisher", "trust region"),
+    "WNPG": Cell("Wasserstein, kernel", "Adam"),
+    "no metric, trust region": Cell("none", "trust region"),
+}
+
+
+class Outcome(NamedTuple):
+    """What one run came to.
+
+    Attributes:
+      final: mean return of its last hundred episodes.
+      rate: environment steps per second.
+      entropy: of the policy at the end, in nats, and how much it fell from its first value.
+      kl, w2: median over updates of KL(old, new) and W2² per state that an update moved the policy by.
+    """
+
+    env: str
+    cell: Cell
+    seed: int
+    final: float
+    rate: float
+    entropy: float
+    entropy_fall: float
+    kl: float
+    w2: float
+
+
+def define_flags() -> None:
+    """The flags of this command."""
+    flags.DEFINE_string("out", None, "Folder for tables and figure; default: DIR/ablation of the first DIR.")
+    flags.DEFINE_list("envs", [], "Only these tasks.")
+    flags.DEFINE_bool("unfinished", False, "Take unfinished runs too.")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Do what the flags say. Returns the exit code."""
+    folders = argv[1:]
+    if not folders:
+        raise UserError("Name the sweep's folder: python -m wng_tf.experiments.ablation runs/out/ablation.")
+    from wng_tf.plots.runs import load_runs
+
+    runs, left_out = load_runs(folders, unfinished=FLAGS.unfinished)
+    runs = [run for run in runs if not run.is_evolution and run.env in (FLAGS.envs or [run.env])]
+    if not runs:
+        raise UserError("There is no policy-gradient run among those folders that --envs allows.")
+    out = Path(FLAGS.out) if FLAGS.out else Path(folders[0]) / "ablation"
+    for path in write(runs, out, left_out):
+        print(path)
+    return 0
+
+
+def cell_of(run: LoadedRun) -> Cell:
+    """The run's place in the grid, by the parts that its flags name.
+
+    Raises:
+      UserError: its flags do not name them, or it has a penalty, which the grid has no place for.
+    """
+    parts = {name: run.settings.get(name) for name in ("preconditioner", "step_rule", "surrogate", "penalty")}
+    if parts["preconditioner"] not in METRICS or None in parts.values():
+        raise UserError(f"{run.folder}/flags.txt does not name the parts of the algorithm.")
+    if parts["penalty"] != "none":
+        raise UserError(f"{run.folder} has a penalty ({parts['penalty']}), which the ablation has no place for.")
+    step = "Adam + clip" if parts["surrogate"] == "clipped" else "Adam"
+    return Cell(METRICS[parts["preconditioner"]], "trust region" if parts["step_rule"] == "trust_region" else step)
+
+
+def outcome_of(run: LoadedRun) -> Outcome:
+    """From the run's episodes and its log."""
+    import numpy as np
+
+    from wng_tf.plots.curves import final_value, return_curve
+    from wng_tf.plots.runs import STEPS, minutes
+
+    def column(name: str) -> np.ndarray:
+        if run.progress is None or name not in run.progress:
+            return np.array([np.nan])
+        return np.asarray(run.progress[name], float)
+
+    entropy = column("loss/policy_entropy")
+    return Outcome(
+        env=run.env,
+        cell=cell_of(run),
+        seed=run.seed,
+        final=final_value(return_curve(run)),
+        rate=float(column(STEPS)[-1] / (60.0 * minutes(run))),
+        entropy=float(entropy[-1]),
+        entropy_fall=float(entropy[0] - entropy[-1]),
+        kl=float(np.median(column("loss/kl_moved"))),
+        w2=float(np.median(column("loss/w2_squared_moved"))),
+    )
+
+
+def write(runs: Sequence[LoadedRun], out: Path, left_out: int = 0) -> list[Path]:
+    """Writes tables and figure; returns the paths.
+
+    Raises:
+      UserError: a run that the grid has no place for, or two that differ in a seed-less flag but share a cell.
+    """
+    import dataclasses
+
+    from wng_tf.plots import figures, tables
+    from wng_tf.plots.curves import bands, return_curve
+    from wng_tf.plots.style import save, task_name
+
+    outcomes = sorted((outcome_of(run) for run in runs), key=lambda o: (o.env, CELLS.index(o.cell), o.seed))
+    seen = set()
+    for outcome in outcomes:
+        key = (outcome.env, outcome.cell, outcome.seed)
+        if key in seen:
+            raise UserError(
+                f"Two runs share {outcome.cell} on {outcome.env} with seed {outcome.seed}: name the folder of one sweep."
+            )
+        seen.add(key)
+    out.mkdir(parents=True, exist_ok=True)
+    table = out / "runs.csv"
+    columns = ("env", "metric", "step_rule", *Outcome._fields[2:])
+    table.write_text(tables.to_csv(columns, [(o.env, *o.cell, *o[2:]) for o in outcomes]), encoding="utf-8")
+    text = out / "ablation.md"
+    text.write_text(report(outcomes, left_out), encoding="utf-8")
+    # A panel for each task and step rule, with a line for each metric.
+    relabelled = [
+        (dataclasses.replace(run, env=f"{task_name(run.env)}, {cell.step}", alg=cell.metric, variant=""), run)
+        for run in runs
+        for cell in [cell_of(run)]
+    ]
+    order = {f"{task_name(o.env)}, {step}": None for o in outcomes for step in STEPS}
+    found = bands([(label, return_curve(run)) for label, run in relabelled])
+    panels = {name: found[name] for name in order if name in found}
+    curves = out / "curves.csv"
+    curves.write_text(tables.curves_csv(panels, "steps"), encoding="utf-8")
+    return [text, table, *save(figures.draw_curves(panels, ylabel="Return"), out / "curves"), curves]
+
+
+def scores_of(outcomes: Sequence[Outcome]) -> dict[str, dict[Cell, np.ndarray]]:
+    """Task -> cell -> final returns, scaled so that a task's worst run is 0 and its best 1."""
+    import numpy as np
+
+    from wng_tf.plots.tables import normalised
+
+    groups: dict[str, dict[Cell, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for outcome in outcomes:
+        if np.isfinite(outcome.final):
+            groups[outcome.env][outcome.cell].append(outcome.final)
+    return normalised({env: {c: np.array(v) for c, v in of.items()} for env, of in groups.items()})
+
+
+def difference(scores: Mapping[str, Mapping[Cell, np.ndarray]], ours: Cell, theirs: Cell) -> Interval | None:
+    """Interquartile mean of ours minus theirs over the tasks that both ran on, resampled task by task; None without any."""
+    import numpy as np
+
+    from wng_tf.plots.statistics import bootstrap, interquartile_mean
+
+    tasks = [env for env, of in scores.items() if ours in of and theirs in of]
+    if not tasks:
+        return None
+
+    def statistic(*samples: np.ndarray, axis: int) -> np.ndarray:
+        halves = samples[: len(tasks)], samples[len(tasks) :]
+        mine, other = (interquartile_mean(np.concatenate(half, axis=axis), axis) for half in halves)
+        return mine - other
+
+    return bootstrap([scores[env][cell] for cell in (ours, theirs) for env in tasks], statistic)
+
+
+def report(outcomes: Sequence[Outcome], left_out: int = 0) -> str:
+    """The tables, in Markdown."""
+    from wng_tf.plots.style import task_name
+
+    scores = scores_of(outcomes)
+    parts = [
+        "# Ablation: metric x step rule",
+        "Mean return of the last hundred episodes. Scores scale each task from 0, its worst run, to 1, its best. "
+        "Interquartile means with 95% bootstrap intervals, resampled task by task.",
+    ]
+    if left_out:
+        parts.append(f"{left_out} runs are not finished and left out.")
+    parts += ["## All tasks", _grid(scores), "## The exact Wasserstein trust region against the others", _rivals(scores)]
+    for env, of in scores.items():
+        returns = {cell: [o.final for o in outcomes if (o.env, o.cell) == (env, cell)] for cell in of}
+        parts += [f"## {task_name(env)}", "Returns.", _grid({env: returns})]
+    parts += [
+        "## What else differs",
+        "Median over runs: entropy of the policy at the end and its fall during training (the variance shrinks), what an "
+        "update moved the policy by, and environment steps per second (of runs side by side).",
+        _habits(outcomes),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _grid(scores: Mapping[str, Mapping[Cell, Sequence[float]]]) -> str:
+    from wng_tf.plots.statistics import iqm_interval
+
+    rows = []
+    for metric in METRICS.values():
+        cells = []
+        for step in STEPS:
+            samples = [of[Cell(metric, step)] for of in scores.values() if Cell(metric, step) in of]
+            cells.append(_text(iqm_interval(*samples)) if samples else "")
+        rows.append([metric, *cells])
+    return _markdown(["metric", *STEPS], rows)
+
+
+def _rivals(scores: Mapping[str, Mapping[Cell, np.ndarray]]) -> str:
+    from wng_tf.plots.statistics import improvement_interval
+
+    rows = []
+    for name, rival in RIVALS.items():
+        gap = difference(scores, OURS, rival)
+        if gap is None:
+            continue
+        tasks = [env for env, of in scores.items() if OURS in of and rival in of]
+        chance = improvement_interval([scores[e][OURS] for e in tasks], [scores[e][rival] for e in tasks])
+        rows.append([name, str(len(tasks)), _text(gap), _text(chance)])
+    return _markdown(["rival", "tasks", "difference of the interquartile means", "probability of improvement"], rows)
+
+
+def _habits(outcomes: Sequence[Outcome]) -> str:
+    import numpy as np
+
+    from wng_tf.plots.style import task_name
+
+    rows = []
+    for env in dict.fromkeys(o.env for o in outcomes):
+        for cell in CELLS:
+            mine = [o for o in outcomes if (o.env, o.cell) == (env, cell)]
+            if mine:
+                entropy, fall, kl, w2, rate = (
+                    float(np.median([getattr(o, name) for o in mine]))
+                    for name in ("entropy", "entropy_fall", "kl", "w2", "rate")
+                )
+                moved = [f"{x:.2g}" if np.isfinite(x) else "" for x in (kl, w2)]
+                rows.append([task_name(env), *cell, f"{entropy:.2f}", f"{fall:.2f}", *moved, f"{rate:.0f}"])
+    header = ["task", "metric", "step rule", "entropy", "its fall", "KL an update", "W2² an update", "steps/s"]
+    return _markdown(header, rows)
+
+
+def _text(interval: Interval) -> str:
+    import numpy as np
+
+    digits = 2 if abs(interval.value) < 10.0 else 0
+    ends = "" if np.isnan(interval.low) else f" ({interval.low:.{digits}f} to {interval.high:.{digits}f})"
+    return f"{interval.value:.{digits}f}{ends}"
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in [header, ["---"] * len(header), *rows])
+
+
+def app() -> None:
+    """Console entry point."""
+    define_flags()
+    run_app(main, positionals=True)
+
+
+if __name__ == "__main__":
+    app()

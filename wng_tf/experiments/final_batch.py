@@ -1,0 +1,59 @@
+"""The policy at the end of a run, and the batch that its next update would have used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from wng_tf.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from baselines_compat.policies import PolicyWithValue
+    from baselines_compat.runner import Batch
+    from wng_tf.plots.runs import LoadedRun
+    from wng_tf.policy_gradient.config import PolicyGradientConfig
+
+
+class FinalBatch(NamedTuple):
+    """`theta` [P] are the policy's parameters (its variables hold the untrained ones)."""
+
+    policy: PolicyWithValue
+    theta: np.ndarray
+    batch: Batch
+    config: PolicyGradientConfig
+
+
+def final_batch(run: LoadedRun, *, nsteps: int | None = None, which: str | int = "latest") -> FinalBatch:
+    """From a run's checkpoint.
+
+    Args:
+      run: of a policy gradient.
+      nsteps: length of the batch per environment; None: the run's.
+      which: checkpoint, `latest` or the one of a given step.
+
+    Raises:
+      UserError: not a policy-gradient run, or one without a checkpoint.
+    """
+    from baselines_compat.runner import Runner
+    from wng_tf import algorithms, checkpoint, run_folder
+    from wng_tf.envs import tasks
+    from wng_tf.policy_gradient import config as settings
+    from wng_tf.policy_gradient.learn import make_normalized, make_policy
+    from wng_tf.sweeps.check import typed
+
+    if run.is_evolution:
+        raise UserError(f"{run.folder} is a run of an evolution strategy: name one of a policy gradient.")
+    given = dict(run.settings)
+    network = given.pop("network", "mlp")
+    kind = tasks.resolve(run.env).kind
+    config = settings.resolve(algorithms.find(run.alg), kind, typed(settings.PolicyGradientConfig, given))
+    _, state = checkpoint.load(run.folder / run_folder.CHECKPOINTS, which)
+    saved = state["learner"]
+    theta = saved["learner"]["theta"]
+    with make_normalized(run.env, config, run.seed) as venv:
+        policy = make_policy(venv, network, config, run.seed)
+        venv.set_state(saved["env"])
+        runner = Runner(env=venv, model=policy, nsteps=nsteps or config.nsteps, gamma=config.gamma, lam=config.lam)
+        batch, _ = runner.run(theta)
+    return FinalBatch(policy, theta, batch, config)
