@@ -5,9 +5,8 @@ Symbols: θ [P] all parameters, g the gradient of the minibatch's loss, X the be
     loss = surrogate + penalty + vf_coef value_loss - ent_coef entropy
     g -> preconditioned -> clipped to max_grad_norm -> Keras optimizer -> θ
 
-The natural gradient replaces g by ε g_W = ε (Ĝ + ε D⁻¹)⁻¹ g, which has the scale of g whatever ε is: so norm clipping, the
-value's part of θ and the optimizer's moments keep their meaning while ε adapts. With a fixed ε and Adam it
-is the same step as g_W.
+The natural gradient replaces g by g_W = (Ĝ + ε D⁻¹)⁻¹ g brought to the scale of g (`preconditioners`): so norm
+clipping, the value's part of θ and the optimizer's moments keep their meaning while ε adapts.
 """
 
 from __future__ import annotations

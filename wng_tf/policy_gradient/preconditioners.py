@@ -1,7 +1,8 @@
 """What turns the gradient of a minibatch into a direction: nothing, Fisher, or the Wasserstein metric, estimated or exact.
 
 A preconditioner first `record`s on the tape what it will differentiate, then is called with the tape. Directions have the
-scale of g: ε g_W, with the value network's part of g left as it is unless the embedding depends on the value.
+scale of g, so that one clipping of the norm suits both networks: ε g_W or, with diagonal damping, whose D has a unit of its
+own, g_W at the length of g. The value network's part of g is left as it is unless the embedding depends on the value.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ class Preconditioner(abc.ABC):
     def __init__(self, config: PolicyGradientConfig, policy: PolicyWithValue):
         self.config = config
         self.policy = policy
+        self.diagonal = config.diagonal_damping
 
     @abc.abstractmethod
     def record(self, pd: Pd, values: tf.Tensor, log_probs: tf.Tensor, data: Mapping[str, tf.Tensor]) -> Any:
@@ -95,18 +97,22 @@ class Preconditioner(abc.ABC):
         minibatch: Minibatch,
         epsilon: tf.Tensor,
     ) -> tuple[tf.Tensor, NaturalGradient]:
-        """ε g_W for the covered part of θ and g for the rest [P], and the evidence."""
+        """The natural gradient at the scale of g for the covered part of θ and g for the rest [P], and the evidence."""
         if self.covers_value:
             result = self.solve(tape, outputs, weights, gradient, minibatch, epsilon)
-            return _rescaled(result, epsilon), result
+            return _rescaled(result, gradient, epsilon, self.diagonal), result
         size = self.policy.policy_size
         covered = weights[: self.policy.num_policy_weights]
         result = self.solve(tape, outputs, covered, gradient[:size], minibatch, epsilon)
-        return tf.concat([_rescaled(result, epsilon), gradient[size:]], axis=0), result
+        covered_direction = _rescaled(result, gradient[:size], epsilon, self.diagonal)
+        return tf.concat([covered_direction, gradient[size:]], axis=0), result
 
 
-def _rescaled(result: NaturalGradient, epsilon: tf.Tensor) -> tf.Tensor:
-    return tf.where(result.guarded, result.direction, epsilon * result.direction)
+def _rescaled(result: NaturalGradient, gradient: tf.Tensor, epsilon: tf.Tensor, diagonal: bool) -> tf.Tensor:
+    direction = tf.where(result.guarded, result.direction, epsilon * result.direction)
+    if diagonal:
+        direction *= tf.math.divide_no_nan(tf.norm(gradient), tf.norm(direction))
+    return direction
 
 
 class Identity(Preconditioner):
@@ -125,7 +131,7 @@ class Fisher(Preconditioner):
 
     def solve(self, tape, outputs, weights, gradient, minibatch, epsilon):
         scores = pullback(tape, outputs, tf.eye(outputs.shape[0]), weights)
-        return fisher_natural_gradient(gradient, scores, epsilon, self.config.diagonal_damping)
+        return fisher_natural_gradient(gradient, scores, epsilon, self.diagonal)
 
 
 class Wasserstein(Preconditioner):
@@ -160,7 +166,7 @@ class Wasserstein(Preconditioner):
 
     def solve(self, tape, outputs, weights, gradient, minibatch, epsilon):
         estimate = self.jacobian_and_similarity(tape, outputs, weights, minibatch)
-        return natural_gradient(gradient, *estimate, epsilon, self.config.diagonal_damping)
+        return natural_gradient(gradient, *estimate, epsilon, self.diagonal)
 
     def jacobian_and_similarity(
         self, tape: tf.GradientTape, outputs: Any, weights: list[tf.Tensor], minibatch: Minibatch
@@ -194,6 +200,7 @@ class WassersteinExact(Preconditioner):
     def __init__(self, config: PolicyGradientConfig, policy: PolicyWithValue, embedding: Embedding):
         super().__init__(config, policy)
         require_actions(embedding)
+        self.diagonal = False
         self.geometry = geometry.find("wasserstein", policy.discrete)
 
     def record(self, pd, values, log_probs, data):
