@@ -9,7 +9,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-import wng_tf.envs  # noqa: F401
+from baselines_compat.vec_env.slot import EnvSlot
+from wng_tf.envs import tasks
 from wng_tf.envs.pybullet_locomotion import _describe
 from wng_tf.envs.pybullet_quiet import pybullet, quiet
 
@@ -149,23 +150,62 @@ def test_an_action_that_is_not_finite_is_refused_and_moves_nothing(name, bad, ma
     same_step(fast.step(action), packaged.step(action))
 
 
-@pytest.mark.parametrize("name", ["Hopper", "InvertedDoublePendulum"])
-def test_fresh_worlds_with_one_history_repeat_exactly(name, make):
-    def history():
-        env = make(f"wng_tf/{name}Bullet-v0")
-        rng = np.random.default_rng(0)
-        seen = []
-        for seed in (5, 5, 6):
-            seen.append(env.reset(seed=seed)[0])
-            for _ in range(30):
-                observation, _, terminated, _, _ = env.step(rng.uniform(-1, 1, env.action_space.shape))
-                seen.append(observation)
-                if terminated:
-                    break
-        return np.concatenate(seen)
+def episode(env, seed, steps=60):
+    """Observations [steps + 1, ...] and rewards [steps] of a random linear policy's episode, or less if it ends."""
+    rng = np.random.default_rng(seed)
+    weights = rng.normal(0, 0.5, env.action_space.shape + env.observation_space.shape)
+    observations, rewards = [env.reset(seed=seed)[0]], []
+    for _ in range(steps):
+        observation, reward, terminated, _, _ = env.step(np.tanh(weights @ observations[-1]).astype(np.float32))
+        observations.append(observation)
+        rewards.append(reward)
+        if terminated:
+            break
+    return np.array(observations), np.array(rewards)
 
-    first, second = history(), history()
-    assert first.tobytes() == second.tobytes()
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_later_episodes_do_not_depend_on_what_happened_before(name, make):
+    old, rng = make(f"wng_tf/{name}Bullet-v0"), np.random.default_rng(0)
+    old.reset(seed=0)
+    for seed in range(3):
+        for _ in range(20):
+            if old.step(rng.uniform(-1, 1, old.action_space.shape))[2]:
+                break
+        fresh = make(f"wng_tf/{name}Bullet-v0")
+        fresh.reset(seed=100 + seed)
+        for one, other in zip(episode(old, seed), episode(fresh, seed), strict=True):
+            assert one.tobytes() == other.tobytes()
+
+
+def test_the_first_episode_differs_in_its_first_reward(make):
+    env = make("wng_tf/HopperBullet-v0")
+    first, second = episode(env, 5), episode(env, 5)
+    assert first[0].tobytes() == second[0].tobytes()
+    assert first[1][1:].tobytes() == second[1][1:].tobytes()
+    assert 0 < abs(first[1][0] - second[1][0]) < 0.5
+
+
+@pytest.mark.parametrize("episodes", [0, 2])
+def test_rollouts_resume_bit_for_bit(episodes):
+    """A slot that is restored in the first episode, or in a later one, goes on as the one that was not interrupted."""
+    slots = [EnvSlot(lambda: tasks.make("Ant"), index=0, seed=1) for _ in range(2)]
+    straight, resumed = slots
+    rng = np.random.default_rng(0)
+    straight.reset()
+    for _ in range(episodes):
+        straight.step(rng.uniform(-1, 1, 8))
+        straight.reset()
+    straight.step(rng.uniform(-1, 1, 8))
+    resumed.restore(straight.state())
+    for _ in range(10):
+        action = rng.uniform(-1, 1, 8)
+        one, other = straight.step(action), resumed.step(action)
+        assert one[0].tobytes() == other[0].tobytes()
+        assert one[1:] == other[1:]
+    assert straight.reset().tobytes() == resumed.reset().tobytes()
+    for slot in slots:
+        slot.close()
 
 
 def test_resets_add_nothing_to_the_world(make):
