@@ -28,7 +28,7 @@ def rows(folder):
 
 
 def without_time(row):
-    return {key: value for key, value in row.items() if key not in ("fps", "misc/time_elapsed")}
+    return {key: value for key, value in row.items() if key not in ("fps", "misc/time_elapsed", "es/cpu_seconds")}
 
 
 @pytest.mark.parametrize("alg", sorted(EVOLUTION_STRATEGIES))

@@ -106,11 +106,14 @@ def learn(
         now = trainer.start() if saved is None else Progress.from_tree(saved)
         logger.log(f"{algorithm.name} on {env} ({task.env_id}), seed {seed}: {trainer.spec.num_parameters} parameters")
         while now.steps < total_timesteps:
+            started = time.process_time()
             now, report = trainer.advance(now)
+            used = time.process_time() - started
             run.add_episodes([_episodes(report)])
             run.show(now.steps, now.policy_return)
             if now.state.generation % config.log_interval == 0 or now.steps >= total_timesteps:
-                run.log(report.evidence, now.steps, now.state.generation)
+                row = {**report.evidence, "es/cpu_seconds": used}  # this process; other people's load does not count
+                run.log(row, now.steps, now.state.generation)
             if callback is not None:
                 callback(now, report)
             run.checkpoint_if_due(now.steps, now.tree, now.policy_return)

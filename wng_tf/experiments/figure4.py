@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from wng_tf.cli import load_tensorflow, run_app
+from wng_tf.cli import INTERRUPTED, fail, load_tensorflow, run_app
 from wng_tf.errors import UserError
 from wng_tf.flags import define_number
 
@@ -62,9 +62,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 )
 
 #: Task -> (environment, steps of the paper's figure).
-TASKS: Mapping[str, tuple[str, int]] = MappingProxyType(
-    {"point": ("Point", 500_000), "quadruped": ("Quadruped", 35_000_000)}
-)
+TASKS: Mapping[str, tuple[str, int]] = MappingProxyType({"point": ("Point", 500_000), "quadruped": ("Quadruped", 35_000_000)})
 
 #: Generations over which a run's final return is averaged.
 LAST = 10
@@ -108,10 +106,15 @@ def main(argv: Sequence[str]) -> int:
     out = Path(values.out or f"runs/results/figure4/{name}")
     if not values.only_plot:
         load_tensorflow()
+        from wng_tf.training_run import Interrupted
+
         common = {"num_workers": values.num_workers, **(PUBLISHED if values.perturbations == "published" else {})}
         for seed in seeds:
             for method in values.methods:
-                conduct(runs, method, env, seed, values.num_timesteps or steps, common)
+                try:
+                    conduct(runs, method, env, seed, values.num_timesteps or steps, common)
+                except Interrupted:
+                    return fail("stopped and saved; the same command goes on from here.", INTERRUPTED)
     for path in draw(runs, values.methods, seeds, out, env):
         print(path)
     return 0
@@ -129,9 +132,7 @@ def conduct(runs: Path, method: str, env: str, seed: int, steps: int, common: Ma
 
     folder = folder_of(runs, method, seed)
     if run_folder.read_summary(folder) is None:
-        begun = (
-            checkpoint.latest_step(folder / run_folder.CHECKPOINTS) is not None or (folder / run_folder.FLAGS).exists()
-        )
+        begun = checkpoint.latest_step(folder / run_folder.CHECKPOINTS) is not None or (folder / run_folder.FLAGS).exists()
         row = METHODS[method]
         with contextlib.redirect_stdout(io.StringIO()):  # the table of every generation is in the run's log.txt
             learn(
@@ -158,7 +159,7 @@ def draw(runs: Path, methods: Sequence[str], seeds: Sequence[int], out: Path, en
     """
     from wng_tf.plots import figures, tables
     from wng_tf.plots.curves import bands, metric_curve
-    from wng_tf.plots.runs import RETURN, minutes, total_reward
+    from wng_tf.plots.runs import RETURN, total_reward
     from wng_tf.plots.style import save
 
     loaded = _load(runs, methods, seeds)
@@ -186,15 +187,15 @@ def draw(runs: Path, methods: Sequence[str], seeds: Sequence[int], out: Path, en
     rates: dict[Any, list[float]] = {}
     rows = []
     for run, curve in curves:
-        reward, time = total_reward(run), minutes(run)
+        reward, time = total_reward(run), cpu_minutes(run)
         rates.setdefault(run.method, []).append(reward / time)
         steps = int(curve.steps[-1])
         rows.append((*run.method, run.seed, steps, finals[run.folder], time, reward / time, steps / time / 60))
-    columns = ("alg", "variant", "seed", "steps", "final_return", "minutes", "reward_per_minute", "steps_per_second")
+    columns = ("alg", "variant", "seed", "steps", "final_return", "cpu_minutes", "reward_per_minute", "steps_per_second")
     write("runs.csv", tables.to_csv(columns, rows))
-    written += save(
-        figures.draw_efficiency({env: {key: _array(of) for key, of in rates.items()}}), out / "figure5_right"
-    )
+    efficiency = figures.draw_efficiency({env: {key: _array(of) for key, of in rates.items()}})
+    efficiency.axes[0].set_xlabel("Reward per minute of processor time")
+    written += save(efficiency, out / "figure5_right")
     write("table.md", table(loaded, finals))
     walked = paths(loaded, env)
     rows = [(*run.method, run.seed, t, *xy) for run, path in walked for t, xy in enumerate(path)]
@@ -216,6 +217,12 @@ def _load(runs: Path, methods: Sequence[str], seeds: Sequence[int]) -> list[Load
     return found
 
 
+def cpu_minutes(run: LoadedRun) -> float:
+    """Processor minutes of the run's generations: unlike wall clock they do not count what else the machine did."""
+    assert run.progress is not None
+    return float(run.progress["es/cpu_seconds"].sum()) / 60.0
+
+
 def _array(values: Sequence[float]) -> np.ndarray:
     import numpy as np
 
@@ -227,12 +234,11 @@ def table(loaded: Sequence[LoadedRun], finals: Mapping[Path, float]) -> str:
     import numpy as np
     from scipy import stats
 
-    from wng_tf.plots.runs import minutes
     from wng_tf.plots.style import method_name, ordered
 
     lines = [
         f"| method | seeds | final return (last {LAST} generations), mean ± sd | 95% interval of the mean "
-        "| each seed | minutes a run |",
+        "| each seed | processor minutes a run |",
         "|---|---|---|---|---|---|",
     ]
     for method in ordered(run.method for run in loaded):
@@ -245,10 +251,8 @@ def table(loaded: Sequence[LoadedRun], finals: Mapping[Path, float]) -> str:
             f"{value:.0f}{'' if run.finished else ' (unfinished)'}" for run, value in zip(runs, values, strict=True)
         )
         spread = f" ± {sd:.0f}" if count > 1 else ""
-        time = np.mean([minutes(run) for run in runs])
-        lines.append(
-            f"| {method_name(method)} | {count} | {values.mean():.0f}{spread} | {interval} | {each} | {time:.1f} |"
-        )
+        time = np.mean([cpu_minutes(run) for run in runs])
+        lines.append(f"| {method_name(method)} | {count} | {values.mean():.0f}{spread} | {interval} | {each} | {time:.1f} |")
     return "\n".join(lines) + "\n"
 
 
