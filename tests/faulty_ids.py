@@ -14,10 +14,11 @@ from gymnasium.envs.registration import register
 from toy_envs import Broken, Faulty
 
 
-class Dying(gymnasium.Env):
-    """Kills its process in step 100, as the system does when memory runs out."""
+class Signalling(gymnasium.Env):
+    """Sends its process a signal in step 100."""
 
-    def __init__(self):
+    def __init__(self, number: int = signal.SIGKILL):
+        self.number = number
         self.observation_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
         self.action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
         self.t = 0
@@ -29,11 +30,11 @@ class Dying(gymnasium.Env):
     def step(self, action: np.ndarray):
         self.t += 1
         if self.t == 100:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self.number)
         return np.zeros(1, np.float32), 1.0, False, self.t % 10 == 0, {}
 
 
-class Space(Dying):
+class Space(Signalling):
     """Has the spaces that it is given."""
 
     def __init__(self, observations: spaces.Space | None = None, actions: spaces.Space | None = None):
@@ -45,7 +46,8 @@ class Space(Dying):
 ENVIRONMENTS = {
     "NaNObservation-v0": functools.partial(Faulty, "observation", 100),
     "InfiniteReward-v0": functools.partial(Faulty, "reward", 100),
-    "Dying-v0": Dying,
+    "Dying-v0": Signalling,
+    "CtrlC-v0": functools.partial(Signalling, signal.SIGINT),
     "Broken-v0": Broken,
     "ManyChoices-v0": functools.partial(Space, actions=spaces.MultiDiscrete([2, 2])),
     "Images-v0": functools.partial(Space, observations=spaces.Box(0, 255, (8, 8, 3), np.uint8)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 import sys
@@ -149,6 +150,44 @@ def test_a_killed_worker_stops_the_run_with_its_number_and_how_to_go_on(call, tm
     assert outcome.code == 1
     last = "The last good checkpoint, of step 128,"
     assert_sentence(outcome.stderr, "worker 0 died (exit code -9)", "--resume", last)
+
+
+def test_ctrl_c_saves_and_says_how_to_continue(call, tmp_path):
+    folder = tmp_path / "run"
+    flags = {**TINY, "alg": "ppo", "env": "faulty_ids:CtrlC-v0", "num_timesteps": 1000, "save_interval": 0}
+    with uncompiled():
+        outcome = call(run.app, *as_flags(**flags, log_path=folder))
+    assert outcome.code == 130
+    assert outcome.stderr == (
+        "Stopping after this update; once more stops at once.\n"
+        f"Stopped at step 128, saved. Continue with: python -m wng_tf.run --flagfile={folder}/flags.txt --resume\n"
+    )
+    assert checkpoint.latest_step(folder / "checkpoints") == 128
+
+
+def test_a_full_disk_stops_the_run(call, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    save, saved = checkpoint.save, []
+
+    def save_once(directory, step, *arguments, **settings):
+        if saved:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        saved.append(step)
+        return save(directory, step, *arguments, **settings)
+
+    monkeypatch.setattr(checkpoint, "save", save_once)
+    flags = {**TINY, "alg": "ppo", "env": "CartPole-v1", "num_timesteps": 1000, "save_interval": 1}
+    with uncompiled():
+        outcome = call(run.app, *as_flags(**flags, log_path=folder))
+    assert outcome.code == 1
+    assert_sentence(outcome.stderr, "The disk is full", "The last good checkpoint, of step 64,")
+
+
+def test_a_folder_that_cannot_be_made(call, tmp_path):
+    (tmp_path / "file").write_text("")
+    outcome = call(run.app, *as_flags(**TINY, alg="ppo", env="CartPole-v1", log_path=tmp_path / "file" / "run"))
+    assert outcome.code == 2
+    assert_sentence(outcome.stderr, "Cannot write to", "another --log_path")
 
 
 def test_a_space_that_is_refused_in_a_worker_is_bad_input_too(call, tmp_path):

@@ -6,6 +6,7 @@ README.
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
 from collections.abc import Sequence
@@ -62,6 +63,10 @@ def main(argv: Sequence[str]) -> int:
         )
     except (NonFiniteError, WorkerError) as error:
         return cli.fail(f"{error} {_last_checkpoint(log_path)}", cli.FAULT)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return cli.fail(f"The disk is full ({error.strerror}). {_last_checkpoint(log_path)}", cli.FAULT)
     except Interrupted as stopped:
         print(stopped, file=sys.stderr)
         return cli.INTERRUPTED
