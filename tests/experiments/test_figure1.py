@@ -127,7 +127,7 @@ def test_variances_stay_positive_and_ordinary_steps_are_left_alone():
 def test_runs_side_by_side_equal_runs_alone_and_divergence_is_kept_apart():
     mean, variance = start(4, seed=2)
     step_sizes = np.array([0.5, 1000.0, 0.1])
-    settings = {"penalty": 10.0, "iterations": 60}
+    settings = {"penalty": 0.3, "iterations": 60}
     together = optimise("w2_penalty", "log_diagonal", mean, variance, step_size=step_sizes, **settings)
     np.testing.assert_array_equal(together.diverged, [False, True, False])
     assert np.isfinite(together.loss).all()
@@ -145,18 +145,25 @@ def test_every_run_diverged_still_gives_full_histories():
 
 @pytest.fixture(scope="module")
 def results():
-    """Everything in ten dimensions: the coordinates are independent, so the loss per dimension is much the same."""
-    return figure1.run(figure1.Settings(dimensions=10, seed=3))
+    """Fewer dimensions and iterations: the coordinates are independent, and who stalls does so by then."""
+    return figure1.run(figure1.Settings(dimensions=6, iterations=1500, seed=3))
 
 
-def test_fisher_stalls_near_1e_4_and_wasserstein_reaches_1e_8(results):
+def test_fisher_stalls_where_wasserstein_reaches_1e_8(results):
     for parameterisation in PARAMETERISATIONS:
         fng = results.runs["fng", parameterisation].loss[0]
         wng = results.runs["wng", parameterisation].loss[0]
-        assert 5e-5 < fng[-1] < 3e-4
+        assert 1e-4 < fng[-1] < 1e-3
         assert wng[-1] < 1e-8
         early = np.searchsorted(results.runs["wng", parameterisation].iterations, 10)
         assert fng[early] < wng[early]
+
+
+def test_fisher_ends_near_1e_4_after_the_paper_s_iterations():
+    mean, variance = start(4, seed=0)
+    for parameterisation in PARAMETERISATIONS:
+        history = optimise("fng", parameterisation, mean, variance, step_size=0.9)
+        assert 5e-5 < history.loss[0, -1] / 4 < 3e-4
 
 
 def test_w2_penalty_stalls_in_the_log_parameterisation_whatever_its_strength(results):
@@ -164,12 +171,12 @@ def test_w2_penalty_stalls_in_the_log_parameterisation_whatever_its_strength(res
 
 
 def test_plain_gradient_descent_stops_where_it_should(results):
-    assert 3e-5 < results.runs["sgd", "log_diagonal"].loss[0, -1] < 3e-4
+    assert 5e-5 < results.runs["sgd", "log_diagonal"].loss[0, -1] < 1e-3
 
 
 def test_only_wng_reaches_1e_8_in_the_log_parameterisation_and_over_the_widest_range(results):
     counts = {method: figure1.usable(results, method, "log_diagonal", 1e-8) for method in METHODS}
-    assert counts.pop("wng") >= 4
+    assert counts.pop("wng") >= 2
     assert set(counts.values()) == {0}
 
 

@@ -11,6 +11,7 @@ which of the paper's findings hold. About a minute; no TensorFlow. The problem i
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -82,30 +83,27 @@ class Results:
 def run(settings: Settings) -> Results:
     """All runs of the figure; losses in the histories are divided by the number of dimensions."""
     mean, variance = start(settings.dimensions, settings.seed)
-
-    def histories(methods: Sequence[Method], step_size, penalty) -> dict:
-        found = {}
-        for method in methods:
-            for parameterisation in PARAMETERISATIONS:
-                history = optimise(
-                    method,
-                    parameterisation,
-                    mean,
-                    variance,
-                    step_size=step_size,
-                    penalty=penalty,
-                    iterations=settings.iterations,
-                    inner_steps=settings.inner_steps,
-                )
-                found[method, parameterisation] = history._replace(loss=history.loss / settings.dimensions)
-        return found
-
-    return Results(
-        settings,
-        histories(METHODS, settings.step_size, settings.penalty),
-        histories(PENALTIES, settings.step_size, np.array(STRENGTHS)),
-        histories(METHODS, np.array(STEP_SIZES), settings.penalty),
-    )
+    single, by_strength, by_step_size = {}, {}, {}
+    for method, parameterisation in itertools.product(METHODS, PARAMETERISATIONS):
+        strengths = STRENGTHS if method in PENALTIES else ()
+        # The run of the other panels, then the two sweeps, side by side.
+        history = optimise(
+            method,
+            parameterisation,
+            mean,
+            variance,
+            step_size=np.array([settings.step_size] * (1 + len(strengths)) + list(STEP_SIZES)),
+            penalty=np.array([settings.penalty, *strengths] + [settings.penalty] * len(STEP_SIZES)),
+            iterations=settings.iterations,
+            inner_steps=settings.inner_steps,
+        )
+        history = history._replace(loss=history.loss / settings.dimensions)
+        key = method, parameterisation
+        single[key] = history.select(slice(0, 1))
+        if strengths:
+            by_strength[key] = history.select(slice(1, 1 + len(strengths)))
+        by_step_size[key] = history.select(slice(1 + len(strengths), None))
+    return Results(settings, single, by_strength, by_step_size)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -138,6 +138,10 @@ class History(NamedTuple):
     diverged: np.ndarray
     """[R]: whether the run left the range |μ_i|, √Σ_ii ≤ REACH, or produced NaN."""
 
+    def select(self, runs: slice) -> History:
+        """Some of the runs."""
+        return History(self.iterations, *(part[runs] for part in self[1:]))
+
 
 def start(dimensions: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """μ₀ ~ N(0, 3²) for each coordinate and Σ₀ = 9 I: mean and variance [d]."""
