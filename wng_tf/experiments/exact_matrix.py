@@ -29,7 +29,7 @@ FLAGS = flags.FLAGS
 
 
 class Kind(NamedTuple):
-    """One way to estimate: see `metric_rows.kernel_rows`."""
+    """One way to estimate: see `metric_rows.KernelRows`."""
 
     name: str
     color: str
@@ -120,24 +120,23 @@ def measure(
     observations = final.batch.observations
     observations = observations[np.linspace(0, len(observations) - 1, num_states).round().astype(int)]
     gradient = metric_rows.policy_gradient(final.policy, final.theta, final.batch)
-    exact = metric_rows.exact_rows(final.policy, final.theta, observations)
-    natural = metric_rows.damped_solve(exact.astype(np.float64), exact @ exact.T, gradient, damping)
-    plain = float(natural @ gradient / np.linalg.norm(natural) / np.linalg.norm(gradient))
+    compare = metric_rows.Comparison(
+        metric_rows.exact_rows(final.policy, final.theta, observations), gradient, damping
+    )
+    plain = metric_rows.cosine(compare.natural, gradient)
     rows = []
     for kind in KINDS:
+        estimate = metric_rows.KernelRows(
+            final.policy,
+            final.theta,
+            observations,
+            num_actions=kind.num_actions,
+            embedding=kind.embedding,
+            score=kind.score,
+        )
         for count in basis:
             for draw in range(draws):
-                estimate = metric_rows.kernel_rows(
-                    final.policy,
-                    final.theta,
-                    observations,
-                    num_basis=count,
-                    num_actions=kind.num_actions,
-                    embedding=kind.embedding,
-                    score=kind.score,
-                    seed=draw,
-                )
-                agreement = metric_rows.compare(exact, estimate, gradient, damping)
+                agreement = compare(estimate(count, seed=draw))
                 rows.append((kind.name, count, draw, agreement))
             tell(f"{kind.name}, M = {count}: trace {agreement.trace:.3f}, error {agreement.error:.3f}, "
                  f"cosine {agreement.cosine:.3f}, rank {agreement.rank}")  # fmt: skip

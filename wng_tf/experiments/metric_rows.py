@@ -49,18 +49,7 @@ def exact_rows(policy: PolicyWithValue, theta: np.ndarray, observations: np.ndar
     return np.concatenate(blocks) / np.sqrt(len(observations))
 
 
-def kernel_rows(
-    policy: PolicyWithValue,
-    theta: np.ndarray,
-    observations: np.ndarray,
-    *,
-    num_basis: int,
-    num_actions: int = 1,
-    embedding: str = "actions",
-    score: bool = False,
-    log_bandwidth: float = 0.0,
-    seed: int = 0,
-) -> np.ndarray:
+class KernelRows:
     """T [M, P] of the kernel estimate (Algorithm 3) with K reparameterised actions drawn at each state, divided by K.
 
     Moving the K actions of a state costs K times what one does, so the estimate is brought to the exact metric's scale.
@@ -69,49 +58,100 @@ def kernel_rows(
     the actions only: the metric of the joint distribution of states and actions, where moving a state is forbidden. That
     is what the exact metric is.
     """
-    weights = _policy_weights(policy, theta)
-    states, act = len(observations), policy.pdtype.sample_shape()[0]
-    rng = np.random.default_rng([seed, num_basis])
-    noise = tf.constant(rng.standard_normal((states, num_actions, act)), tf.float32)
-    with tf.GradientTape(persistent=True) as tape:
-        tape.watch(weights)
-        pd = policy.pd(weights, tf.constant(observations))
-        drawn = pd.mean[:, tf.newaxis] + pd.std[:, tf.newaxis] * noise
-        actions = tf.reshape(drawn, [states, num_actions * act])
-        log_probs = tf.add_n([pd.logp(drawn[:, k]) for k in range(num_actions)]) if score else None
-    dimension = num_actions * act
-    points = actions
-    if embedding == "state_actions":
-        spread = np.sqrt(_mean_variance(actions.numpy()) / _mean_variance(observations))
-        points = tf.concat([actions, tf.constant((spread * observations).astype(np.float32))], axis=1)
-    count = min(num_basis, states * dimension)
-    pairs = rng.permutation(states * dimension)[:count]  # distinct pairs of a point and a coordinate
-    basis = KernelBasis.from_indices(points, pairs // dimension, pairs % dimension, log_bandwidth)
-    slopes = basis.gradients(points)[..., :dimension]
-    if score:
-        jacobian = score_jacobian(tape, log_probs, basis(points), weights)
-    else:
-        jacobian = pullback(tape, actions, slopes / states, weights)
-    return whiten(jacobian, similarity(slopes)).numpy() / np.sqrt(num_actions)
+
+    def __init__(
+        self,
+        policy: PolicyWithValue,
+        theta: np.ndarray,
+        observations: np.ndarray,
+        *,
+        num_actions: int = 1,
+        embedding: str = "actions",
+        score: bool = False,
+        log_bandwidth: float = 0.0,
+    ):
+        if embedding not in EMBEDDINGS:
+            raise ValueError(f"embedding must be one of {', '.join(EMBEDDINGS)}, not '{embedding}'.")
+        self.policy = policy
+        self.weights = _policy_weights(policy, theta)
+        self.observations = observations
+        self.num_actions = num_actions
+        self.embedding = embedding
+        self.score = score
+        self.log_bandwidth = log_bandwidth
+        self._rows = tf.function(self._rows_of, autograph=False)
+
+    @property
+    def noise_shape(self) -> tuple[int, int, int]:
+        """[N, K, act]."""
+        return len(self.observations), self.num_actions, self.policy.pdtype.sample_shape()[0]
+
+    def __call__(self, num_basis: int, seed: int) -> np.ndarray:
+        """With M = `num_basis` distinct pairs of a point and a coordinate (all there are, if M is larger)."""
+        states, actions, act = self.noise_shape
+        rng = np.random.default_rng(seed)
+        noise = rng.standard_normal(self.noise_shape).astype(np.float32)
+        pairs = rng.permutation(states * actions * act)[:num_basis].astype(np.int32)
+        return self._rows(tf.constant(noise), tf.constant(pairs)).numpy()
+
+    def _rows_of(self, noise: tf.Tensor, pairs: tf.Tensor) -> tf.Tensor:
+        states, actions, act = self.noise_shape
+        dimension = actions * act
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(self.weights)
+            pd = self.policy.pd(self.weights, tf.constant(self.observations))
+            drawn = pd.mean[:, tf.newaxis] + pd.std[:, tf.newaxis] * noise
+            flat = tf.reshape(drawn, [states, dimension])
+            log_probs = tf.add_n([pd.logp(drawn[:, k]) for k in range(actions)]) if self.score else None
+        points = flat
+        if self.embedding == "state_actions":
+            spread = tf.sqrt(_summed_variance(flat) / _summed_variance(self.observations))
+            points = tf.concat([flat, spread * self.observations], axis=1)
+        basis = KernelBasis.from_indices(points, pairs // dimension, pairs % dimension, self.log_bandwidth)
+        slopes = basis.gradients(points)[..., :dimension]
+        if self.score:
+            jacobian = score_jacobian(tape, log_probs, basis(points), self.weights)
+        else:
+            jacobian = pullback(tape, flat, slopes / states, self.weights)
+        return whiten(jacobian, similarity(slopes)) / actions**0.5
 
 
-def compare(exact: np.ndarray, estimate: np.ndarray, gradient: np.ndarray, damping: float = 0.01) -> Agreement:
-    """The metrics with rows `exact` and `estimate` [·, P], and the natural gradients of `gradient` [P] in them.
+class Comparison:
+    """Compares estimates with an exact metric; what depends on the latter alone is computed once.
 
-    Both are damped relative to their own curvature along the gradient, as in `metric.solve_metric`.
+    Args:
+      exact: rows T [R, P] of the exact metric.
+      gradient: [P], whose natural gradients are compared, both damped relative to their own curvature along it, as in
+        `metric.solve_metric`.
+      damping: relative.
     """
-    exact, estimate = exact.astype(np.float64), estimate.astype(np.float64)
-    own, theirs = exact @ exact.T, estimate @ estimate.T
-    squared = np.sum(own**2)
-    difference = squared - 2.0 * np.sum((exact @ estimate.T) ** 2) + np.sum(theirs**2)
-    a, b = (damped_solve(rows, gram, gradient, damping) for rows, gram in ((exact, own), (estimate, theirs)))
-    spectrum = np.linalg.eigvalsh(theirs)
-    return Agreement(
-        trace=float(np.trace(theirs) / np.trace(own)),
-        error=float(np.sqrt(max(difference, 0.0) / squared)),
-        cosine=float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)),
-        rank=int(np.sum(spectrum > 1e-4 * spectrum[-1])),
-    )
+
+    def __init__(self, exact: np.ndarray, gradient: np.ndarray, damping: float = 0.01):
+        self.exact = exact.astype(np.float64)
+        self.gradient = gradient
+        self.damping = damping
+        gram = self.exact @ self.exact.T
+        self.trace = float(np.trace(gram))
+        self.squared_norm = float(np.sum(gram**2))
+        self.natural = damped_solve(self.exact, gram, gradient, damping)
+
+    def __call__(self, estimate: np.ndarray) -> Agreement:
+        """Of an estimate with rows [M, P]."""
+        estimate = estimate.astype(np.float64)
+        gram = estimate @ estimate.T
+        difference = self.squared_norm - 2.0 * np.sum((self.exact @ estimate.T) ** 2) + np.sum(gram**2)
+        spectrum = np.linalg.eigvalsh(gram)
+        return Agreement(
+            trace=float(np.trace(gram)) / self.trace,
+            error=float(np.sqrt(max(difference, 0.0) / self.squared_norm)),
+            cosine=cosine(self.natural, damped_solve(estimate, gram, self.gradient, self.damping)),
+            rank=int(np.sum(spectrum > 1e-4 * spectrum[-1])),
+        )
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    """Of the angle between two vectors."""
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
 
 def damped_solve(rows: np.ndarray, gram: np.ndarray, gradient: np.ndarray, damping: float) -> np.ndarray:
@@ -140,6 +180,6 @@ def _policy_weights(policy: PolicyWithValue, theta: np.ndarray) -> list[tf.Tenso
     return [tf.convert_to_tensor(w) for w in policy.unflatten(theta)][: policy.num_policy_weights]
 
 
-def _mean_variance(x: np.ndarray) -> float:
-    """Summed over coordinates."""
-    return float(np.sum(np.var(x, axis=0)))
+def _summed_variance(x: tf.Tensor) -> tf.Tensor:
+    """Variance over the rows, summed over the columns."""
+    return tf.reduce_sum(tf.math.reduce_variance(tf.convert_to_tensor(x), axis=0))
