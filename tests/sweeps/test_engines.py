@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.sweeps.test_sweep import ROOT, RUNNER, held_pid, jobs, sweep
+from tests.sweeps.test_sweep import ROOT, RUNNER, held_pid, jobs, sweep, table, wait_until
 from wng_tf.errors import UserError
+from wng_tf.sweeps.conduct import INTERRUPTED
 from wng_tf.sweeps.engine_local import LocalEngine
 from wng_tf.sweeps.engine_ray import RayEngine
 from wng_tf.sweeps.records import is_locked, read_record
@@ -123,6 +124,32 @@ def test_ray_sweep_survives_a_killed_worker_and_a_lost_node(tmp_path, cluster):
     attempts = [read_record(job.paths.record).attempts for job in held]
     assert [attempt.pid for attempt in attempts[0]] == [first]  # waited for, not doubled
     assert [attempt.resumed for attempt in attempts[1]] == [False, True]  # continued from its checkpoint
+
+
+@pytest.mark.slow
+def test_ray_sweep_stops_and_continues(tmp_path, cluster):
+    gate = tmp_path / "gate"
+    settings = f"hold_at=200,hold_file={gate}"
+    held = jobs(tmp_path / "ray", settings)
+    process = ray_sweep(tmp_path / "ray", cluster.address, f"--set={settings}")
+    try:
+        for job in held[:2]:
+            held_pid(job)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=180)
+        assert process.returncode == INTERRUPTED, output
+        wait_until(lambda: not any(is_locked(job.paths.lock) for job in held))
+        assert {row["status"] for row in table(tmp_path / "ray")} == {"unfinished"}
+        gate.touch()
+        process = ray_sweep(tmp_path / "ray", cluster.address, f"--set={settings}")
+        output, _ = process.communicate(timeout=180)
+    finally:
+        gate.touch()
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, output
+    assert {row["status"] for row in table(tmp_path / "ray")} == {"finished"}
+    assert [attempt.resumed for attempt in read_record(held[0].paths.record).attempts] == [False, True]
 
 
 def descendants(node) -> set[int]:

@@ -18,7 +18,7 @@ from wng_tf.sweeps.conduct import FAILED, INTERRUPTED, conduct
 from wng_tf.sweeps.engine_local import LocalEngine
 from wng_tf.sweeps.execute import ONE_THREAD, Job, execute
 from wng_tf.sweeps.grid import Grid, parse_settings
-from wng_tf.sweeps.progress import duration, steps_done
+from wng_tf.sweeps.progress import steps_done
 from wng_tf.sweeps.records import is_locked, read_record, try_lock
 
 RUNNER = "tests.sweeps.fake_runner"
@@ -317,21 +317,3 @@ def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path, flags, sentence):
     assert output == ""
     assert sentence in errors and errors.startswith("error: ")
     assert not (tmp_path / "out").exists()
-
-
-def test_steps_done_reads_the_last_whole_row(tmp_path):
-    path = tmp_path / "progress.csv"
-    assert steps_done(tmp_path) == 0
-    path.write_text("fps,misc/total_timesteps")
-    assert steps_done(tmp_path) == 0
-    path.write_text("fps,misc/total_timesteps\n")
-    assert steps_done(tmp_path) == 0
-    path.write_text("fps,misc/total_timesteps\n1.0,2048\n1.0,4096\n1.0,61")
-    assert steps_done(tmp_path) == 4096
-    path.write_text("fps,misc/total_timesteps\n" + "1.0,7\n" * 5000)
-    assert steps_done(tmp_path) == 7
-
-
-def test_duration_in_words():
-    seconds = {3.2: "3 s", 59: "59 s", 61: "1 min", 3600: "1 h 00 min", 4 * 3600 + 300: "4 h 05 min"}
-    assert {value: duration(value) for value in seconds} == seconds
