@@ -80,9 +80,14 @@ class GoalTask:
         qvel = START_NOISE * rng.standard_normal(model.nv)
         return np.concatenate([[0.0], qpos, qvel])
 
-    def observe(self, state: NDArray[np.float64], out: NDArray[np.float64]) -> None:
-        """Writes the observations of states [..., state_size] into `out` [..., observations]."""
-        out[..., : self.state_size - 1] = state[..., 1:]
+    def observe(self, state: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The observations [..., observations] of states [..., state_size]; new memory."""
+        if not self.zeros:
+            return state[..., 1:].copy()
+        size = state.shape[-1] - 1
+        observation = np.zeros((*state.shape[:-1], size + self.zeros))
+        observation[..., :size] = state[..., 1:]
+        return observation
 
     def reward(self, state: NDArray[np.float64]) -> NDArray[np.float64]:
         """Minus the distance to the goal, in metres: states [..., state_size] -> [...]."""
@@ -110,7 +115,6 @@ class GoalEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.float32]]):
         self._size = (width, height)
         self._renderer: Any = None
         self._state = np.zeros(self.task.state_size)
-        self._observation = np.zeros(self.observation_space.shape)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -139,9 +143,8 @@ class GoalEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.float32]]):
 
     def _read(self) -> tuple[NDArray[np.float64], float, dict[str, float]]:
         mujoco.mj_getState(self.model, self.data, self._state, _STATE)
-        self.task.observe(self._state, self._observation)
         info = {"x_position": float(self._state[1]), "y_position": float(self._state[2])}
-        return self._observation.copy(), float(self.task.reward(self._state)), info
+        return self.task.observe(self._state), float(self.task.reward(self._state)), info
 
     def render(self) -> NDArray[Any] | None:
         """The current frame, [height, width, 3] of uint8 for "rgb_array"."""
@@ -227,7 +230,7 @@ class GoalVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[np.f
         self._control = np.zeros((num_envs, frames, model.nu))
         self._frames = np.zeros((num_envs, frames, size))
         self._sensors = np.zeros((num_envs, frames, model.nsensordata))
-        self._observation = np.zeros(self.observation_space.shape)
+        self._everywhere = np.ones(num_envs, np.bool_)
         self._steps = np.zeros(num_envs, np.int64)
         self._ended = np.zeros(num_envs, np.bool_)
         self._generators: list[np.random.Generator] = []
@@ -251,8 +254,7 @@ class GoalVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[np.f
                 raise ValueError(f"reset_mask has shape {mask.shape}, expected ({self.num_envs},)")
         self._seed(seed, mask)
         self._start(mask)
-        self.task.observe(self._state, self._observation)
-        return self._observation.copy(), self._info()
+        return self._read()
 
     def _seed(self, seed: int | Sequence[int | None] | None, mask: NDArray[np.bool_]) -> None:
         if seed is None:
@@ -307,22 +309,20 @@ class GoalVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[np.f
         self._state[:] = self._frames[:, -1]
         self._steps += 1
         rewards = self.task.reward(self._state)
+        terminated = np.zeros(self.num_envs, np.bool_)
         if restart is not None:
             self._start(restart)
             rewards[restart] = 0.0
         truncated = np.zeros(self.num_envs, np.bool_) if self._limit is None else self._steps >= self._limit
         self._ended = truncated
-        self.task.observe(self._state, self._observation)
-        return self._observation.copy(), rewards, np.zeros(self.num_envs, np.bool_), truncated.copy(), self._info()
+        observation, info = self._read()
+        return observation, rewards, terminated, truncated.copy(), info
 
-    def _info(self) -> dict[str, NDArray[Any]]:
-        everywhere = np.ones(self.num_envs, np.bool_)
-        return {
-            "x_position": self._state[:, 1].copy(),
-            "_x_position": everywhere,
-            "y_position": self._state[:, 2].copy(),
-            "_y_position": everywhere,
-        }
+    def _read(self) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]]]:
+        """Observations and infos; the positions in the infos are columns of the observations, not copies."""
+        observation = self.task.observe(self._state)
+        x, y, here = observation[:, 0], observation[:, 1], self._everywhere
+        return observation, {"x_position": x, "_x_position": here, "y_position": y, "_y_position": here}
 
     def close_extras(self, **kwargs: Any) -> None:
         """Stops the thread pool."""

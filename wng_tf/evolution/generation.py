@@ -64,7 +64,7 @@ class _Record:
         self.step = 0
 
     def restart(self) -> None:
-        for array in (self.rewards, self.lengths, self.sums, self.squares, self.last, self.observations, self.actions):
+        for array in (self.rewards, self.lengths, self.sums, self.squares, self.observations, self.actions):
             if array is not None:
                 array[...] = 0
         self.alive[:] = True
@@ -158,7 +158,7 @@ class Generation:
         used = np.arange(len(seeds)) < count
         observation, _ = self.env.reset(seed=seeds)
         record.alive[:] = used
-        record.last[:] = observation
+        record.last = np.asarray(observation, np.float64)
         if not np.isfinite(observation).all():
             record.broken = "observation"
         else:
@@ -228,7 +228,7 @@ class Generation:
         observation, reward, terminated, truncated, _ = self.env.step(actions)
         record.rewards[:, t] = reward if everybody else np.where(alive, reward, 0.0)
         record.lengths += alive
-        record.last[:] = observation
+        record.last = observation
         record.step = t + 1
         record.alive = alive & ~(terminated | truncated)
         # A sum is not finite where a term is not; it costs less than looking at each.
@@ -242,10 +242,10 @@ class Generation:
 def batched_product(weights: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
     """W_n x_n for every n: [N, out, in] and [N, in] -> [N, out].
 
-    Written as a sum of products and not as a matrix product: a BLAS may order its sums by the size of the batch, and a
-    rollout must not depend on its neighbours.
+    N small products and not one large one, so that the order of summation does not depend on N (a test). Not compiled by
+    XLA either, which orders sums by the whole shape.
     """
-    return tf.reduce_sum(weights * x[:, tf.newaxis, :], axis=-1)
+    return tf.linalg.matvec(weights, x)
 
 
 def _concatenate(parts: list[Rollouts]) -> Rollouts:
