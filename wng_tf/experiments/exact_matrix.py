@@ -194,8 +194,9 @@ def _draw(rows: Sequence[Row], against: Mapping[tuple[str, str, int], float]):
             ax.set_xlabel("Basis points M")
             ax.set_ylim(bottom=0.0)
         axes[2].annotate(
-            "plain gradient", (counts[0], panels[2][2]), xytext=(0, 3), textcoords="offset points", fontsize=7.0
-        )
+            "plain gradient", (counts[-1], panels[2][2]), xytext=(0, -3), textcoords="offset points", fontsize=7.0,
+            ha="right", va="top",
+        )  # fmt: skip
         figure.legend(
             *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(KINDS), frameon=False,
             labelcolor=[readable(kind.color) for kind in KINDS],
@@ -210,11 +211,18 @@ def _text(rows: Sequence[Row], against: Mapping[tuple[str, str, int], float], nu
     lines = [
         "# How many basis points does it take to see the matrix?",
         "",
-        "    python -m wng_tf.experiments.exact_matrix RUN...",
+        "    python -m wng_tf.experiments.exact_matrix RUN... "
+        f"--num_states={num_states} --draws={1 + max(row.draw for row in rows)} --cg_damping={damping:g} "
+        f"--basis={','.join(str(count) for count in sorted({row.num_basis for row in rows}))}",
         "",
         "Runs: " + "; ".join(f"{alg} on {env}, seed {seed}" for env, alg, seed in runs)
         + f". {num_states} states of the policy at the end of each; natural gradients of its surrogate, relative damping "
         f"{damping:g}. The exact matrix is E_s[J_μᵀJ_μ + J_σᵀJ_σ]; estimates are divided by the number of actions K.",
+        "",
+        "The exact matrix says what it costs to move the actions of every state, each state apart. Embeddings of actions "
+        "alone do not tell states apart: where two states take the same action one basis function moves both, and what "
+        "moves them in opposite directions is not seen. With the state beside the action, and no way to move a state, "
+        "basis functions of both see it.",
         "",
         "![Agreement of the estimate with the exact matrix](exact_matrix.png)",
         "",
