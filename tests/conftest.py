@@ -33,6 +33,11 @@ class Outcome(NamedTuple):
 def call(monkeypatch, capfd) -> Callable[..., Outcome]:
     """Call an entry point's `app()` in this process with a command line, its flags defined for the call alone."""
 
+    from wng_tf import run
+
+    # TensorFlow takes a number of threads before it starts only, and here it may have started.
+    monkeypatch.setattr(run, "_limit_threads", lambda count: None)
+
     def calling(app: Callable[[], None], *arguments: object) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["program", *map(str, arguments)])
         before = set(flags.FLAGS)

@@ -105,11 +105,12 @@ def test_a_damaged_checkpoint_is_named_and_nothing_else_is_touched(damage, call,
         assert contents(folder) == before
 
 
-def test_a_monitor_file_with_fewer_episodes_than_recorded_is_refused(call, trained, tmp_path):
+@pytest.mark.parametrize("kept", [slice(0, -5), slice(1, None)])
+def test_a_monitor_file_that_lacks_lines_is_refused(kept, trained, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(trained("ppo on CartPole"), folder)
     monitor = folder / "0.monitor.csv"
-    monitor.write_text("".join(monitor.read_text().splitlines(keepends=True)[:-5]))
+    monitor.write_text("".join(monitor.read_text().splitlines(keepends=True)[kept]))
     with pytest.raises(UserError, match="cannot be continued: .*0.monitor.csv"):
         train("ppo on CartPole", folder, resume=True)
 

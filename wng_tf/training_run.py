@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from baselines_compat import logger
-from baselines_compat.monitor import ResultsWriter
+from baselines_compat.monitor import LoadMonitorResultsError, ResultsWriter
 from baselines_compat.vec_env.slot import EpisodeRecord
 from wng_tf import checkpoint, run_folder
 from wng_tf.errors import UserError
@@ -213,7 +213,7 @@ class TrainingRun:
             self._last_logged = (time.time(), steps)
         try:
             self._open(resume_from)
-        except ValueError as error:
+        except (ValueError, LoadMonitorResultsError) as error:
             raise UserError(f"The run in '{self.folder}' cannot be continued: {error}") from error
         run_folder.write_versions(self.folder)
         if saved is None:
