@@ -16,7 +16,7 @@ def load(name: str):
 
 
 def test_sampler_learns_the_ring():
-    assert load("sampler").train(natural=True) < 0.05  # an untrained generator: about 1.5
+    assert load("sampler").train(natural=True) < 0.1  # an untrained generator: about 1.5
 
 
 def test_policy_learns_from_the_state():
