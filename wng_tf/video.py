@@ -74,6 +74,7 @@ def filming(path: str | os.PathLike[str], env: str) -> Iterator[gymnasium.Env]:
     path = Path(path)
     if tasks.resolve(env).kind == "mujoco":
         _choose_opengl()
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws in memory, and need not look for a screen
     unfinished = path.with_name(f".{path.stem}.unfinished{path.suffix.lower()}")
     with contextlib.closing(tasks.make(env, render_mode="rgb_array")) as world:
         fps = float(world.metadata.get("render_fps") or _DEFAULT_FPS)
