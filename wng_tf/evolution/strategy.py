@@ -27,7 +27,7 @@ Where this departs from the released code, and why:
   prediction gᵀΔθ.
 * An absolute ε means nothing by itself: embeddings are metres on one task and summed rewards on another. By default ε
   counts in mean eigenvalues of the captured matrix: 1 halves an average captured direction in ε g_W, 0.01 removes it.
-* Distances are W2² in closed form (see `repulsion`); those of the first generation, which has no past, are zero.
+* Distances to earlier behaviour are in closed form (see `repulsion`); the first generation, which has no past, has none.
 * Rollouts of a mirrored pair share their start state and nothing else; there every rollout of the run starts from one
   state (`start_states="run"`).
 """
@@ -132,7 +132,6 @@ def tell(
     distances = repulsion_of(state, results.embeddings, config, seed)
     scores = combine(results.returns, distances, config)
     gradient = mirrored_gradient(scores, xi, sigma)
-    damping, ratio = _adapt(state, results.returns, config)
 
     evidence: dict[str, float] = {
         "es/return_mean": results.returns.mean(),
@@ -146,22 +145,24 @@ def tell(
             "es/distance_std": distances.std(),
             "es/distance_return_correlation": _correlation(distances, results.returns),
         }
-    direction = gradient
+    direction, damping = gradient, state.damping
     if config.preconditioner == "wasserstein":
+        if config.damping == "adaptive":
+            damping, evidence["wng/reduction_ratio"] = adapt(state, results.returns)
         basis_seed = tensor_seed(seed, state.generation, Stream.BASIS)
         solved, used = precondition(gradient, xi, results.embeddings, sigma, damping.epsilon, basis_seed, config)
         if not solved.finite:
             raise NonFiniteError("NaN or infinite natural gradient: the run stops, its last checkpoint is kept.")
-        direction = interpolate(gradient, solved.direction.numpy(), float(used), config)
+        if not solved.guarded:
+            direction = interpolate(gradient, solved.direction.numpy(), float(used), config)
         evidence |= {
-            "wng/epsilon": float(damping.epsilon),
-            "wng/epsilon_absolute": float(used),
-            "wng/cosine": float(solved.cosine),
-            "wng/effective_rank": float(solved.effective_rank),
-            "wng/condition_number": float(solved.condition_number),
-            "wng/residual": float(solved.residual),
-            "wng/guarded": float(solved.guarded),
-            "wng/reduction_ratio": ratio,
+            "wng/epsilon": damping.epsilon,
+            "wng/epsilon_absolute": used,
+            "wng/cosine": solved.cosine,
+            "wng/effective_rank": solved.effective_rank,
+            "wng/condition_number": solved.condition_number,
+            "wng/residual": solved.residual,
+            "wng/guarded": solved.guarded,
         }
     direction = clip_norm(direction, config.max_grad_norm)
     slots, step = optimizers.ascent(config.optimizer, state.slots, direction, lr)
@@ -173,11 +174,7 @@ def tell(
         "es/theta_norm": np.linalg.norm(state.theta + step),
     }
     if len(state.past):
-        evidence["es/moved"] = float(np.linalg.norm(results.own_embeddings[0] - state.past[-1]))
-    keep = config.archive_size if config.repulsion == "novelty" else config.num_previous
-    past = np.concatenate([state.past, results.own_embeddings] if len(state.past) else [results.own_embeddings])[
-        -keep * len(results.own_embeddings) :
-    ]
+        evidence["es/moved"] = np.linalg.norm(results.own_embeddings[0] - state.past[-1])
     return_gradient = mirrored_gradient(results.returns, xi, sigma)
     after = state._replace(
         generation=state.generation + 1,
@@ -186,9 +183,16 @@ def tell(
         damping=damping,
         expected_gain=float(return_gradient @ step),
         last_return=float(results.returns.mean()),
-        past=past,
+        past=remember(state.past, results.own_embeddings, config),
     )
     return after, {name: float(value) for name, value in evidence.items()}
+
+
+def remember(past: Array, latest: Array, config: EvolutionConfig) -> Array:
+    """The past with the latest policy's embeddings [evaluations, d] at its end, no longer than the algorithm needs."""
+    policies = config.archive_size if config.repulsion == "novelty" else config.num_previous
+    longer = np.concatenate([past, latest]) if len(past) else latest
+    return longer[-policies * len(latest) :]
 
 
 def repulsion_of(state: State, x: Array, config: EvolutionConfig, seed: int) -> Array | None:
@@ -296,9 +300,12 @@ def clip_norm(direction: Array, limit: float) -> Array:
     return direction * (limit / norm) if 0.0 < limit < norm else direction
 
 
-def _adapt(state: State, returns: Array, config: EvolutionConfig) -> tuple[DampingState, float]:
-    """ε after the last step is judged, and the ratio of its gain to the prediction (NaN in the first generation)."""
-    if config.damping == "fixed" or config.preconditioner != "wasserstein" or math.isnan(state.expected_gain):
+def adapt(state: State, returns: Array) -> tuple[DampingState, float]:
+    """ε after the last step is judged by the returns [2n] that came of it, and the ratio of its gain to the prediction.
+
+    The ratio is NaN, and ε as it was, in the first generation.
+    """
+    if math.isnan(state.expected_gain):
         return state.damping, math.nan
     loss_old, loss_new, predicted = (
         tf.constant(value, tf.float64) for value in (-state.last_return, -returns.mean(), state.expected_gain)
