@@ -23,7 +23,9 @@ class GaussianKernel(NamedTuple):
     def cross(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         """K(x_j, y_k) [..., K, K'], differentiable, for x [..., K, d] and y [..., K', d]."""
         distances = tf.reduce_sum(tf.square(x[..., :, tf.newaxis, :] - y[..., tf.newaxis, :, :]), axis=-1)
-        return tf.exp(-0.5 * distances / tf.square(tf.cast(self.bandwidth, x.dtype)))
+        # tf.cast would round a Python number to float32 first.
+        bandwidth = self.bandwidth if tf.is_tensor(self.bandwidth) else tf.constant(self.bandwidth, x.dtype)
+        return tf.exp(-0.5 * distances / tf.square(tf.cast(bandwidth, x.dtype)))
 
     def held_gram(self, y: tf.Tensor) -> tf.Tensor:
         """K(y_j, y_k) [..., K, K] with y_j held constant: differentiable in the second argument alone."""
