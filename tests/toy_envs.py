@@ -195,3 +195,14 @@ class Spy(gym.Env):
 
     def close(self) -> None:
         self.inner.close()
+
+
+def episode_length(trajectory: Any, length: int) -> list[float]:
+    """A behavioural embedding of a user's own."""
+    return [float(len(trajectory.rewards)), float(trajectory.rewards.sum())]
+
+
+gym.register("toy/Aim-v0", entry_point="toy_envs:Aim")
+gym.register("toy/Drifting-v0", entry_point="toy_envs:Drifting")
+for _what in ("observation", "reward"):
+    gym.register(f"toy/Faulty-{_what}-v0", entry_point="toy_envs:Faulty", kwargs={"what": _what, "at": 70})

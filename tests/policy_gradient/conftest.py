@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import functools
 
-import numpy as np
 import pytest
 from gymnasium import spaces
 from toy_envs import Aim
@@ -80,6 +79,6 @@ def batch_of(aim_runner):
     """`batch_of(learner)`: one batch of a learner's present policy."""
 
     def make(learner, nsteps: int = 64, seed: int = 0):
-        return aim_runner(learner, nsteps, seed).run(np.array(learner.theta))[0]
+        return aim_runner(learner, nsteps, seed).run(learner.theta.numpy())[0]
 
     return make

@@ -68,18 +68,22 @@ def kernel_basis(x: np.ndarray, samples: np.ndarray, coordinates: np.ndarray, lo
 
 
 def dense_direction(jacobian, similarity, gradient, epsilon, diagonal) -> np.ndarray:
-    """ε (Jᵀ L† J + ε D⁻¹)⁻¹ g with D_jj = 1 / |T_j|, T the whitened J."""
+    """ε (Jᵀ L† J + ε I)⁻¹ g, or (Jᵀ L† J + ε D⁻¹)⁻¹ g at the length of g with D_jj = 1 / |T_j|, T the whitened J."""
     values, vectors = np.linalg.eigh(similarity)
     kept = values > 1e-9 * values[-1]
     assert kept.all(), "the test's own similarity matrix must be well conditioned"
     whitened = (vectors / np.sqrt(values)).T @ jacobian
     metric = whitened.T @ whitened
-    damping = np.eye(len(gradient))
-    if diagonal:
-        lengths = np.sqrt(np.sum(whitened**2, axis=0))
-        lengths[lengths <= 1e-6 * lengths.max()] = np.sqrt(np.mean(lengths**2))
-        damping = np.diag(lengths)
-    return epsilon * np.linalg.solve(metric + epsilon * damping, gradient)
+    return damped_direction(metric, gradient, epsilon, diagonal)
+
+
+def damped_direction(metric, gradient, epsilon, diagonal) -> np.ndarray:
+    if not diagonal:
+        return epsilon * np.linalg.solve(metric + epsilon * np.eye(len(metric)), gradient)
+    lengths = np.sqrt(np.diag(metric))
+    lengths[lengths <= 1e-6 * lengths.max()] = np.sqrt(np.mean(lengths**2))
+    solution = np.linalg.solve(metric + epsilon * np.diag(lengths), gradient)
+    return solution * np.linalg.norm(gradient) / np.linalg.norm(solution)
 
 
 # ---- what is tested -------------------------------------------------------------------------------------------------
@@ -252,8 +256,7 @@ def test_fisher(actions, diagonal):
     scores = differences(lambda part: log_prob(part, exact), theta[:size])
     metric = scores.T @ scores / N
     epsilon = 0.1 * float(np.trace(metric)) / N
-    damping = np.diag(np.sqrt(np.diag(metric))) if diagonal else np.eye(size)
-    expected = epsilon * np.linalg.solve(metric + epsilon * damping, gradient[:size])
+    expected = damped_direction(metric, gradient[:size], epsilon, diagonal)
     config = config_of("npg", diagonal_damping=diagonal)
     actual, _ = direction(config, policy, theta, gradient, {"actions": chosen}, epsilon)
     np.testing.assert_allclose(actual[:size], expected, rtol=2e-3, atol=2e-3 * np.abs(expected).max())
@@ -286,11 +289,15 @@ def test_heavy_damping_leaves_the_gradient():
 def test_a_guarded_direction_is_the_gradient_itself():
     policy, theta = make_policy(CONTINUOUS)
     data = {"actions": taken(CONTINUOUS), "noise": NOISE}
-    _, evidence = direction(config_of(), policy, theta, gradient_of(policy), data, 1e-3)
-    rescaled = preconditioners._rescaled(evidence, tf.constant(1e-3)).numpy()
+    gradient, epsilon = gradient_of(policy), tf.constant(1e-3)
+    _, evidence = direction(config_of(), policy, theta, gradient, data, 1e-3)
+    covered = tf.constant(gradient[: policy.policy_size])
+    rescaled = preconditioners._rescaled(evidence, covered, epsilon, False).numpy()
     np.testing.assert_allclose(rescaled, 1e-3 * evidence.direction.numpy(), rtol=1e-6)
-    guarded = evidence._replace(guarded=tf.constant(True))
-    np.testing.assert_array_equal(preconditioners._rescaled(guarded, tf.constant(1e-3)), evidence.direction)
+    guarded = evidence._replace(guarded=tf.constant(True), direction=covered)
+    for diagonal in (False, True):
+        result = preconditioners._rescaled(guarded, covered, epsilon, diagonal)
+        np.testing.assert_allclose(result, covered, rtol=1e-6)
 
 
 def test_drawn_discrete_actions_follow_the_policy():

@@ -28,7 +28,7 @@ def scaled_settings(squared_scale: float | tf.Tensor) -> DualSettings:
     """s = √c, γ = 0.3 c and steps of length γ, where c is the mean squared distance between samples of the two sides.
 
     Found by measuring (tests hold it to this): in 25 steps the estimate for pairs of common noise, and its gradient in
-    mean and standard deviation, are then within a tenth of W2² between Gaussians up to a shift of six standard
+    mean and standard deviation, are then within a tenth of W2² between Gaussians up to a shift of three standard
     deviations. With s = 0.1 and γ = 1, the constants of the code released with the paper, and samples of unit variance
     the gradient is 0.03 at a shift of one, where it should be 2.
 
