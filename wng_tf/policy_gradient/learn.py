@@ -171,7 +171,9 @@ def make_policy(venv: VecNormalize, network: str, config: PolicyGradientConfig, 
     if network == "mlp":
         sizes = {"num_layers": config.num_layers, "num_hidden": config.num_hidden, "activation": config.activation}
     try:
-        return build_policy(venv.observation_space, venv.action_space, network, seed=seed, **sizes)
+        policy = build_policy(venv.observation_space, venv.action_space, network, seed=seed, **sizes)
+        policy.actor_spec()  # raises where rollouts cannot run the network
+        return policy
     except ValueError as error:
         raise UserError(str(error)) from None
 
