@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ import pytest
 from training import TINY, as_flags, assert_same_state, episodes, progress, train, uncompiled
 
 from baselines_compat import logger
-from wng_tf import checkpoint, run, run_folder
+from wng_tf import checkpoint, run, run_folder, training_run
 
 BASELINES_COLUMNS = {
     *("eprewmean", "eplenmean", "fps", "misc/total_timesteps", "misc/nupdates", "misc/time_elapsed"),
@@ -129,6 +131,16 @@ def test_help_is_complete_and_loads_no_tensorflow():
 def test_progress_bar_where_it_is_asked_for(capfd):
     train("ppo on CartPole", None, progress=True, total_timesteps=128)
     assert "128/128" in capfd.readouterr().err
+
+
+def test_the_bar_of_a_resumed_run_counts_its_own_steps_alone(capfd):
+    bar = training_run._Progress(1000, True)
+    bar.start(900)
+    time.sleep(0.2)
+    bar.update(950, 3.0)
+    bar.close()
+    rate = re.findall(r"([\d.]+)(k?) steps/s", capfd.readouterr().err)[-1]
+    assert float(rate[0]) < 260 and not rate[1], "50 steps in 0.2 seconds; 950 would be 4.75k"
 
 
 def test_without_a_folder_nothing_is_written_and_where_nobody_looks_there_is_no_bar(tmp_path, monkeypatch, capfd):

@@ -107,6 +107,11 @@ class _Progress:
 
             self._bar = tqdm(total=total, unit=" steps", unit_scale=True, dynamic_ncols=True, smoothing=0.05)
 
+    def start(self, steps: int) -> None:
+        """Begin at `steps`, of which a resumed run took some before: they say nothing of its speed."""
+        if self._bar is not None:
+            self._bar.initial = self._bar.n = self._bar.last_print_n = steps
+
     def update(self, steps: int, eprewmean: float) -> None:
         if self._bar is not None:
             self._bar.set_postfix_str(f"return {eprewmean:.1f}" if math.isfinite(eprewmean) else "", refresh=False)
@@ -211,6 +216,7 @@ class TrainingRun:
             self._restore(saved["run"])
             resume_from = (STEPS_KEY, steps)
             self._last_logged = (time.time(), steps)
+            self._progress.start(steps)
         try:
             self._open(resume_from)
         except (ValueError, LoadMonitorResultsError) as error:
