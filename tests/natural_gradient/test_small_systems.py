@@ -63,6 +63,12 @@ def test_gram_of_few_and_of_many_rows():
     for count in (3, 20):
         a, b = rng.normal(size=(2, count, 50))
         np.testing.assert_allclose(gram(tf.constant(a), tf.constant(b)), a @ b.T, atol=1e-13)
+        a, b = a.astype(np.float32), b.astype(np.float32)
+        exact = a.astype(float) @ b.T.astype(float)
+        np.testing.assert_allclose(gram(tf.constant(a), tf.constant(b)), exact, atol=1e-13)
+        rounded = gram(tf.constant(a), tf.constant(b), tf.float32)
+        assert rounded.dtype == tf.float64
+        np.testing.assert_allclose(rounded, exact, atol=1e-4)
 
 
 def test_semidefinite_inverse():

@@ -8,12 +8,9 @@ import tensorflow as tf
 
 from wng_tf.natural_gradient.checks import require_finite
 from wng_tf.natural_gradient.scalars import scalar
-from wng_tf.natural_gradient.small_systems import apply, damped_inverse, eigh, gram, inverse_root
+from wng_tf.natural_gradient.small_systems import FEW, apply, damped_inverse, eigh, gram, inverse_root
 
 __all__ = ["NaturalGradient", "natural_gradient"]
-
-# Relative rounding of sums over P products in each type.
-_ROUNDING = {tf.float32: 1e-6, tf.float64: 1e-14}
 
 
 class NaturalGradient(NamedTuple):
@@ -53,8 +50,8 @@ def natural_gradient(
     depend on are damped as an average one.
 
     Only systems of size M are solved, in float64, by symmetric eigendecomposition; products with J are in its own
-    type. Eigenvalues of L below `relative_threshold` times the largest count as zero; by default 1e-6 in float32 and
-    1e-12 in float64.
+    type. Eigenvalues of L below `relative_threshold` times the largest count as zero; by default 1e-12 in float64, in
+    float32 1e-9 with more than eight basis functions and 1e-6 with fewer, which are multiplied without float64.
 
     NaN or infinity, in the inputs or the result: ValueError when called eagerly; inside `tf.function` the result's
     `finite` is false. An epsilon that is not positive is treated the same.
@@ -65,10 +62,22 @@ def natural_gradient(
     if not similarity.shape.is_compatible_with([jacobian.shape[0]] * 2):
         raise ValueError(f"natural_gradient: similarity is {similarity.shape}, but J {jacobian.shape}; it must be [M, M].")
     require_finite("natural_gradient", similarity=similarity)
+    # A few basis functions are the case where speed counts, many the one where the whole metric is wanted.
+    product_type = jacobian.dtype if (jacobian.shape[0] or 0) <= FEW else tf.float64
     if relative_threshold is None:
-        relative_threshold = 1e-12 if jacobian.dtype == tf.float64 else 1e-6
+        relative_threshold = max(_rounding(product_type), 1e-12 if jacobian.dtype == tf.float64 else 1e-9)
     whitening, rank, valid = inverse_root(similarity, relative_threshold)
-    return damped_solve("natural_gradient", gradient, jacobian, whitening, epsilon, diagonal, rank=rank, valid=valid)
+    return damped_solve(
+        "natural_gradient",
+        gradient,
+        jacobian,
+        whitening,
+        epsilon,
+        diagonal,
+        product_type=product_type,
+        rank=rank,
+        valid=valid,
+    )
 
 
 def check_problem(name: str, gradient: tf.Tensor, jacobian: tf.Tensor, epsilon: tf.Tensor) -> None:
@@ -95,13 +104,19 @@ def damped_solve(
     epsilon: tf.Tensor,
     diagonal: bool,
     *,
+    product_type: tf.DType,
     rank: tf.Tensor,
     valid: tf.Tensor,
 ) -> NaturalGradient:
-    """The result from W [K, M] with Ĝ = (W J)ᵀ(W J), or from a number W that stands for W I; `valid`: W is finite."""
-    few_parameters = (gradient.shape[0] or jacobian.shape[0] + 1) <= jacobian.shape[0]
-    solve = _solve_among_parameters if few_parameters else _solve_among_basis_functions
-    scaled, defect, lowest, highest, metric_finite = solve(gradient, jacobian, whitening, epsilon, diagonal)
+    """The result from W [K, M] with Ĝ = (W J)ᵀ(W J), or from a number W that stands for W I.
+
+    `product_type` is that of the products J Jᵀ, `rank` goes into the evidence, and `valid` says that W is finite.
+    """
+    problem = (gradient, jacobian, whitening, epsilon, diagonal)
+    if None not in jacobian.shape.as_list() and jacobian.shape[1] <= jacobian.shape[0]:
+        scaled, defect, lowest, highest, metric_finite = _solve_among_parameters(*problem)
+    else:
+        scaled, defect, lowest, highest, metric_finite = _solve_among_basis_functions(*problem, product_type)
 
     norm = tf.norm(gradient)
     scaled_norm = tf.norm(scaled)
@@ -139,7 +154,12 @@ def damped_solve(
 
 
 def _solve_among_basis_functions(
-    gradient: tf.Tensor, jacobian: tf.Tensor, whitening: tf.Tensor, epsilon: tf.Tensor, diagonal: bool
+    gradient: tf.Tensor,
+    jacobian: tf.Tensor,
+    whitening: tf.Tensor,
+    epsilon: tf.Tensor,
+    diagonal: bool,
+    product_type: tf.DType,
 ) -> tuple[tf.Tensor, ...]:
     """ε g_W [P], the defect (Ĝ + ε D⁻¹) g_W - g [P], lowest and highest eigenvalue of D^½ Ĝ D^½, all finite?
 
@@ -161,9 +181,9 @@ def _solve_among_basis_functions(
         weights = tf.cast(apply(tf.transpose(whitening), coefficients), rows.dtype)
         return tf.linalg.matvec(rows, weights, transpose_a=True)
 
-    metric = tf.cast(gram(scaled_rows, rows), tf.float64)
+    metric = gram(scaled_rows, rows, product_type)
     metric = apply(whitening, tf.transpose(apply(whitening, metric)))
-    solve, highest, finite = damped_inverse(metric, epsilon, _ROUNDING[jacobian.dtype])
+    solve, highest, finite = damped_inverse(metric, epsilon, _rounding(product_type))
     solution = solve(project(scaled_rows, gradient))
     scaled = gradient - combine(solution)
     if scaling is not None:
@@ -188,6 +208,11 @@ def _solve_among_parameters(
     scaled = root * tf.linalg.matvec(eigenvectors, rotated * (epsilon / (eigenvalues + epsilon)))
     defect = tf.linalg.matvec(metric, scaled) / epsilon + scaled / scaling - wide_gradient
     return tf.cast(scaled, gradient.dtype), defect, eigenvalues[0], eigenvalues[-1], finite
+
+
+def _rounding(product_type: tf.DType) -> float:
+    """Eigenvalues of a Gram matrix below this part of the largest are rounding."""
+    return 1e-6 if product_type == tf.float32 else 1e-12
 
 
 def _inverse_lengths(rows: tf.Tensor) -> tf.Tensor:

@@ -70,7 +70,15 @@ def fisher_natural_gradient(
     count = tf.shape(scores)[0]
     whitening = tf.math.rsqrt(tf.cast(count, tf.float64))
     return damped_solve(
-        "fisher_natural_gradient", gradient, scores, whitening, epsilon, diagonal, rank=count, valid=tf.constant(True)
+        "fisher_natural_gradient",
+        gradient,
+        scores,
+        whitening,
+        epsilon,
+        diagonal,
+        product_type=scores.dtype,
+        rank=count,
+        valid=tf.constant(True),
     )
 
 

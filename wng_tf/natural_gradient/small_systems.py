@@ -6,15 +6,21 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-__all__ = ["apply", "damped_inverse", "eigh", "gram", "inverse_root", "semidefinite_inverse"]
+__all__ = ["FEW", "apply", "damped_inverse", "eigh", "gram", "inverse_root", "semidefinite_inverse"]
+
+# So many rows are multiplied one by one.
+FEW = 8
 
 
-def gram(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """A Bᵀ [M, M] for A, B [M, P], in their type."""
-    if a.shape[0] is not None and a.shape[0] <= 8:
+def gram(a: tf.Tensor, b: tf.Tensor, dtype: tf.DType = tf.float64) -> tf.Tensor:
+    """A Bᵀ [M, M] in float64 for A, B [M, P], from products in the type given."""
+    a, b = tf.cast(a, dtype), tf.cast(b, dtype)
+    if a.shape[0] is not None and a.shape[0] <= FEW:
         # A few long rows: XLA's matrix product on the CPU takes three times as long as one row at a time.
-        return tf.stack([tf.linalg.matvec(a, row) for row in tf.unstack(b)], axis=1)
-    return tf.matmul(a, b, transpose_b=True)
+        product = tf.stack([tf.linalg.matvec(a, row) for row in tf.unstack(b)], axis=1)
+    else:
+        product = tf.matmul(a, b, transpose_b=True)
+    return tf.cast(product, tf.float64)
 
 
 def apply(matrix: tf.Tensor, to: tf.Tensor) -> tf.Tensor:
