@@ -6,20 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-SHAPINGS = ("normalised", "centred_ranks", "none")
-
 
 def shape(values: NDArray[np.float64], shaping: str) -> NDArray[np.float64]:
     """Values [N] of a population brought to a common scale.
 
     "normalised": zero mean, unit standard deviation (all zero where the values are equal). "centred_ranks": ranks
-    spread evenly over [-0.5, 0.5], ties sharing their mean rank (Salimans et al. 2017). "none": as they are.
+    spread evenly over [-0.5, 0.5], ties sharing their mean rank (Salimans et al. 2017).
 
     Raises:
         ValueError: another word for `shaping`.
     """
-    if shaping == "none":
-        return values
     if shaping == "normalised":
         centred = values - values.mean()
         deviation = values.std()
@@ -28,7 +24,7 @@ def shape(values: NDArray[np.float64], shaping: str) -> NDArray[np.float64]:
         return np.zeros_like(values) if negligible else centred / deviation
     if shaping == "centred_ranks":
         return (rankdata(values) - 1.0) / max(len(values) - 1, 1) - 0.5
-    raise ValueError(f"shaping is one of {', '.join(SHAPINGS)}, not '{shaping}'")
+    raise ValueError(f"shaping is 'normalised' or 'centred_ranks', not '{shaping}'")
 
 
 def mirrored_gradient(scores: NDArray[np.float64], xi: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:

@@ -26,8 +26,6 @@ from numpy.typing import NDArray
 
 from wng_tf.transport import GaussianKernel, RandomFeatures, fit
 
-DISTANCES = ("w2", "w2_squared", "kernel", "test_functions")
-
 
 def squared_distances(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
     """|x_n - y_k|² [N, K] for x [N, d], y [K, d]."""
