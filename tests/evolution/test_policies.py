@@ -97,6 +97,14 @@ def test_initial_parameters_are_zero_mean_and_scaled_by_fan_in(network):
         assert (offset == 0).all()
 
 
+def test_positive_initial_parameters_repeat_their_draws():
+    spec = PolicySpec("toeplitz", 9, (16, 16), BOX)
+    theta = spec.initial(np.random.default_rng(0), positive=True)
+    assert ((theta >= 0) & (theta < 1)).all()
+    # The diagonals of the two first layers: the same draws, scaled by their inputs.
+    np.testing.assert_allclose(theta[:24] * np.sqrt(9), theta[40:64] * np.sqrt(16))
+
+
 def test_heads_and_their_spaces():
     for space in (spaces.Discrete(3), spaces.Box(np.array([-1.0, 0.0], np.float32), np.array([1.0, 4.0], np.float32))):
         assert ActionHead.of(space).space() == space

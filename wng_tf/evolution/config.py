@@ -53,6 +53,12 @@ class EvolutionConfig:
         group=ES,
         choices=("pair", "generation", "run", "none"),
     )
+    initial_weights: str = setting(
+        "normal",
+        "normal: zero mean; positive: uniform and positive, the same draws in every layer, as in the released code",
+        group=ES,
+        choices=("normal", "positive"),
+    )
     horizon: int = setting(0, "steps of a rollout at most; 0: the environment's time limit", group=ES, low=0)
     evaluation_episodes: int = setting(1, "episodes of the unperturbed policy in every generation", group=ES, low=1)
     num_env: int = setting(0, "worlds that step together; 0: the whole population", low=0)

@@ -99,15 +99,17 @@ class PolicySpec:
         """P."""
         return sum(kernel + (outputs if bias else 0) for _, outputs, kernel, bias in self.layers)
 
-    def initial(self, rng: np.random.Generator) -> NDArray[np.float64]:
+    def initial(self, rng: np.random.Generator, positive: bool = False) -> NDArray[np.float64]:
         """A start θ [P]: kernels N(0, 1/inputs), biases zero.
 
-        The released code draws kernels from U[0, 1)/√inputs, all positive and each layer from one seed, so that every
-        policy starts by walking the same way; zero-mean draws have no such habit.
+        With `positive`, kernels are U[0, 1)/√inputs and every layer starts the same draws again, as in the released
+        code: all its first policies walk much the same way.
         """
         parts = []
+        repeated = rng.uniform(size=max(kernel for _, _, kernel, _ in self.layers)) if positive else None
         for inputs, outputs, kernel, bias in self.layers:
-            parts.append(rng.standard_normal(kernel) / np.sqrt(inputs))
+            draws = rng.standard_normal(kernel) if repeated is None else repeated[:kernel]
+            parts.append(draws / np.sqrt(inputs))
             parts.append(np.zeros(outputs if bias else 0))
         return np.concatenate(parts)
 

@@ -30,6 +30,7 @@ Where this departs from the released code, and why:
 * Distances to earlier behaviour are in closed form (see `repulsion`); the first generation, which has no past, has none.
 * Rollouts of a mirrored pair share their start state and nothing else; there every rollout of the run starts from one
   state (`start_states="run"`).
+* Initial weights have zero mean; there they are positive, the same draws in every layer (`initial_weights="positive"`).
 """
 
 from __future__ import annotations

@@ -116,7 +116,8 @@ class Trainer:
 
     def start(self) -> Progress:
         """Before the first generation."""
-        theta = self.spec.initial(population.generator(self.seed, 0, Stream.PARAMETERS))
+        rng = population.generator(self.seed, 0, Stream.PARAMETERS)
+        theta = self.spec.initial(rng, positive=self.config.initial_weights == "positive")
         return Progress(0, strategy.initial(theta, self.config, self.spec.observations))
 
     def policy(self, state: strategy.State) -> SavedPolicy:

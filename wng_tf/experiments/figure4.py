@@ -68,7 +68,9 @@ TASKS: Mapping[str, tuple[str, int]] = MappingProxyType({"point": ("Point", 500_
 LAST = 10
 
 #: How the released code differs where it may matter: see `wng_tf.evolution.strategy`.
-PUBLISHED: Mapping[str, Any] = MappingProxyType({"perturbation": "unit", "start_states": "run"})
+PUBLISHED: Mapping[str, Any] = MappingProxyType(
+    {"perturbation": "unit", "start_states": "run", "initial_weights": "positive"}
+)
 
 
 def define_flags() -> None:
@@ -81,10 +83,10 @@ def define_flags() -> None:
     flags.DEFINE_string("runs", None, "Folder for the run folders; default: runs/out/figure4/TASK.")
     flags.DEFINE_string("out", None, "Folder for the results; default: runs/results/figure4/TASK.")
     flags.DEFINE_enum(
-        "perturbations",
-        "gaussian",
-        ["gaussian", "published"],
-        "gaussian; published: perturbations of norm 1 and one start state, as in the released code.",
+        "setting",
+        "ours",
+        ["ours", "published"],
+        "ours; published: perturbations of norm 1, one start state, positive initial weights, as in the released code.",
     )
     flags.DEFINE_bool("only_plot", False, "Do not run anything: draw what is finished.")
 
@@ -101,14 +103,14 @@ def main(argv: Sequence[str]) -> int:
     except ValueError:
         raise UserError(f"--seeds are whole numbers with commas between, not '{','.join(values.seeds)}'.") from None
     env, steps = TASKS[values.task]
-    name = values.task if values.perturbations == "gaussian" else f"{values.task}_{values.perturbations}"
+    name = values.task if values.setting == "ours" else f"{values.task}_{values.setting}"
     runs = Path(values.runs or f"runs/out/figure4/{name}")
     out = Path(values.out or f"runs/results/figure4/{name}")
     if not values.only_plot:
         load_tensorflow()
         from wng_tf.training_run import Interrupted
 
-        common = {"num_workers": values.num_workers, **(PUBLISHED if values.perturbations == "published" else {})}
+        common = {"num_workers": values.num_workers, **(PUBLISHED if values.setting == "published" else {})}
         for seed in seeds:
             for method in values.methods:
                 try:
