@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -56,6 +57,26 @@ FISHER = SCORES.T @ SCORES / NUM_SAMPLES
 def test_per_sample_scores():
     scores = per_sample_scores(lambda s, a: log_probs(s[tf.newaxis], a[tf.newaxis]), (STATES, ACTIONS), VARIABLES)
     np.testing.assert_allclose(scores, SCORES, atol=1e-14)
+
+
+def test_keras_variables():
+    """Keras 3 variables are no tf.Variables; tapes and accumulators take only those."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input([3]), keras.layers.Dense(2, activation="tanh", dtype="float64")])
+    variables = model.trainable_variables
+
+    def log_prob(state, action):
+        return -tf.reduce_sum(tf.square(model(state[tf.newaxis]) - action))
+
+    scores = per_sample_scores(log_prob, (STATES, ACTIONS), variables)
+    with tf.GradientTape() as tape:
+        values = -tf.reduce_sum(tf.square(model(STATES) - ACTIONS), axis=1)
+    blocks = tape.jacobian(values, variables)
+    expected = np.hstack([np.reshape(block, [NUM_SAMPLES, -1]) for block in blocks])
+    np.testing.assert_allclose(scores, expected, atol=1e-13)
+    vector = RNG.normal(size=8)
+    product = fisher_vector_product(lambda: -tf.reduce_sum(tf.square(model(STATES) - ACTIONS), axis=1), variables)
+    np.testing.assert_allclose(product(tf.constant(vector)), expected.T @ (expected @ vector) / NUM_SAMPLES, atol=1e-13)
 
 
 def test_sketched_scores_have_the_same_second_moment():

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from wng_tf.natural_gradient.checks import require_finite
 from wng_tf.natural_gradient.estimator import NaturalGradient, check_problem, damped_solve
-from wng_tf.natural_gradient.jacobians import dense_gradient, flatten, pullback, unflatten
+from wng_tf.natural_gradient.jacobians import dense_gradient, flatten, pullback, unflatten, watchable
 from wng_tf.natural_gradient.scalars import scalar
 from wng_tf.natural_gradient.seeds import stateless_seed
 
@@ -30,7 +30,7 @@ def per_sample_scores(
     `samples` are tensors with N in front; `log_prob(*sample)` takes one entry of each and returns a scalar. The N
     reverse passes run as one, on N copies of the variables' gradients: the exact scores, N·P numbers.
     """
-    variables = list(variables)
+    variables = watchable(variables)
 
     def score(sample: Sequence[tf.Tensor]) -> tf.Tensor:
         with tf.GradientTape() as tape:
@@ -93,7 +93,7 @@ def metric_vector_product(
     default the identity). One forward-mode and one reverse pass a call. For a Gaussian policy with outputs mean and
     standard deviation the identity gives the exact Wasserstein metric of the actions, and (1/σ², 2/σ²) the Fisher.
     """
-    variables = list(variables)
+    variables = watchable(variables)
 
     def product(vector: tf.Tensor) -> tf.Tensor:
         tangents = unflatten(vector, variables)

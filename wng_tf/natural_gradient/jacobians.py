@@ -103,6 +103,11 @@ def evolution_jacobian(
     return tf.matmul(weights, perturbations) / (_count(perturbations) * scalar(sigma, perturbations.dtype))
 
 
+def watchable(variables: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """Tensors and tf.Variables, which `tape.watch` and ForwardAccumulator take, for Keras variables, which they do not."""
+    return [v if isinstance(v, tf.Tensor | tf.Variable) else v.value for v in variables]
+
+
 def _centred(values: tf.Tensor) -> tf.Tensor:
     values = tf.stop_gradient(values)
     return values - tf.reduce_mean(values, axis=1, keepdims=True)
