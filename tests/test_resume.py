@@ -67,7 +67,7 @@ def kill_after(whole: Path, steps: int, folder: Path) -> None:
             (folder / name).write_bytes(data[:-7])
 
 
-@pytest.mark.parametrize("name", ["ppo on Hopper", "bg_wnpg on pendulum"])
+@pytest.mark.parametrize("name", ["ppo on Hopper", pytest.param("bg_wnpg on pendulum", marks=pytest.mark.slow)])
 def test_ctrl_c_and_resume(name, trained, tmp_path, capfd):
     whole, folder = trained(name), tmp_path / "run"
     pressed_at = RUNS[name]["total_timesteps"] // 2

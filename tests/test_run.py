@@ -161,21 +161,15 @@ def test_a_log_that_the_caller_configured_is_used_and_left(tmp_path):
     assert rates == pytest.approx([1e-3, 7.5e-4, 5e-4, 2.5e-4])
 
 
-def test_long_seeds_are_not_rounded(call, tmp_path):
-    folder = tmp_path / "run"
-    seed = 2**53 + 1
-    with uncompiled():
-        call(run.app, *as_flags(**TINY, alg="ppo", env="CartPole-v1", num_timesteps=64, log_path=folder, seed=seed))
-    assert f"--seed={seed}" in run_folder.read_flags(folder)
-
-
 def test_what_a_short_name_became_is_said(call, tmp_path):
-    folder = tmp_path / "run"
+    folder, seed = tmp_path / "run", 2**53 + 1
+    flags = {**TINY, "alg": "ppo", "env": "Hopper", "num_timesteps": 64, "seed": seed}
     with uncompiled():
-        outcome = call(run.app, *as_flags(**TINY, alg="ppo", env="Hopper", num_timesteps=64, log_path=folder))
+        outcome = call(run.app, *as_flags(**flags, log_path=folder))
     assert outcome.code == 0 and outcome.stdout.startswith("Hopper is wng_tf/HopperBullet-v0\n")
     assert "ppo on Hopper (wng_tf/HopperBullet-v0)" in (folder / "log.txt").read_text()
     assert outcome.stderr == "", "PyBullet's chatter would stand in a pipe"
+    assert f"--seed={seed}" in run_folder.read_flags(folder), "long seeds are not rounded"
 
 
 def test_numbers_before_the_first_episode_ends_are_left_out(tmp_path):
