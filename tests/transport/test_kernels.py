@@ -33,6 +33,23 @@ def test_features_are_the_printed_ones():
     )
 
 
+@pytest.mark.parametrize("spread", [0.1, 1.0, 20.0])
+def test_single_precision_features_and_slopes(spread):
+    """The polynomial that stands for the cosine in float32, against NumPy's in float64."""
+    points = (spread * POINTS).astype(np.float32)
+    features = RandomFeatures.sample(3, 50, 0.7, seed=1)
+    x = tf.constant(points)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        total = tf.reduce_sum(features(x))
+    omega, phase = (a.numpy().astype(float) for a in features)
+    angles = points.astype(float) @ omega.T + phase
+    rounding = 1e-6 + 2e-6 * spread  # of the angles themselves, which reach some hundreds
+    np.testing.assert_allclose(features(x) / np.sqrt(2 / 50), np.cos(angles), atol=rounding)
+    slopes = -np.sqrt(2 / 50) * np.sin(angles) @ omega
+    np.testing.assert_allclose(tape.gradient(total, x), slopes, atol=50 * rounding)
+
+
 def test_features_approach_the_kernel():
     exact = GaussianKernel(0.7).gram(tf.constant(POINTS))
     errors = [

@@ -9,6 +9,29 @@ import tensorflow as tf
 
 __all__ = ["GaussianKernel", "RandomFeatures"]
 
+# cos(2π t) for |t| ≤ 1/2 as a polynomial in t², by Chebyshev's points: off by 1.1e-8 at most.
+COSINE = (
+    0.9999999891,
+    -19.7392044995,
+    64.9391174599,
+    -85.4501395309,
+    60.1676309510,
+    -25.9675992484,
+    6.5286581610,
+)
+
+
+def _cosine(angles: tf.Tensor) -> tf.Tensor:
+    """cos, differentiable; in float32 a third as long as XLA's on the CPU, which calls a function for every number."""
+    if angles.dtype != tf.float32:
+        return tf.cos(angles)
+    turns = angles * (0.5 / np.pi)
+    square = tf.square(turns - tf.floor(turns + 0.5))
+    result = COSINE[-1] * square + COSINE[-2]
+    for coefficient in COSINE[-3::-1]:
+        result = result * square + coefficient
+    return result
+
 
 class GaussianKernel(NamedTuple):
     """K(x, y) = exp(-|x - y|² / (2 s²)): random features without end, and cheaper than a hundred of them."""
@@ -57,7 +80,7 @@ class RandomFeatures(NamedTuple):
         """φ(x) [..., R], differentiable, for x [..., d]."""
         omega, phase = tf.cast(self.omega, x.dtype), tf.cast(self.phase, x.dtype)
         angles = tf.matmul(tf.reshape(x, [-1, omega.shape[1]]), omega, transpose_b=True) + phase
-        features = tf.cos(angles) * (2.0 / omega.shape[0]) ** 0.5
+        features = _cosine(angles) * (2.0 / omega.shape[0]) ** 0.5
         return tf.reshape(features, tf.concat([tf.shape(x)[:-1], [omega.shape[0]]], axis=0))
 
     def gram(self, x: tf.Tensor) -> tf.Tensor:
