@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from baselines_compat.policies import PolicyWithValue
-from baselines_compat.vec_env import EpisodeRecord, NonFiniteError, VecNormalize
+from baselines_compat.vec_env import EpisodeRecord, NonFiniteError, SegmentArrays, VecNormalize
 
 
 class Batch(NamedTuple):
@@ -94,8 +94,8 @@ class Runner:
         obs_size = int(np.prod(env.observation_space.shape))
         action = tf.TensorSpec([None, *model.pdtype.sample_shape()], model.pdtype.sample_dtype())
         signature = [tf.TensorSpec([model.size]), tf.TensorSpec([None, obs_size]), action]
-        self._judge = tf.function(self._judge_batch, input_signature=signature)
-        self._values = tf.function(self._values_of, input_signature=signature[:2])
+        self._judge = tf.function(self._judge_batch, input_signature=signature, autograph=False)
+        self._values = tf.function(self._values_of, input_signature=signature[:2], autograph=False)
 
     def _judge_batch(self, theta: tf.Tensor, observations: tf.Tensor, actions: tf.Tensor):
         weights = self.model.unflatten(theta)
@@ -108,6 +108,10 @@ class Runner:
     def run(self, theta: np.ndarray) -> tuple[Batch, list[list[EpisodeRecord]]]:
         """A batch from the policy with parameters θ [P], and the episodes finished in each environment."""
         arrays, episodes = self.env.collect(self.spec, theta, self.nsteps)
+        return self.judge(theta, arrays), episodes
+
+    def judge(self, theta: np.ndarray, arrays: SegmentArrays) -> Batch:
+        """The batch of collected steps: values, log-probabilities and advantages by the policy with parameters θ [P]."""
         num_env = self.env.num_envs
         rows = num_env * self.nsteps
 
@@ -122,7 +126,7 @@ class Runner:
         by_time = [np.ascontiguousarray(x.T) for x in (arrays.rewards, values.reshape(num_env, -1), next_values)]
         ends = [np.ascontiguousarray(x.T) for x in (arrays.terminated, arrays.truncated)]
         advantages, returns = gae(*by_time, *ends, self.gamma, self.lam)
-        batch = Batch(
+        return Batch(
             observations=observations,
             actions=actions,
             advantages=advantages.T.reshape(rows),
@@ -137,7 +141,6 @@ class Runner:
             final_observations=flat(arrays.final_observations),
             nsteps=self.nsteps,
         )
-        return batch, episodes
 
     def _next_values(self, theta: np.ndarray, arrays, values: np.ndarray) -> np.ndarray:
         """V of the observation after each step [E, T]; at episode and segment ends that is the final observation's."""

@@ -24,6 +24,7 @@ class Trainer:
     runner: Runner
     config: configs.PolicyGradientConfig
     number: int = 0
+    arrays: Any = None
     batch: Any = None
 
     @classmethod
@@ -39,11 +40,11 @@ class Trainer:
 
     def sample(self) -> None:
         """Environment steps and actions only."""
-        self.venv.collect(self.runner.spec, self.learner.theta.numpy(), self.config.nsteps)
+        self.arrays, _ = self.venv.collect(self.runner.spec, self.learner.theta.numpy(), self.config.nsteps)
 
-    def run(self) -> None:
-        """A batch: sampling, values, log-probabilities, advantages."""
-        self.batch, _ = self.runner.run(self.learner.theta.numpy())
+    def judge(self) -> None:
+        """Values, log-probabilities and advantages of the steps."""
+        self.batch = self.runner.judge(self.learner.theta.numpy(), self.arrays)
 
     def update(self) -> None:
         """All epochs and minibatches of the last batch."""
@@ -52,7 +53,8 @@ class Trainer:
 
     def step(self) -> None:
         """One whole update, as `learn` does it."""
-        self.run()
+        self.sample()
+        self.judge()
         self.update()
 
     def close(self) -> None:

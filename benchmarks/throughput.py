@@ -14,6 +14,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -67,18 +68,17 @@ def rates(env: str, algs: Sequence[str], repetitions: int) -> list[Row]:
 
 
 def parts(env: str, algs: Sequence[str], repetitions: int) -> list[Row]:
-    """Milliseconds of sampling, of judging the batch (values, advantages), and of the update."""
+    """Milliseconds of sampling, of judging the steps (values, advantages), and of the update."""
     from benchmarks import subjects
     from benchmarks.timing import interleaved
 
     rows: list[Row] = []
     for alg in algs:
         trainer = subjects.Trainer.make(alg, env)
-        seconds = interleaved({"sample": trainer.sample, "batch": trainer.run, "update": trainer.update}, repetitions, 2)
-        trainer.close()
-        rest = max(seconds["batch"] - seconds["sample"], 0.0)
-        for part, time in (("sampling", seconds["sample"]), ("judging", rest), ("update", seconds["update"])):
+        calls = {"sampling": trainer.sample, "judging": trainer.judge, "update": trainer.update}
+        for part, time in interleaved(calls, repetitions, 2).items():
             rows.append(("parts", f"{alg} {part}", 1e3 * time, "ms per update"))
+        trainer.close()
     rows += natural_gradient_cost(env, repetitions)
     return rows
 
@@ -91,7 +91,8 @@ def natural_gradient_cost(env: str, repetitions: int) -> list[Row]:
     plain = subjects.Trainer.make("bgpg", env)
     natural = subjects.Trainer.make("bg_wnpg", env, damping="fixed")
     for trainer in (plain, natural):
-        trainer.run()
+        trainer.sample()
+        trainer.judge()
     seconds = interleaved({"plain": plain.update, "natural": natural.update}, repetitions, 2)
     for trainer in (plain, natural):
         trainer.close()
@@ -110,7 +111,8 @@ def scaling(env: str, algs: Sequence[str], repetitions: int) -> list[Row]:
         trainers = {}
         for value in values:
             trainer = subjects.Trainer.make(alg, env, **{setting: value})
-            trainer.run()
+            trainer.sample()
+            trainer.judge()
             trainers[f"{setting}={value}"] = trainer
         calls = {name: t.step if setting == "num_env" else t.update for name, t in trainers.items()}
         for name, time in interleaved(calls, repetitions).items():
@@ -140,22 +142,23 @@ def memory(env: str, algs: Sequence[str], repetitions: int) -> list[Row]:
     """Peak memory of a run of bg_wnpg with two workers, and of its workers."""
     del algs, repetitions
     code = (
-        "import resource, sys\n"
+        "from multiprocessing import active_children\n"
+        "def peak(pid):\n"
+        "    with open(f'/proc/{pid}/status') as status:\n"
+        "        return next(int(line.split()[1]) for line in status if line.startswith('VmHWM'))\n"
         "if __name__ == '__main__':\n"
         "    from benchmarks.subjects import Trainer\n"
         f"    t = Trainer.make('bg_wnpg', {env!r}, num_env=2, num_workers=2, nsteps=1024)\n"
-        "    t.step(); t.step(); t.close()\n"
-        "    print('RSS', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,\n"
-        "          resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
+        "    t.step(); t.step()\n"
+        "    print('PEAK', peak('self'), max(peak(child.pid) for child in active_children()))\n"
+        "    t.close()\n"
     )
-    path = Path(os.environ.get("TMPDIR", "/tmp")) / f"wng_tf_memory_{os.getpid()}.py"
-    path.write_text(code)
-    try:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "memory.py"  # a file, because the workers import it anew
+        path.write_text(code)
         environment = {**os.environ, "PYTHONPATH": os.getcwd()}
         out = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, env=environment, check=True)
-    finally:
-        path.unlink()
-    line = next(line for line in out.stdout.splitlines() if line.startswith("RSS"))
+    line = next(line for line in out.stdout.splitlines() if line.startswith("PEAK"))
     run, worker = (int(x) / 1024 for x in line.split()[1:])
     return [("memory", "run of bg_wnpg", run, "MB, peak"), ("memory", "largest worker", worker, "MB, peak")]
 
@@ -211,6 +214,7 @@ def main(argv: Sequence[str]) -> None:
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.get_logger().setLevel("ERROR")
     from wng_tf.algorithms import POLICY_GRADIENTS
 
     sections = {"rates": rates, "parts": parts, "scaling": scaling, "workers": workers, "memory": memory}

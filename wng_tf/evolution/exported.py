@@ -31,8 +31,8 @@ class ExportedPolicy(tf.Module):
     def signatures(self) -> dict[str, Any]:
         """The concrete functions to save."""
         return {
-            "serving_default": tf.function(self._mode).get_concrete_function(self._input),
-            "sample": tf.function(self._sample).get_concrete_function(self._input),
+            "serving_default": tf.function(self._mode, autograph=False).get_concrete_function(self._input),
+            "sample": tf.function(self._sample, autograph=False).get_concrete_function(self._input),
         }
 
     def _outputs(self, observation: tf.Tensor) -> tf.Tensor:

@@ -120,7 +120,7 @@ class Estimator:
         d = dimension
         self._variables = [tf.Variable(tf.zeros(d))] if form == "evolution" else [tf.Variable(tf.zeros(d)) for _ in "μv"]
         self._matrix, self._offset = tf.Variable(tf.zeros([d, d])), tf.Variable(tf.zeros(d))
-        self._call = tf.function(self._estimate)
+        self._call = tf.function(self._estimate, autograph=False)
 
     def problem(self, seed: int) -> Truth:
         """Draw the problem of a seed: μ ~ N(0, 1), v ~ U(-1, 0.5), or A ~ N(0, 1/d) and θ, b ~ N(0, 1)."""

@@ -37,7 +37,7 @@ class Spectrum(NamedTuple):
 def hessian_vector_product(loss: Loss) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """Compiled (θ, v) -> ∇²loss(θ) v, all [P]: the gradient of gᵀv."""
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def product(parameters: tf.Tensor, vector: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as outer:
             outer.watch(parameters)

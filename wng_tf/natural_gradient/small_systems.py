@@ -116,7 +116,8 @@ def _largest_eigenvalue(matrix: tf.Tensor) -> tf.Tensor:
     for _ in range(8):
         power = tf.math.divide_no_nan(power, tf.reduce_max(tf.abs(power)))
         power = tf.matmul(power, power)
-    vector = power[:, tf.argmax(tf.linalg.diag_part(power))]
+    # Not power[:, k]: XLA would take what k depends on for constants, and compile anew for each of their values.
+    vector = tf.gather(power, tf.argmax(tf.linalg.diag_part(power)), axis=1)
     return tf.math.divide_no_nan(tf.reduce_sum(vector * tf.linalg.matvec(matrix, vector)), tf.reduce_sum(tf.square(vector)))
 
 

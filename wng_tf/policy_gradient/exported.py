@@ -73,9 +73,9 @@ class ExportedPolicy(tf.Module):
         """The concrete functions to save, by name."""
         seed = tf.TensorSpec([], tf.int64, name="seed")
         return {
-            "serving_default": tf.function(self._mode).get_concrete_function(self._input),
-            "sample": tf.function(self._sample).get_concrete_function(self._input, seed),
-            "value": tf.function(self._value).get_concrete_function(self._input),
+            "serving_default": tf.function(self._mode, autograph=False).get_concrete_function(self._input),
+            "sample": tf.function(self._sample, autograph=False).get_concrete_function(self._input, seed),
+            "value": tf.function(self._value, autograph=False).get_concrete_function(self._input),
         }
 
     def _normalised(self, observation: tf.Tensor) -> tf.Tensor:

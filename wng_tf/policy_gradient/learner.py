@@ -215,7 +215,8 @@ class Learner:
 
     def _fused(self, *args: Any) -> Any:
         if self._compiled is None:
-            self._compiled = tf.function(self._run, jit_compile=True)
+            # AutoGraph would take most of the time until the first update, and there is nothing for it to convert.
+            self._compiled = tf.function(self._run, jit_compile=True, autograph=False)
         return self._compiled(*args)
 
     def _run(

@@ -44,7 +44,7 @@ class WassersteinPenalty:
             if num_features
             else GaussianKernel(bandwidth)
         )
-        self._gram = tf.function(self.kernel.gram, jit_compile=True)
+        self._gram = tf.function(self.kernel.gram, jit_compile=True, autograph=False)
 
     @classmethod
     def from_config(cls, config: PolicyGradientConfig, action_size: int) -> WassersteinPenalty:

@@ -41,7 +41,7 @@ def fit(
     K = K' and only the diagonal of the cost is used. gamma and the step size are in the unit of the cost.
     """
     gram_x, gram_y, cost = map(tf.convert_to_tensor, (gram_x, gram_y, cost))
-    leading = tf.shape(gram_x)[:-2] if gram_x.shape.rank > 2 else ()
+    leading = tf.shape(gram_x)[:-2] if gram_x.shape.rank > 2 else None
     gram_x, gram_y, cost = _samples_first(gram_x, 2), _samples_first(gram_y, 2), _samples_first(cost, 2 if all_pairs else 1)
     scale_x, scale_y = step_size / _count(gram_x), step_size / _count(gram_y)
 
@@ -51,7 +51,7 @@ def fit(
 
     start = (0, tf.zeros_like(gram_x[0]), tf.zeros_like(gram_y[0]))
     _, weights_x, weights_y = tf.while_loop(lambda step, *_: step < steps, body, start)
-    if len(leading) == 0:
+    if leading is None:
         return weights_x, weights_y
     return tuple(tf.reshape(tf.transpose(weights), tf.concat([leading, [-1]], axis=0)) for weights in (weights_x, weights_y))
 
