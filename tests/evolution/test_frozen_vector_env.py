@@ -49,6 +49,19 @@ def test_discrete_actions_reach_the_worlds_as_ints():
     env.close()
 
 
+def test_a_bullet_world_does_not_remember_how_long_it_has_lived():
+    env = FrozenVectorEnv("Hopper", 1)
+    actions = np.random.default_rng(0).uniform(-1, 1, (40, 1, 3)).astype(np.float32)
+
+    def episode() -> np.ndarray:
+        first, _ = env.reset(seed=5)
+        steps = [env.step(action)[:2] for action in actions]
+        return np.concatenate([first[0], *[np.append(observation[0], reward) for observation, reward in steps]])
+
+    np.testing.assert_array_equal(episode(), episode())
+    env.close()
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_faults_of_a_world_come_through(workers):
     env = FrozenVectorEnv("toy_worlds:Raising-v0", 2, num_workers=workers)

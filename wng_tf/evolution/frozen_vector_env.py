@@ -173,6 +173,11 @@ class _Worlds:
         self._active: list[tuple[int, gymnasium.Env[Any, Any]]] = []
         self._just_ended: list[int] = []  # worlds whose last reward still stands in the buffer
         self._discrete = buffers["action"].ndim == 1
+        if tasks.resolve(name).kind == "pybullet":
+            # A Bullet world's first episode is unlike its others (the floor counts as a part from the second on), so that
+            # without this a return would tell how long its world has lived.
+            for _, env in self._envs:
+                env.reset(seed=0)
 
     def reset(self) -> None:
         self._active, self._just_ended = [], []
