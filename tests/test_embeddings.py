@@ -180,10 +180,17 @@ def module(monkeypatch):
 
 
 def test_names_of_the_project():
-    expected = {"actions", "actions_value", "trajectory_actions", "final_state", "mean_state", "reward_to_go"}
-    assert expected <= set(embeddings.names())
-    assert [find(name).kind for name in ("actions", "actions_value")] == ["action", "action"]
-    assert all(find(name).kind == "trajectory" for name in expected - {"actions", "actions_value"})
+    of_actions = {"actions", "actions_value", "state_actions"}
+    of_trajectories = {"trajectory_actions", "final_state", "mean_state", "reward_to_go"}
+    assert of_actions | of_trajectories <= set(embeddings.names())
+    assert {find(name).kind for name in of_actions} == {"action"}
+    assert {find(name).kind for name in of_trajectories} == {"trajectory"}
+
+
+@pytest.mark.parametrize("marks", [{"uses_value": True}, {"beside_state": True}])
+def test_marks_of_action_embeddings_are_refused_for_trajectories(marks):
+    with pytest.raises(ValueError, match="for embeddings of actions"):
+        embeddings.register("whole", **marks)
 
 
 def test_a_function_of_ones_own_is_a_trajectory_embedding(module):

@@ -39,24 +39,30 @@ class Trajectory(NamedTuple):
 @dataclasses.dataclass(frozen=True)
 class Embedding:
     """A registered map. `function(actions [n, K, act], values [n]) -> [n, d]` for kind "action";
-    `function(trajectory, length) -> [d]` for kind "trajectory". `uses_value`: J covers the value's parameters too."""
+    `function(trajectory, length) -> [d]` for kind "trajectory". `uses_value`: J covers the value's parameters too.
+    `beside_state`: the basis functions see the state as well, but move only the embedding (kind "action")."""
 
     name: str
     kind: str
     function: Callable[..., Any]
     uses_value: bool = False
+    beside_state: bool = False
 
 
 _REGISTRY: dict[str, Embedding] = {}
 
 
-def register(name: str, *, kind: str = "trajectory", uses_value: bool = False) -> Callable[[Callable], Callable]:
+def register(
+    name: str, *, kind: str = "trajectory", uses_value: bool = False, beside_state: bool = False
+) -> Callable[[Callable], Callable]:
     """Decorator: make a function available as `--embedding=name`."""
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, not '{kind}'.")
+    if kind == "trajectory" and (uses_value or beside_state):
+        raise ValueError("uses_value and beside_state are for embeddings of actions.")
 
     def add(function: Callable) -> Callable:
-        _REGISTRY[name] = Embedding(name, kind, function, uses_value)
+        _REGISTRY[name] = Embedding(name, kind, function, uses_value, beside_state)
         return function
 
     return add
@@ -101,6 +107,17 @@ def actions(drawn: Any, values: Any) -> Any:
     import tensorflow as tf
 
     return tf.reshape(drawn, [drawn.shape[0], drawn.shape[1] * drawn.shape[2]])
+
+
+@register("state_actions", kind="action", beside_state=True)
+def state_actions(drawn: Any, values: Any) -> Any:
+    """The K actions of a state, told apart by the state: [n, K * act].
+
+    Where two states take the same action, a basis function of actions alone moves both. With the state beside them the
+    estimate sees nearly all of the exact matrix, most with one action a state (`--num_actions=1`): see
+    `wng_tf.experiments.exact_matrix`.
+    """
+    return actions(drawn, values)
 
 
 @register("actions_value", kind="action", uses_value=True)

@@ -164,6 +164,36 @@ def test_reparameterised_actions(diagonal, log_bandwidth):
     assert not bool(evidence.guarded)
 
 
+@pytest.mark.parametrize("score", [False, True], ids=["reparameterised", "score"])
+def test_state_actions_see_states_but_do_not_move_them(score):
+    policy, theta = make_policy(CONTINUOUS)
+    size, gradient = policy.policy_size, gradient_of(policy)
+
+    def embedding(part):
+        drawn = network(part, ACT)[:, None] + np.exp(part[-ACT:]) * NOISE
+        return drawn.reshape(N, K * ACT)
+
+    start = theta[:size].astype(float)
+    x = embedding(start)
+    points = np.concatenate([x, STATES * np.sqrt(x.var(axis=0).sum() / STATES.var(axis=0).sum())], axis=1)
+    values, slopes = kernel_basis(points, SAMPLES, (COORDINATES * K * ACT).astype(int), 0.0)
+    slopes = slopes[:, :, : K * ACT]
+    if score:
+        scores = differences(lambda part: log_prob(part, x.reshape(N, K, ACT)), theta[:size])
+        jacobian = (values - values.mean(axis=1, keepdims=True)) @ scores / N
+    else:
+        jacobian = np.einsum("mnd,ndp->mp", slopes, differences(embedding, theta[:size])) / N
+    similarity = np.einsum("mnd,knd->mk", slopes, slopes) / N
+    epsilon = epsilon_near(jacobian, 0.1) / np.trace(similarity) * M
+    expected = dense_direction(jacobian, similarity, gradient[:size], epsilon, False)
+    config = config_of(
+        embedding="state_actions", jacobian="score" if score else "reparameterised", diagonal_damping=False
+    )
+    actual, _ = direction(config, policy, theta, gradient, {"actions": taken(CONTINUOUS), "noise": NOISE}, epsilon)
+    np.testing.assert_allclose(actual[:size], expected, rtol=2e-3, atol=2e-3 * np.abs(expected).max())
+    assert np.abs(expected - gradient[:size]).max() > 0.1 * np.abs(gradient).max()
+
+
 def test_actions_and_value_cover_all_parameters():
     policy, theta = make_policy(CONTINUOUS)
     gradient = gradient_of(policy)

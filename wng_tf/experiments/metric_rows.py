@@ -13,6 +13,7 @@ import tensorflow as tf
 from baselines_compat.policies import PolicyWithValue
 from wng_tf.natural_gradient import KernelBasis, pullback, score_jacobian, similarity
 from wng_tf.policy_gradient.directions import whiten
+from wng_tf.policy_gradient.preconditioners import beside
 
 #: What a behavioural embedding is made of: the actions of a state alone, or with the state that they were taken in.
 EMBEDDINGS = ("actions", "state_actions")
@@ -105,8 +106,7 @@ class KernelRows:
             log_probs = tf.add_n([pd.logp(drawn[:, k]) for k in range(actions)]) if self.score else None
         points = flat
         if self.embedding == "state_actions":
-            spread = tf.sqrt(_summed_variance(flat) / _summed_variance(self.observations))
-            points = tf.concat([flat, spread * self.observations], axis=1)
+            points = beside(flat, tf.constant(self.observations))
         basis = KernelBasis.from_indices(points, pairs // dimension, pairs % dimension, self.log_bandwidth)
         slopes = basis.gradients(points)[..., :dimension]
         if self.score:
@@ -178,8 +178,3 @@ def policy_gradient(policy: PolicyWithValue, theta: np.ndarray, batch) -> np.nda
 
 def _policy_weights(policy: PolicyWithValue, theta: np.ndarray) -> list[tf.Tensor]:
     return [tf.convert_to_tensor(w) for w in policy.unflatten(theta)][: policy.num_policy_weights]
-
-
-def _summed_variance(x: tf.Tensor) -> tf.Tensor:
-    """Variance over the rows, summed over the columns."""
-    return tf.reduce_sum(tf.math.reduce_variance(tf.convert_to_tensor(x), axis=0))

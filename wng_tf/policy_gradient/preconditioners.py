@@ -61,6 +61,16 @@ def log_prob_of_drawn(pd: Pd, drawn: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(drawn * log_probs, axis=[1, 2])
 
 
+def beside(embeddings: tf.Tensor, observations: tf.Tensor) -> tf.Tensor:
+    """Points [n, d + obs]: embeddings [n, d] and observations [n, obs], these scaled to the same total variance."""
+
+    def variance(x: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(tf.math.reduce_variance(x, axis=0))
+
+    spread = tf.sqrt(tf.math.divide_no_nan(variance(embeddings), variance(observations)))
+    return tf.concat([embeddings, spread * observations], axis=1)
+
+
 class Preconditioner(abc.ABC):
     """Direction and evidence from a gradient."""
 
@@ -179,13 +189,16 @@ class Wasserstein(Preconditioner):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """J [M, P] and L [M, M], float64, on the minibatch's embeddings."""
         embeddings, log_probs = outputs
-        fixed = tf.stop_gradient(embeddings)
+        points = tf.stop_gradient(embeddings)
         dimension = embeddings.shape[1]
+        if self.embedding.beside_state:
+            points = beside(points, minibatch.data["observations"])
         coordinates = tf.cast(minibatch.basis_coordinates * dimension, tf.int32)
-        basis = KernelBasis.from_indices(fixed, minibatch.basis_samples, coordinates, self.config.log_bandwidth)
-        slopes = basis.gradients(fixed)
+        basis = KernelBasis.from_indices(points, minibatch.basis_samples, coordinates, self.config.log_bandwidth)
+        # Behind `dimension` stand the states, which nothing can move.
+        slopes = basis.gradients(points)[..., :dimension]
         if self.score:
-            values = basis(fixed)
+            values = basis(points)
             if self.needs_trajectories:
                 # Means over samples stand for means over trajectories; a trajectory's score is the sum over its steps.
                 shares = minibatch.data["weights"] / tf.reduce_mean(minibatch.data["weights"])
