@@ -159,5 +159,5 @@ def test_figure_and_table(tmp_path):
 
 def test_evolution_strategies_have_no_such_loss(tmp_path):
     run = load_run(write_run(tmp_path / "a", alg="wnes", env="Point", seed=0, returns=np.ones(3)))
-    with pytest.raises(UserError, match="no differentiable loss"):
+    with pytest.raises(UserError, match="is a run of an evolution strategy: name one of a policy gradient"):
         final_loss(run)

@@ -19,6 +19,7 @@ from absl import flags
 
 from wng_tf.cli import run_app
 from wng_tf.errors import UserError
+from wng_tf.experiments.final_batch import final_batch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,28 +66,9 @@ def final_loss(
     """
     import tensorflow as tf
 
-    from baselines_compat.runner import Runner
-    from wng_tf import algorithms, checkpoint, run_folder
-    from wng_tf.envs import tasks
-    from wng_tf.policy_gradient import config as settings
     from wng_tf.policy_gradient import objectives
-    from wng_tf.policy_gradient.learn import make_normalized, make_policy
-    from wng_tf.sweeps.check import typed
 
-    if run.is_evolution:
-        raise UserError(f"{run.folder} is an evolution strategy's run, which has no differentiable loss.")
-    given = dict(run.settings)
-    network = given.pop("network", "mlp")
-    kind = tasks.resolve(run.env).kind
-    config = settings.resolve(algorithms.find(run.alg), kind, typed(settings.PolicyGradientConfig, given))
-    _, state = checkpoint.load(run.folder / run_folder.CHECKPOINTS, which)
-    saved = state["learner"]
-    theta = saved["learner"]["theta"]
-    with make_normalized(run.env, config, run.seed) as venv:
-        policy = make_policy(venv, network, config, run.seed)
-        venv.set_state(saved["env"])
-        runner = Runner(env=venv, model=policy, nsteps=nsteps or config.nsteps, gamma=config.gamma, lam=config.lam)
-        batch, _ = runner.run(theta)
+    policy, theta, batch, config = final_batch(run, nsteps=nsteps, which=which)
     observations, actions = tf.constant(batch.observations), tf.constant(batch.actions)
     log_probs, returns, values = (tf.constant(x) for x in (batch.log_probs, batch.returns, batch.values))
     advantages = objectives.normalised(tf.constant(batch.advantages))

@@ -1,0 +1,191 @@
+"""Our training beside another library's, with the same settings and seeds: do final returns agree?
+
+Every run is a process of its own and leaves one row in `returns.csv`; rows that are there are not run again, so a command
+can be interrupted and repeated. At the end: a table with 95% intervals (Student), Welch's test and a plot.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+COLUMNS = ("env", "library", "seed", "steps", "final_return", "seconds")
+FLAGS = flags.FLAGS
+
+Train = Callable[[str, int, int], list[float]]
+"""(environment, seed, steps) -> returns of all training episodes, in order."""
+
+
+def define_flags(envs: Sequence[str], libraries: Sequence[str], output_dir: str) -> None:
+    """The flags of a comparison and their defaults."""
+    flags.DEFINE_list("envs", list(envs), "Gymnasium ids.")
+    flags.DEFINE_list("seeds", ["0", "1", "2", "3", "4"], "Seeds.")
+    flags.DEFINE_integer("num_timesteps", 300_000, "Environment steps per run.")
+    flags.DEFINE_list("libraries", list(libraries), "Which libraries to run.")
+    flags.DEFINE_string("output_dir", output_dir, "Where the table and the plot go.")
+    flags.DEFINE_string("one", None, "Used by the command itself: 'library,env,seed,steps' runs one and prints its return.")
+
+
+def compare(module: str, train: Mapping[str, Train]) -> None:
+    """Do what the flags say; `module` is the command, as after `python -m`."""
+    if FLAGS.one:
+        run_one(FLAGS.one, train)
+        return
+    folder = Path(FLAGS.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    measure(folder / "returns.csv", module)
+    rows = read_rows(folder / "returns.csv")
+    text = report(rows, FLAGS.envs, str(FLAGS.num_timesteps), list(train))
+    (folder / "table.md").write_text(text)
+    print(text)
+    plot(rows, FLAGS.envs, list(train), folder / "returns.png")
+
+
+def train_wng_tf(env: str, seed: int, steps: int, **settings: Any) -> list[float]:
+    """Our side, one thread."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    from baselines_compat.monitor import load_results
+    from wng_tf.policy_gradient.learn import learn
+
+    with tempfile.TemporaryDirectory() as folder:
+        log_path = os.path.join(folder, "run")
+        learn(env=env, seed=seed, total_timesteps=steps, log_path=log_path, save_interval=0, num_env=1, **settings)
+        return [float(r) for r in load_results(log_path)["r"]]
+
+
+def train_stable_baselines3(env: str, seed: int, steps: int, make: Callable[..., Any], **settings: Any) -> list[float]:
+    """The other side, one thread: `make` is the algorithm's class, `settings` are its arguments."""
+    import gymnasium as gym
+    import torch
+    from stable_baselines3.common.monitor import Monitor
+    from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+
+    torch.set_num_threads(1)
+    monitor = Monitor(gym.make(env))
+    venv = VecNormalize(DummyVecEnv([lambda: monitor]))
+    make("MlpPolicy", venv, seed=seed, device="cpu", **settings).learn(steps)
+    return [float(r) for r in monitor.get_episode_rewards()]
+
+
+def run_one(text: str, train: Mapping[str, Train]) -> None:
+    """Train once and print the result."""
+    library, env, seed, steps = text.split(",")
+    started = time.time()
+    returns = train[library](env, int(seed), int(steps))
+    print(f"RESULT,{np.mean(returns[-100:])},{time.time() - started:.1f}", flush=True)
+
+
+def read_rows(file: Path) -> list[dict[str, str]]:
+    """Rows of the table, none if there is no file."""
+    if not file.exists():
+        return []
+    with file.open(newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def measure(file: Path, module: str) -> None:
+    """Run what is missing from `file`."""
+    done = {(row["env"], row["library"], row["seed"], row["steps"]) for row in read_rows(file)}
+    steps = str(FLAGS.num_timesteps)
+    for env in FLAGS.envs:
+        for seed in FLAGS.seeds:
+            for library in FLAGS.libraries:
+                if (env, library, seed, steps) in done:
+                    continue
+                one = ",".join((library, env, seed, steps))
+                command = [sys.executable, "-m", module, f"--one={one}"]
+                environment = {**os.environ, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+                out = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+                result = [line for line in out.stdout.splitlines() if line.startswith("RESULT,")]
+                if not result:
+                    raise SystemExit(f"{one} failed:\n{out.stderr[-2000:]}")
+                _, final, seconds = result[0].split(",")
+                append(file, (env, library, seed, steps, f"{float(final):.2f}", seconds))
+                print(one, final, f"{seconds} s", flush=True)
+
+
+def append(file: Path, row: Sequence[str]) -> None:
+    """One row more, under a header if it is the first."""
+    new = not file.exists()
+    with file.open("a", newline="") as lines:
+        writer = csv.writer(lines, lineterminator="\n")
+        if new:
+            writer.writerow(COLUMNS)
+        writer.writerow(row)
+
+
+def interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean and 95% Student interval."""
+    from scipy import stats
+
+    values = np.asarray(values)
+    mean = float(values.mean())
+    half = float(stats.t.ppf(0.975, values.size - 1) * values.std(ddof=1) / np.sqrt(values.size))
+    return mean, mean - half, mean + half
+
+
+def finals_of(rows: Sequence[dict[str, str]], env: str, library: str) -> list[float]:
+    """Final returns, a number a run."""
+    return [float(row["final_return"]) for row in rows if (row["env"], row["library"]) == (env, library)]
+
+
+def report(rows: Sequence[dict[str, str]], envs: Sequence[str], steps: str, libraries: Sequence[str]) -> str:
+    """The table of the runs of that many steps, with Welch's test where both libraries have two runs or more."""
+    from scipy import stats
+
+    rows = [row for row in rows if row["steps"] == steps]
+    lines = ["| environment | library | seeds | final return | 95% interval | median steps/s |", "|---|---|---|---|---|---|"]
+    notes = []
+    for env in envs:
+        finals = {}
+        for library in libraries:
+            values = finals_of(rows, env, library)
+            if len(values) < 2:
+                continue
+            finals[library] = values
+            mean, low, high = interval(values)
+            seconds = [float(row["seconds"]) for row in rows if (row["env"], row["library"]) == (env, library)]
+            rate = int(steps) / np.median(seconds)
+            lines.append(f"| {env} | {library} | {len(values)} | {mean:.0f} | {low:.0f} to {high:.0f} | {rate:.0f} |")
+        if len(finals) == 2:
+            test = stats.ttest_ind(*finals.values(), equal_var=False)
+            notes.append(f"- {env}: Welch's t = {test.statistic:.2f}, p = {test.pvalue:.2f}")
+    return "\n".join([*lines, "", *notes]) + "\n"
+
+
+def plot(rows: Sequence[dict[str, str]], envs: Sequence[str], libraries: Sequence[str], path: Path) -> None:
+    """Every run as a point, means with their intervals."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, len(envs), figsize=(4 * len(envs), 3.2), squeeze=False)
+    for axis, env in zip(axes[0], envs, strict=True):
+        for x, (library, colour) in enumerate(zip(libraries, ("#0072B2", "#D55E00"), strict=True)):
+            finals = finals_of(rows, env, library)
+            if len(finals) < 2:
+                continue
+            mean, low, high = interval(finals)
+            axis.errorbar([x], [mean], yerr=[[mean - low], [high - mean]], fmt="o", capsize=6, color=colour)
+            axis.scatter(np.full(len(finals), x + 0.15), finals, s=14, alpha=0.6, color=colour)
+        axis.set_xticks(range(len(libraries)), libraries)
+        axis.set_xlim(-0.5, len(libraries) - 0.5)
+        axis.set_title(env)
+        axis.set_ylabel("mean return, last 100 episodes")
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(path, dpi=150)
