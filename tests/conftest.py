@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from absl import flags
+
+from wng_tf import compile_cache
 
 os.environ.update(
     CUDA_VISIBLE_DEVICES="-1",
@@ -19,6 +23,17 @@ os.environ.update(
     OMP_NUM_THREADS="1",
 )
 sys.path.append(str(Path(__file__).parent))
+
+# What one test or worker compiles, the others need not: a folder for this session, made by its first process.
+_MADE = None if compile_cache.VARIABLE in os.environ else tempfile.mkdtemp(prefix="wng_tf-")
+if _MADE is not None:
+    os.environ[compile_cache.VARIABLE] = _MADE
+compile_cache.enable(1)
+
+
+def pytest_unconfigure() -> None:
+    if _MADE is not None:
+        shutil.rmtree(_MADE, ignore_errors=True)
 
 
 class Outcome(NamedTuple):

@@ -15,7 +15,7 @@ from typing import Any
 
 from absl import flags
 
-from wng_tf import algorithms, checkpoint, cli, run_folder
+from wng_tf import algorithms, checkpoint, cli, compile_cache, run_folder
 from wng_tf import flags as run_flags
 from wng_tf.algorithms import EvolutionAlgorithm, PolicyGradientAlgorithm
 from wng_tf.envs import tasks
@@ -39,6 +39,7 @@ def main(argv: Sequence[str]) -> int:
     else:
         run_folder.check_new(log_path)
     print("Loading TensorFlow", flush=True)
+    compile_cache.enable(values.num_threads)
     cli.load_tensorflow()
     _limit_threads(values.num_threads)
     if isinstance(algorithm, PolicyGradientAlgorithm):

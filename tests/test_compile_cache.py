@@ -1,0 +1,79 @@
+"""Compiled programs on disk: where, when not, and that they are found and give the same numbers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wng_tf import checkpoint, compile_cache, run_folder
+
+DIRECTORY = "--tf_xla_persistent_cache_directory="
+
+
+@pytest.fixture(autouse=True)
+def nothing_chosen(monkeypatch):
+    for name in ("TF_XLA_FLAGS", "WNG_TF_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, "")  # so that what a test sets is undone
+        monkeypatch.delenv(name)
+
+
+def test_the_users_cache_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = compile_cache.enable(1)
+    assert folder.parent == tmp_path / "wng_tf" and folder.is_dir()
+    assert os.environ["TF_XLA_FLAGS"] == f"{DIRECTORY}{folder}"
+
+
+def test_a_chosen_folder_beside_other_flags(monkeypatch, tmp_path):
+    monkeypatch.setenv("WNG_TF_CACHE", str(tmp_path / "mine"))
+    monkeypatch.setenv("TF_XLA_FLAGS", "--tf_xla_clustering_debug=false")
+    folder = compile_cache.enable(1)
+    assert folder.parent == tmp_path / "mine"
+    assert os.environ["TF_XLA_FLAGS"] == f"--tf_xla_clustering_debug=false {DIRECTORY}{folder}"
+
+
+def test_programs_of_other_thread_counts_are_kept_apart(monkeypatch, tmp_path):
+    monkeypatch.setenv("WNG_TF_CACHE", str(tmp_path))
+    folders = set()
+    for threads in (1, 2):
+        monkeypatch.delenv("TF_XLA_FLAGS", raising=False)
+        folders.add(compile_cache.enable(threads))
+    assert len(folders) == 2
+
+
+@pytest.mark.parametrize("chosen", ["off", "OFF", "/proc/nowhere", "with space"])
+def test_off_or_not_possible(monkeypatch, tmp_path, chosen):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WNG_TF_CACHE", chosen)
+    assert compile_cache.enable(1) is None
+    assert "TF_XLA_FLAGS" not in os.environ
+
+
+def test_the_users_own_flag_wins(monkeypatch, tmp_path):
+    monkeypatch.setenv("WNG_TF_CACHE", str(tmp_path))
+    monkeypatch.setenv("TF_XLA_FLAGS", f"{DIRECTORY}/theirs")
+    assert compile_cache.enable(1) is None
+    assert os.environ["TF_XLA_FLAGS"] == f"{DIRECTORY}/theirs"
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_program_from_disk_gives_the_same_numbers(tmp_path):
+    def train(name: str, cache: str) -> dict[str, np.ndarray]:
+        command = [sys.executable, "-m", "wng_tf.run", "--alg=bg_wnpg", "--env=InvertedDoublePendulum-v5", "--nsteps=64"]
+        command += ["--num_timesteps=128", "--nminibatches=2", "--noptepochs=2", f"--log_path={tmp_path / name}"]
+        environment = {**os.environ, "WNG_TF_CACHE": cache}
+        subprocess.run(command, env=environment, check=True, capture_output=True, timeout=300)
+        return checkpoint.load(tmp_path / name / run_folder.CHECKPOINTS)[1]["learner"]["learner"]["theta"]
+
+    cache = tmp_path / "cache"
+    first = train("first", str(cache))
+    kept = {file: file.stat().st_mtime_ns for file in cache.rglob("*.pb")}
+    assert kept
+    np.testing.assert_array_equal(train("again", str(cache)), first)
+    assert {file: file.stat().st_mtime_ns for file in Path(cache).rglob("*.pb")} == kept
+    np.testing.assert_array_equal(train("without", "off"), first)
