@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -98,3 +101,28 @@ def test_damped_inverse_compiled(size):
         np.testing.assert_allclose(highest, 1.0, rtol=1e-6)
         assert bool(finite)
     assert not bool(solution(tf.constant(matrix * np.inf), tf.constant(1.0, tf.float64))[2])
+
+
+@pytest.mark.parametrize("size", [6, 30])
+def test_one_program_serves_all_matrices(size):
+    """Some ops make XLA take their inputs for constants, and compile anew for each value: a second for a microsecond."""
+    found = re.search(r"--tf_xla_persistent_cache_directory=(\S+)", os.environ.get("TF_XLA_FLAGS", ""))
+    if found is None:
+        pytest.skip("compiled programs are counted where they are kept, and WNG_TF_CACHE=off")
+    folder = found[1]
+
+    @tf.function(jit_compile=True)
+    def solution(matrix):
+        inverse, _, _ = inverse_root(matrix, 1e-9)
+        solve, highest, _ = damped_inverse(matrix, tf.constant(0.1, tf.float64), 1e-14)
+        return solve(inverse[0]), highest
+
+    def programs() -> set[str]:
+        return {name for name in os.listdir(folder) if name.endswith(".pb")}
+
+    before = programs()
+    solution(tf.constant(symmetric(np.logspace(0, -3, size))))
+    first = programs()
+    solution(tf.constant(symmetric(np.logspace(0, -2, size), seed=1)))
+    assert programs() == first
+    assert len(first - before) <= 1
