@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from absl import flags
 
+from wng_tf.plots.statistics import student_interval
+
 COLUMNS = ("env", "library", "seed", "steps", "final_return", "seconds")
 FLAGS = flags.FLAGS
 
@@ -44,8 +46,8 @@ def compare(module: str, train: Mapping[str, Train]) -> None:
     folder = Path(FLAGS.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     measure(folder / "returns.csv", module)
-    rows = read_rows(folder / "returns.csv")
-    text = report(rows, FLAGS.envs, str(FLAGS.num_timesteps), list(train))
+    rows = [row for row in read_rows(folder / "returns.csv") if row["steps"] == str(FLAGS.num_timesteps)]
+    text = report(rows, FLAGS.envs, list(train))
     (folder / "table.md").write_text(text)
     print(text)
     plot(rows, FLAGS.envs, list(train), folder / "returns.png")
@@ -127,38 +129,26 @@ def append(file: Path, row: Sequence[str]) -> None:
         writer.writerow(row)
 
 
-def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean and 95% Student interval."""
+def numbers(rows: Sequence[dict[str, str]], env: str, library: str, column: str) -> np.ndarray:
+    """A column of the runs of one library, a number a run."""
+    return np.array([float(row[column]) for row in rows if (row["env"], row["library"]) == (env, library)])
+
+
+def report(rows: Sequence[dict[str, str]], envs: Sequence[str], libraries: Sequence[str]) -> str:
+    """The table of the runs, with Welch's test where both libraries have two runs or more."""
     from scipy import stats
 
-    values = np.asarray(values)
-    mean = float(values.mean())
-    half = float(stats.t.ppf(0.975, values.size - 1) * values.std(ddof=1) / np.sqrt(values.size))
-    return mean, mean - half, mean + half
-
-
-def finals_of(rows: Sequence[dict[str, str]], env: str, library: str) -> list[float]:
-    """Final returns, a number a run."""
-    return [float(row["final_return"]) for row in rows if (row["env"], row["library"]) == (env, library)]
-
-
-def report(rows: Sequence[dict[str, str]], envs: Sequence[str], steps: str, libraries: Sequence[str]) -> str:
-    """The table of the runs of that many steps, with Welch's test where both libraries have two runs or more."""
-    from scipy import stats
-
-    rows = [row for row in rows if row["steps"] == steps]
     lines = ["| environment | library | seeds | final return | 95% interval | median steps/s |", "|---|---|---|---|---|---|"]
     notes = []
     for env in envs:
         finals = {}
         for library in libraries:
-            values = finals_of(rows, env, library)
+            values = numbers(rows, env, library, "final_return")
             if len(values) < 2:
                 continue
             finals[library] = values
-            mean, low, high = interval(values)
-            seconds = [float(row["seconds"]) for row in rows if (row["env"], row["library"]) == (env, library)]
-            rate = int(steps) / np.median(seconds)
+            mean, low, high = student_interval(values)
+            rate = np.median(numbers(rows, env, library, "steps") / numbers(rows, env, library, "seconds"))
             lines.append(f"| {env} | {library} | {len(values)} | {mean:.0f} | {low:.0f} to {high:.0f} | {rate:.0f} |")
         if len(finals) == 2:
             test = stats.ttest_ind(*finals.values(), equal_var=False)
@@ -176,10 +166,10 @@ def plot(rows: Sequence[dict[str, str]], envs: Sequence[str], libraries: Sequenc
     figure, axes = plt.subplots(1, len(envs), figsize=(4 * len(envs), 3.2), squeeze=False)
     for axis, env in zip(axes[0], envs, strict=True):
         for x, (library, colour) in enumerate(zip(libraries, ("#0072B2", "#D55E00"), strict=True)):
-            finals = finals_of(rows, env, library)
+            finals = numbers(rows, env, library, "final_return")
             if len(finals) < 2:
                 continue
-            mean, low, high = interval(finals)
+            mean, low, high = student_interval(finals)
             axis.errorbar([x], [mean], yerr=[[mean - low], [high - mean]], fmt="o", capsize=6, color=colour)
             axis.scatter(np.full(len(finals), x + 0.15), finals, s=14, alpha=0.6, color=colour)
         axis.set_xticks(range(len(libraries)), libraries)

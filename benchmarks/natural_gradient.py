@@ -13,9 +13,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from absl import app, flags
+
+from benchmarks.timing import interleaved
 
 flags.DEFINE_integer("passes", 100, "Passes in a compiled loop.")
 flags.DEFINE_integer("repetitions", 9, "Rounds; the median counts.")
@@ -190,21 +193,14 @@ def main(argv: Sequence[str]) -> None:
     contenders = build()
     if FLAGS.only:
         contenders = {name: run for name, run in contenders.items() if name in FLAGS.only or name == "plain gradient"}
-    for run in contenders.values():
-        run(1)
-    times: dict[tuple[str, int], list[float]] = {}
-    for _ in range(FLAGS.repetitions):
-        for count in (1, FLAGS.passes):
-            for name, run in contenders.items():
-                started = time.process_time()
-                run(count)
-                times.setdefault((name, count), []).append(1e6 * (time.process_time() - started) / count)
-
-    median = {key: float(np.median(values)) for key, values in times.items()}
+    counts = (1, FLAGS.passes)
+    calls = {f"{name} {count}": partial(run, count) for count in counts for name, run in contenders.items()}
+    seconds = interleaved(calls, FLAGS.repetitions, clock=time.process_time)
+    median = {(name, count): 1e6 * seconds[f"{name} {count}"] / count for count in counts for name in contenders}
     print(f"{'':28}{'one call':>18}{'in a compiled loop':>24}")
     for name in contenders:
         cells = ""
-        for count, width in ((1, 18), (FLAGS.passes, 24)):
+        for count, width in zip(counts, (18, 24), strict=True):
             ratio = median[name, count] / median["plain gradient", count]
             cells += f"{median[name, count]:{width - 14}.0f} µs{ratio:6.2f} times"
         print(f"{name:28}{cells}")

@@ -46,6 +46,11 @@ class Trainer:
         """Values, log-probabilities and advantages of the steps."""
         self.batch = self.runner.judge(self.learner.theta.numpy(), self.arrays)
 
+    def run(self) -> None:
+        """A batch: steps, and what is made of them."""
+        self.sample()
+        self.judge()
+
     def update(self) -> None:
         """All epochs and minibatches of the last batch."""
         self.number += 1
@@ -53,8 +58,7 @@ class Trainer:
 
     def step(self) -> None:
         """One whole update, as `learn` does it."""
-        self.sample()
-        self.judge()
+        self.run()
         self.update()
 
     def close(self) -> None:

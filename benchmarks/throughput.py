@@ -91,8 +91,7 @@ def natural_gradient_cost(env: str, repetitions: int) -> list[Row]:
     plain = subjects.Trainer.make("bgpg", env)
     natural = subjects.Trainer.make("bg_wnpg", env, damping="fixed")
     for trainer in (plain, natural):
-        trainer.sample()
-        trainer.judge()
+        trainer.run()
     seconds = interleaved({"plain": plain.update, "natural": natural.update}, repetitions, 2)
     for trainer in (plain, natural):
         trainer.close()
@@ -111,8 +110,7 @@ def scaling(env: str, algs: Sequence[str], repetitions: int) -> list[Row]:
         trainers = {}
         for value in values:
             trainer = subjects.Trainer.make(alg, env, **{setting: value})
-            trainer.sample()
-            trainer.judge()
+            trainer.run()
             trainers[f"{setting}={value}"] = trainer
         calls = {name: t.step if setting == "num_env" else t.update for name, t in trainers.items()}
         for name, time in interleaved(calls, repetitions).items():

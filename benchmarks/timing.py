@@ -8,7 +8,12 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 
-def interleaved(contenders: Mapping[str, Callable[[], object]], repetitions: int, warm_up: int = 1) -> dict[str, float]:
+def interleaved(
+    contenders: Mapping[str, Callable[[], object]],
+    repetitions: int,
+    warm_up: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
     """Median seconds of one call of each contender, over `repetitions` rounds in which every one is called once."""
     for contender in contenders.values():
         for _ in range(warm_up):
@@ -16,7 +21,7 @@ def interleaved(contenders: Mapping[str, Callable[[], object]], repetitions: int
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(repetitions):
         for name, contender in contenders.items():
-            started = time.perf_counter()
+            started = clock()
             contender()
-            times[name].append(time.perf_counter() - started)
+            times[name].append(clock() - started)
     return {name: float(np.median(t)) for name, t in times.items()}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,5 +74,5 @@ def test_a_program_from_disk_gives_the_same_numbers(tmp_path):
     kept = {file: file.stat().st_mtime_ns for file in cache.rglob("*.pb")}
     assert kept
     np.testing.assert_array_equal(train("again", str(cache)), first)
-    assert {file: file.stat().st_mtime_ns for file in Path(cache).rglob("*.pb")} == kept
+    assert {file: file.stat().st_mtime_ns for file in cache.rglob("*.pb")} == kept
     np.testing.assert_array_equal(train("without", "off"), first)

@@ -15,6 +15,7 @@ from wng_tf.plots.statistics import (
     iqm_interval,
     mean_interval,
     performance_profile,
+    student_interval,
 )
 
 SCORES = st.lists(st.integers(-5, 5).map(float), min_size=2, max_size=7)
@@ -134,3 +135,12 @@ def test_the_same_scores_give_the_same_interval():
 def test_scores_that_are_none(samples):
     with pytest.raises(ValueError):
         bootstrap(samples, lambda *arrays, axis: np.mean(arrays[0], axis=axis))
+
+
+def test_student_interval_is_scipys():
+    scores = [3.0, 5.0, 4.0, 9.0]
+    mean, low, high = student_interval(scores)
+    assert mean == pytest.approx(5.25)
+    assert (low, high) == pytest.approx(stats.t.interval(0.95, 3, mean, stats.sem(scores)))
+    one = student_interval([2.0])
+    assert one.value == 2.0 and np.isnan(one.low) and np.isnan(one.high)

@@ -234,8 +234,8 @@ def _array(values: Sequence[float]) -> np.ndarray:
 def table(loaded: Sequence[LoadedRun], finals: Mapping[Path, float]) -> str:
     """Final returns by method, the mean over the last ten generations of each run, with Student's 95% intervals."""
     import numpy as np
-    from scipy import stats
 
+    from wng_tf.plots.statistics import student_interval
     from wng_tf.plots.style import method_name, ordered
 
     lines = [
@@ -247,8 +247,8 @@ def table(loaded: Sequence[LoadedRun], finals: Mapping[Path, float]) -> str:
         runs = [run for run in loaded if run.method == method]
         values = np.array([finals[run.folder] for run in runs])
         count, sd = len(values), values.std(ddof=1) if len(values) > 1 else float("nan")
-        half = stats.t.ppf(0.975, count - 1) * sd / np.sqrt(count) if count > 1 else float("nan")
-        interval = f"{values.mean() - half:.0f} to {values.mean() + half:.0f}" if count > 1 else "-"
+        _, low, high = student_interval(values)
+        interval = f"{low:.0f} to {high:.0f}" if count > 1 else "-"
         each = ", ".join(
             f"{value:.0f}{'' if run.finished else ' (unfinished)'}" for run, value in zip(runs, values, strict=True)
         )

@@ -34,6 +34,15 @@ def mean_interval(scores: Sequence[float]) -> Interval:
     return bootstrap([scores], lambda sample, axis: np.mean(sample, axis=axis))
 
 
+def student_interval(scores: Sequence[float]) -> Interval:
+    """Mean of one task's runs [n] by Student's t instead of a bootstrap."""
+    scores, count = np.asarray(scores), len(scores)
+    if count < 2:
+        return Interval(float(scores.mean()), np.nan, np.nan)
+    half = stats.t.ppf(0.975, count - 1) * scores.std(ddof=1) / np.sqrt(count)
+    return Interval(*(float(scores.mean() + side * half) for side in (0, -1, 1)))
+
+
 def iqm_interval(*scores: Sequence[float]) -> Interval:
     """Interquartile mean over the runs of one task or, for comparable scores, of several tasks together."""
     return bootstrap(scores, lambda *samples, axis: interquartile_mean(np.concatenate(samples, axis=axis), axis))
