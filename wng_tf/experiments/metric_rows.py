@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from baselines_compat.policies import PolicyWithValue
-from wng_tf.natural_gradient import KernelBasis, pullback, score_jacobian, similarity
+from wng_tf.natural_gradient import pullback, reparameterised_jacobian, score_jacobian, similarity
 from wng_tf.policy_gradient.directions import whiten
-from wng_tf.policy_gradient.preconditioners import beside
+from wng_tf.policy_gradient.preconditioners import basis_and_slopes
 
 #: What a behavioural embedding is made of: the actions of a state alone, or with the state that they were taken in.
 EMBEDDINGS = ("actions", "state_actions")
@@ -104,15 +104,14 @@ class KernelRows:
             drawn = pd.mean[:, tf.newaxis] + pd.std[:, tf.newaxis] * noise
             flat = tf.reshape(drawn, [states, dimension])
             log_probs = tf.add_n([pd.logp(drawn[:, k]) for k in range(actions)]) if self.score else None
-        points = flat
-        if self.embedding == "state_actions":
-            points = beside(flat, tf.constant(self.observations))
-        basis = KernelBasis.from_indices(points, pairs // dimension, pairs % dimension, self.log_bandwidth)
-        slopes = basis.gradients(points)[..., :dimension]
+        observations = tf.constant(self.observations) if self.embedding == "state_actions" else None
+        basis, points, slopes = basis_and_slopes(
+            flat, observations, pairs // dimension, pairs % dimension, self.log_bandwidth
+        )
         if self.score:
             jacobian = score_jacobian(tape, log_probs, basis(points), self.weights)
         else:
-            jacobian = pullback(tape, flat, slopes / states, self.weights)
+            jacobian = reparameterised_jacobian(tape, flat, slopes, self.weights)
         return whiten(jacobian, similarity(slopes)) / actions**0.5
 
 

@@ -61,6 +61,25 @@ def log_prob_of_drawn(pd: Pd, drawn: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(drawn * log_probs, axis=[1, 2])
 
 
+def basis_and_slopes(
+    embeddings: tf.Tensor,
+    observations: tf.Tensor | None,
+    samples: tf.Tensor,
+    coordinates: tf.Tensor,
+    log_bandwidth: float,
+) -> tuple[KernelBasis, tf.Tensor, tf.Tensor]:
+    """The basis, the points [n, ...] where it is taken, and its slopes [M, n, d] along the embeddings [n, d].
+
+    `samples` and `coordinates` [M] choose it, as in `KernelBasis.from_indices`. With `observations` the basis tells states
+    apart; nothing can move those, so their slopes are left out.
+    """
+    points = tf.stop_gradient(embeddings)
+    if observations is not None:
+        points = beside(points, observations)
+    basis = KernelBasis.from_indices(points, samples, coordinates, log_bandwidth)
+    return basis, points, basis.gradients(points)[..., : embeddings.shape[1]]
+
+
 def beside(embeddings: tf.Tensor, observations: tf.Tensor) -> tf.Tensor:
     """Points [n, d + obs]: embeddings [n, d] and observations [n, obs], these scaled to the same total variance."""
 
@@ -189,14 +208,11 @@ class Wasserstein(Preconditioner):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """J [M, P] and L [M, M], float64, on the minibatch's embeddings."""
         embeddings, log_probs = outputs
-        points = tf.stop_gradient(embeddings)
-        dimension = embeddings.shape[1]
-        if self.embedding.beside_state:
-            points = beside(points, minibatch.data["observations"])
-        coordinates = tf.cast(minibatch.basis_coordinates * dimension, tf.int32)
-        basis = KernelBasis.from_indices(points, minibatch.basis_samples, coordinates, self.config.log_bandwidth)
-        # Behind `dimension` stand the states, which nothing can move.
-        slopes = basis.gradients(points)[..., :dimension]
+        observations = minibatch.data["observations"] if self.embedding.beside_state else None
+        coordinates = tf.cast(minibatch.basis_coordinates * embeddings.shape[1], tf.int32)
+        basis, points, slopes = basis_and_slopes(
+            embeddings, observations, minibatch.basis_samples, coordinates, self.config.log_bandwidth
+        )
         if self.score:
             values = basis(points)
             if self.needs_trajectories:

@@ -42,7 +42,15 @@ def fit(
     """
     gram_x, gram_y, cost = map(tf.convert_to_tensor, (gram_x, gram_y, cost))
     leading = tf.shape(gram_x)[:-2] if gram_x.shape.rank > 2 else None
-    gram_x, gram_y, cost = _samples_first(gram_x, 2), _samples_first(gram_y, 2), _samples_first(cost, 2 if all_pairs else 1)
+    sides = _samples_first(gram_x, 2), _samples_first(gram_y, 2), _samples_first(cost, 2 if all_pairs else 1)
+    weights = _ascend(*sides, gamma=gamma, step_size=step_size, steps=steps, all_pairs=all_pairs)
+    if leading is None:
+        return weights
+    return tuple(tf.reshape(tf.transpose(side), tf.concat([leading, [-1]], axis=0)) for side in weights)
+
+
+def _ascend(gram_x, gram_y, cost, *, gamma, step_size, steps, all_pairs) -> tuple[tf.Tensor, tf.Tensor]:
+    """The weights of `fit`, everything with the samples in front."""
     scale_x, scale_y = step_size / _count(gram_x), step_size / _count(gram_y)
 
     def body(step, weights_x, weights_y):
@@ -50,10 +58,7 @@ def fit(
         return step + 1, weights_x + scale_x * (1.0 - excess_x), weights_y + scale_y * (1.0 - excess_y)
 
     start = (0, tf.zeros_like(gram_x[0]), tf.zeros_like(gram_y[0]))
-    _, weights_x, weights_y = tf.while_loop(lambda step, *_: step < steps, body, start)
-    if leading is None:
-        return weights_x, weights_y
-    return tuple(tf.reshape(tf.transpose(weights), tf.concat([leading, [-1]], axis=0)) for weights in (weights_x, weights_y))
+    return tf.while_loop(lambda step, *_: step < steps, body, start)[1:]
 
 
 def fit_in_feature_space(
@@ -96,9 +101,10 @@ def transport_estimate(
     x = tf.stop_gradient(x)
     if gram_x is None:
         gram_x = kernel.gram(x)
-    gram_y = kernel.held_gram(y)
-    cost = _cost(x, y, all_pairs)
-    weights_x, weights_y = fit(
+    # From here on axes are [samples, states].
+    gram_x, gram_y = _samples_first(gram_x, 2), _samples_first(kernel.held_gram(y), 2)
+    cost = _samples_first(_cost(x, y, all_pairs), 2 if all_pairs else 1)
+    weights_x, weights_y = _ascend(
         gram_x,
         tf.stop_gradient(gram_y),
         tf.stop_gradient(cost),
@@ -108,10 +114,10 @@ def transport_estimate(
         all_pairs=all_pairs,
     )
     weights_x, weights_y = tf.stop_gradient(weights_x), tf.stop_gradient(weights_y)
-    # Axes [samples, states]; λ₂ is differentiable in the points y where it is taken, not in those it is expanded around.
-    lambda_x = _apply(_samples_first(gram_x, 2), _samples_first(weights_x, 1))
-    lambda_y = _apply(_samples_first(tf.linalg.matrix_transpose(gram_y), 2), _samples_first(weights_y, 1))
-    excess_x, _ = _excess(lambda_x, lambda_y, _samples_first(cost, 2 if all_pairs else 1), gamma, all_pairs)
+    # λ₂ is differentiable in the points y where it is taken, not in those it is expanded around: hence the transpose.
+    lambda_x = _apply(gram_x, weights_x)
+    lambda_y = _apply(tf.transpose(gram_y, [1, 0, *range(2, gram_y.shape.rank)]), weights_y)
+    excess_x, _ = _excess(lambda_x, lambda_y, cost, gamma, all_pairs)
     means = [tf.reduce_mean(values, axis=0) for values in (lambda_x, lambda_y, excess_x)]
     return tf.reshape(means[0] + means[1] + gamma * (1.0 - means[2]), tf.shape(y)[:-2])
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from wng_tf.natural_gradient.scalars import scalar
+
 __all__ = ["GaussianKernel", "RandomFeatures"]
 
 # cos(2π t) for |t| ≤ 1/2 as a polynomial in t², by Chebyshev's points: off by 1.1e-8 at most.
@@ -46,9 +48,7 @@ class GaussianKernel(NamedTuple):
     def cross(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         """K(x_j, y_k) [..., K, K'], differentiable, for x [..., K, d] and y [..., K', d]."""
         distances = tf.reduce_sum(tf.square(x[..., :, tf.newaxis, :] - y[..., tf.newaxis, :, :]), axis=-1)
-        # tf.cast would round a Python number to float32 first.
-        bandwidth = self.bandwidth if tf.is_tensor(self.bandwidth) else tf.constant(self.bandwidth, x.dtype)
-        return tf.exp(-0.5 * distances / tf.square(tf.cast(bandwidth, x.dtype)))
+        return tf.exp(-0.5 * distances / tf.square(scalar(self.bandwidth, x.dtype)))
 
     def held_gram(self, y: tf.Tensor) -> tf.Tensor:
         """K(y_j, y_k) [..., K, K] with y_j held constant: differentiable in the second argument alone."""
