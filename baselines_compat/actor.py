@@ -56,7 +56,7 @@ class ActorSpec:
 
 
 class Actor:
-    """Acts from float32 copies of the weights. Stateless but for scratch memory: noise is handed in."""
+    """Acts from float32 copies of the weights. Stateless: what is random is handed in."""
 
     def __init__(self, spec: ActorSpec, flat: np.ndarray):
         flat = np.array(flat[: spec.size], dtype=np.float32)
@@ -73,7 +73,6 @@ class Actor:
             start += units
             self._layers.append((kernel, bias, ACTIVATIONS[activation]))
         self.std = None if spec.discrete else np.exp(flat[start:])
-        self.noise_size = 1 if spec.discrete else int(self.std.size)
 
     def params(self, observation: np.ndarray) -> np.ndarray:
         """Mean of the Gaussian, or logits, for observations [obs] or [B, obs]."""
@@ -87,20 +86,20 @@ class Actor:
                 h = activation(h)
         return h
 
-    def draw_noise(self, rng: np.random.Generator, steps: int) -> np.ndarray:
-        """Noise for `steps` actions [steps, noise_size]: normal for a Gaussian, uniform for a categorical policy."""
+    def draw_perturbations(self, rng: np.random.Generator, steps: int) -> np.ndarray:
+        """What makes `steps` actions random [steps, ...]: σ times standard normals, or uniforms for a categorical policy."""
         if self.discrete:
             return rng.random((steps, 1))
-        return rng.standard_normal((steps, self.noise_size), dtype=np.float32)
+        return self.std * rng.standard_normal((steps, self.std.size), dtype=np.float32)
 
-    def act(self, observation: np.ndarray, noise: np.ndarray) -> np.ndarray | int:
-        """The action for one observation [obs] and one row of noise."""
+    def act(self, observation: np.ndarray, perturbation: np.ndarray) -> np.ndarray | int:
+        """The action for one observation [obs] and one row of perturbations."""
         params = self.params(observation)
         if not self.discrete:
-            return params + self.std * noise
+            return params + perturbation
         weights = np.exp(params - params.max(), dtype=np.float64)
         cumulative = np.cumsum(weights)
-        return int(min(np.searchsorted(cumulative, noise[0] * cumulative[-1], side="right"), weights.size - 1))
+        return int(min(np.searchsorted(cumulative, perturbation[0] * cumulative[-1], side="right"), weights.size - 1))
 
     def mode(self, observation: np.ndarray) -> np.ndarray | int:
         """The most likely action for one observation [obs]."""

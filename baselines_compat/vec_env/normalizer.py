@@ -97,8 +97,7 @@ class LocalNormalizer:
         np.sqrt(delta, out=delta)
         scaled /= delta
         np.minimum(scaled, self._settings.clipob, out=scaled)
-        np.maximum(scaled, -self._settings.clipob, out=scaled)
-        out[...] = scaled
+        np.maximum(scaled, -self._settings.clipob, out=out)  # rounded to float32 on the way
 
     def normalize(self, observation: np.ndarray) -> np.ndarray:
         """`observation` [obs] normalised by the statistics so far, float32; the statistics do not change."""

@@ -106,7 +106,7 @@ class EnvSlot:
         self._dtype = self.env.action_space.dtype
         self.pending: np.ndarray | None = None
         self._reset_state: dict[str, Any] | None = None
-        self._played: list[Any] = []
+        self._played: list[np.ndarray] = []  # the open episode's actions as chosen, piece by piece
         self.episode_return = 0.0
         self.episode_length = 0
         self._discounted = 0.0
@@ -129,22 +129,19 @@ class EnvSlot:
         return np.array(observation, np.float64).reshape(-1)  # a copy: environments may reuse their buffer
 
     def environment_action(self, action: Any) -> Any:
-        """What the environment is sent: the action clipped to its space."""
+        """What the environment is sent: the action clipped to its space, in memory of its own."""
         if self._low is None:
             return int(action) + int(self.env.action_space.start)
         return np.minimum(np.maximum(action, self._low), self._high).astype(self._dtype, copy=False)
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
         """Clip, act, and record. Returns raw observation [obs] float64, raw reward, terminated, truncated, info."""
-        observation, reward, terminated, truncated, info = self._send(self.environment_action(action))
+        self._played.append(np.array([action]))
+        observation, reward, terminated, truncated, info = self.env.step(self.environment_action(action))
         reward = float(reward)
         self.episode_return += reward
         self.episode_length += 1
         return self._flat(observation), reward, bool(terminated), bool(truncated), info
-
-    def _send(self, action: Any) -> tuple:
-        self._played.append(copy.copy(action))  # environments may change the array that they are sent
-        return self.env.step(action)
 
     def collect(
         self,
@@ -155,59 +152,72 @@ class EnvSlot:
     ) -> SegmentInfo:
         """Fill `out` with one segment, resetting as episodes end.
 
+        An engine step empties the processor's caches, so that each NumPy call after it costs some microseconds however
+        small its arrays: what can wait is done for the whole segment before or after the loop.
+
         Raises:
           NonFiniteError: an observation, action or reward is NaN or infinite.
         """
         steps = out.rewards.shape[0]
         local = LocalNormalizer(snapshot, settings)
-        noise = actor.draw_noise(self.rng, steps)
-        seen: list[np.ndarray] = []
-        returns: list[float] = []
+        perturbations = actor.draw_perturbations(self.rng, steps)
         episodes: list[EpisodeRecord] = []
+        raw_rewards: list[float] = []
+        returns: list[float] = []
         gamma, discounted = settings.gamma, self._discounted
         if self.pending is None:
-            raw = self.reset()
+            self.pending = self.reset()
             discounted = 0.0
-        else:
-            raw = self.pending
-        observations, actions = out.observations, out.actions
+        # Row t: the raw observation before step t.
+        raw = np.empty((steps + 1, self.pending.size))
+        raw[0] = self.pending
+        observations, actions, rewards = out.observations, out.actions, out.rewards
         out.final_observations[...] = 0.0
+        out.terminated[...] = False
+        out.truncated[...] = False
+        first = 0  # step of the segment from which the open episode is in it
+        send, clipped, act = self.env.step, self.environment_action, actor.act
         for t in range(steps):
-            seen.append(raw)
-            local.observe(raw, observations[t])
-            action = actor.act(observations[t], noise[t])
+            seen = observations[t]
+            local.observe(raw[t], seen)
+            action = act(seen, perturbations[t])
             actions[t] = action
             try:
-                raw, reward, terminated, truncated, _ = self.step(action)
+                observation, reward, terminated, truncated, _ = send(clipped(action))
             except Exception:
-                self._check(np.asarray(seen), out)  # what the environment choked on, if it is that
+                # What the environment choked on, if it is that.
+                self._check(raw[: t + 1], actions[: t + 1], raw_rewards)
                 raise
+            reward = float(reward)
+            self.episode_return += reward
+            self.episode_length += 1
             discounted = discounted * gamma + reward
+            raw_rewards.append(reward)
             returns.append(discounted)
-            out.raw_rewards[t] = reward
-            out.rewards[t] = local.reward(reward, discounted)
-            out.terminated[t] = terminated
-            out.truncated[t] = truncated
+            rewards[t] = local.reward(reward, discounted)
             if terminated or truncated:
-                out.final_observations[t] = local.normalize(raw)
-                if not np.isfinite(raw).all():
-                    self._check(np.asarray([*seen, raw]), out)
+                out.terminated[t], out.truncated[t] = terminated, truncated
+                final = self._flat(observation)
+                if not np.isfinite(final).all():
+                    self._check(np.concatenate([raw[: t + 1], final[np.newaxis]]), actions[: t + 1], raw_rewards)
+                out.final_observations[t] = local.normalize(final)
                 episodes.append(EpisodeRecord(self.episode_return, self.episode_length, time.time()))
-                raw = self.reset()
-                discounted = 0.0
+                observation, discounted, first = self.reset(), 0.0, t + 1
+            raw[t + 1] = observation if np.ndim(observation) == 1 else np.ravel(observation)
         if not (out.terminated[-1] or out.truncated[-1]):
-            out.final_observations[-1] = local.normalize(raw)
-        self.pending, self._discounted = raw, discounted
-        self._check(np.asarray([*seen, raw]), out)
-        return SegmentInfo(Moments.of(np.asarray(seen)), Moments.of(np.asarray(returns)), episodes)
+            out.final_observations[-1] = local.normalize(raw[-1])
+        out.raw_rewards[:] = raw_rewards
+        self._played.append(actions[first:].copy())
+        self.pending, self._discounted = raw[-1].copy(), discounted
+        self._check(raw, actions, raw_rewards)
+        return SegmentInfo(Moments.of(raw[:-1]), Moments.of(np.asarray(returns)), episodes)
 
-    def _check(self, raw: np.ndarray, out: SegmentArrays) -> None:
+    def _check(self, raw: np.ndarray, actions: np.ndarray, raw_rewards: list[float]) -> None:
         """Name the first thing that is not finite: everything after it follows from it."""
         faults = []
-        for order, (name, values) in enumerate(
-            (("observation", raw), ("action", out.actions), ("reward", out.raw_rewards))
-        ):
-            finite = np.isfinite(values).reshape(values.shape[0], -1).all(axis=1)
+        for order, (name, values) in enumerate((("observation", raw), ("action", actions), ("reward", raw_rewards))):
+            finite = np.isfinite(values)
+            finite = finite.all(axis=1) if finite.ndim > 1 else finite
             if not finite.all():
                 faults.append((int(np.argmin(finite)), order, name))
         if faults:
@@ -220,7 +230,7 @@ class EnvSlot:
         """Everything from which `restore` continues the slot: streams, and how the open episode came about."""
         if self._reset_state is None:
             return {"started": False, "noise": self.rng.bit_generator.state}
-        played = np.asarray(self._played)
+        played = np.concatenate(self._played) if self._played else np.empty(0)
         return {
             "started": True,
             "noise": self.rng.bit_generator.state,
@@ -248,10 +258,7 @@ class EnvSlot:
         self._played = []
         self.episode_return, self.episode_length = 0.0, 0
         for action in state["played"]:
-            observation, reward, _, _, _ = self._send(int(action) if self._low is None else action.copy())
-            raw = self._flat(observation)
-            self.episode_return += float(reward)
-            self.episode_length += 1
+            raw, *_ = self.step(action)
         self.pending, self._discounted = raw, state["discounted"]
 
     def close(self) -> None:

@@ -30,8 +30,8 @@ def test_weights_are_read_in_their_order():
     actor = Actor(SMALL, flat)
     np.testing.assert_allclose(actor.params(np.float32(x)), mean, rtol=1e-5)
     np.testing.assert_allclose(actor.std, np.exp(flat[17:]), rtol=1e-6)
-    noise = np.float32([1.0, -2.0])
-    np.testing.assert_allclose(actor.act(np.float32(x), noise), mean + np.exp(flat[17:]) * noise, rtol=1e-5)
+    perturbation = np.float32([1.0, -2.0])
+    np.testing.assert_allclose(actor.act(np.float32(x), perturbation), mean + perturbation, rtol=1e-5)
     np.testing.assert_allclose(actor.mode(np.float32(x)), mean, rtol=1e-5)
 
 
@@ -65,7 +65,7 @@ def test_activations_stay_in_float32_and_finite_far_out(name):
 
 def test_frequencies_of_discrete_actions():
     actor = categorical(LOGITS)
-    noise = actor.draw_noise(np.random.default_rng(0), 20_000)
+    noise = actor.draw_perturbations(np.random.default_rng(0), 20_000)
     actions = [actor.act(np.zeros(1, np.float32), row) for row in noise]
     expected = np.exp(LOGITS) / np.exp(LOGITS).sum() * len(actions)
     assert stats.chisquare(np.bincount(actions, minlength=4), expected).pvalue > 0.01
@@ -85,15 +85,17 @@ def test_discrete_actions_at_the_ends_of_the_unit_interval():
 def test_large_logits_do_not_overflow():
     actor = categorical(np.array([1e4, -1e4, 1e4]))
     actions = [
-        actor.act(np.zeros(1, np.float32), row) for row in actor.draw_noise(np.random.default_rng(1), 200)
+        actor.act(np.zeros(1, np.float32), row) for row in actor.draw_perturbations(np.random.default_rng(1), 200)
     ]
     assert set(actions) == {0, 2}
 
 
-def test_noise_of_gaussian_actions_is_standard_normal_and_repeatable():
-    actor = Actor(SMALL, np.zeros(SMALL.size))
-    noise = actor.draw_noise(np.random.default_rng(0), 5_000)
-    assert noise.shape == (5_000, 2)
-    assert noise.dtype == np.float32
-    assert stats.kstest(noise.ravel(), "norm").pvalue > 0.01
-    np.testing.assert_array_equal(noise, actor.draw_noise(np.random.default_rng(0), 5_000))
+def test_perturbations_of_gaussian_actions_have_the_policys_deviation_and_repeat():
+    flat = np.zeros(SMALL.size)
+    flat[-2:] = np.log([0.5, 3.0])
+    actor = Actor(SMALL, flat)
+    drawn = actor.draw_perturbations(np.random.default_rng(0), 5_000)
+    assert drawn.shape == (5_000, 2)
+    assert drawn.dtype == np.float32
+    assert stats.kstest((drawn / [0.5, 3.0]).ravel(), "norm").pvalue > 0.01
+    np.testing.assert_array_equal(drawn, actor.draw_perturbations(np.random.default_rng(0), 5_000))

@@ -43,7 +43,7 @@ def test_the_numpy_actor_is_the_keras_policy_for_discrete_actions():
     actor = Actor(policy.actor_spec(), theta)
     np.testing.assert_allclose(actor.params(STATES), np.asarray(policy.actor(STATES)), rtol=1e-6, atol=1e-6)
     pd = policy.pd(policy.unflatten(theta), tf.constant(STATES[:1]))
-    noise = actor.draw_noise(np.random.default_rng(1), 10_000)
+    noise = actor.draw_perturbations(np.random.default_rng(1), 10_000)
     counts = np.bincount([actor.act(STATES[0], row) for row in noise], minlength=4)
     probabilities = tf.nn.softmax(tf.cast(pd.logits[0], tf.float64)).numpy()
     assert stats.chisquare(counts, probabilities * 10_000).pvalue > 0.01

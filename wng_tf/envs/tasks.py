@@ -6,6 +6,7 @@ A name is a short name (a task of the paper on the embedded engine, PyBullet), a
 
 from __future__ import annotations
 
+import copy
 import difflib
 import importlib
 from dataclasses import dataclass, field
@@ -41,6 +42,16 @@ _KIND_OF_MODULE: dict[str, Kind] = {
     "wng_tf.envs.pybullet": "pybullet",
     "pybullet_envs_gymnasium": "pybullet",
     "gymnasium.envs.classic_control": "classic",
+}
+
+# Entry points of Gymnasium's and of the faster class with the same numbers.
+_FASTER: dict[str, str] = {
+    "gymnasium.envs.mujoco.hopper_v5:HopperEnv": "wng_tf.envs.mujoco_stepping:FastHopper",
+    "gymnasium.envs.mujoco.walker2d_v5:Walker2dEnv": "wng_tf.envs.mujoco_stepping:FastWalker2d",
+    "gymnasium.envs.mujoco.half_cheetah_v5:HalfCheetahEnv": "wng_tf.envs.mujoco_stepping:FastHalfCheetah",
+    "gymnasium.envs.mujoco.inverted_double_pendulum_v5:InvertedDoublePendulumEnv": (
+        "wng_tf.envs.mujoco_stepping:FastDoublePendulum"
+    ),
 }
 
 _INSTALL: dict[Kind, str] = {
@@ -98,7 +109,7 @@ def make(name: str, **kwargs: Any) -> gymnasium.Env:
     task = resolve(name)
     options = {"disable_env_checker": True, **task.kwargs, **kwargs}
     try:
-        env = gymnasium.make(task.env_id, **options)
+        env = gymnasium.make(_faster(task.env_id), **options)
     except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
         raise UserError(f"{_title(task)} cannot be made: {_sentence(error)}{_advice(error, task.kind)}") from error
     except (TypeError, gymnasium.error.Error) as error:
@@ -109,6 +120,16 @@ def make(name: str, **kwargs: Any) -> gymnasium.Env:
     except UserError:
         env.close()
         raise
+
+
+def _faster(env_id: str) -> EnvSpec | str:
+    """The id's specification with the faster class of the same numbers behind it, or the id where there is none."""
+    spec = registry.get(env_id)
+    if spec is None or not isinstance(spec.entry_point, str) or spec.entry_point not in _FASTER:
+        return env_id
+    spec = copy.deepcopy(spec)
+    spec.entry_point = _FASTER[spec.entry_point]
+    return spec
 
 
 def _find_spec(name: str, env_id: str) -> EnvSpec:

@@ -63,21 +63,21 @@ class SavedPolicy:
         observation = np.asarray(observation, np.float64)
         single = observation.ndim == 1
         params = self._actor.params(normalize(np.atleast_2d(observation), self.mean, self.var, self.normalizer))
-        noise = None
+        perturbations = None
         if not deterministic:
-            noise = self._actor.draw_noise(rng or np.random.default_rng(), params.shape[0])
-        actions = self._choose(params, noise)
+            perturbations = self._actor.draw_perturbations(rng or np.random.default_rng(), params.shape[0])
+        actions = self._choose(params, perturbations)
         return actions[0] if single else actions
 
-    def _choose(self, params: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
+    def _choose(self, params: np.ndarray, perturbations: np.ndarray | None) -> np.ndarray:
         if self.actor_spec.discrete:
-            if noise is None:
+            if perturbations is None:
                 return np.argmax(params, axis=-1)
             weights = np.exp(params - params.max(axis=-1, keepdims=True), dtype=np.float64)
             cumulative = np.cumsum(weights, axis=-1)
-            below = cumulative <= noise * cumulative[:, -1:]
+            below = cumulative <= perturbations * cumulative[:, -1:]
             return np.minimum(below.sum(axis=-1), params.shape[-1] - 1)
-        raw = params if noise is None else params + self._actor.std * noise
+        raw = params if perturbations is None else params + perturbations
         return np.clip(raw, self.action_space.low, self.action_space.high).astype(self.action_space.dtype)
 
     def export(self, path: str | os.PathLike[str]) -> Path:
