@@ -121,6 +121,23 @@ def test_worker_processes_do_not_matter():
         assert_same(run(name, setup), run(name, setup, workers=2, chunk=5))
 
 
+def test_members_whose_episode_is_over_do_not_act_to_the_end():
+    spec, thetas, seeds, noise, normaliser = prepare(TOY, pairs=20)
+    worlds = make_worlds(tasks.resolve(TOY), len(thetas), 1)
+    generation = Generation(spec, worlds, 30)
+    step, acted = generation._step, []
+
+    def counted(actions):
+        acted.append(len(actions))
+        return step(actions)
+
+    generation._step = counted
+    lengths = generation(thetas, seeds, noise, normaliser).trajectories.lengths
+    worlds.close()
+    assert len(acted) == lengths.max()
+    assert lengths.sum() <= sum(acted) < 2 * lengths.sum() + len(thetas)
+
+
 def test_one_compiled_loop_serves_every_generation():
     setup = prepare("Point")
     spec, thetas, seeds, noise, normaliser = setup

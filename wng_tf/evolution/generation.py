@@ -3,7 +3,8 @@
 The loop over the horizon is one `tf.function`. At each step the whole chunk acts as one batched product, [N, out, in]
 weights times [N, in, 1] inputs, and all its worlds step together in one `tf.numpy_function`. What the rollouts leave
 behind (rewards, lengths, last observations, sums for the normaliser) is written by that same call into arrays made
-beforehand.
+beforehand. Where episodes end early, the loop stops each time half of the members are done and goes on with the others
+alone, so that a few long episodes do not pay for the policies of all.
 
 A rollout depends on its own parameters, seed and noise alone: the result does not depend on how the population is cut
 into chunks, nor on threads and workers.
@@ -62,6 +63,9 @@ class _Record:
         self.actions = np.zeros((num, horizon, actions), np.float32) if every_step else None
         self.broken = ""
         self.step = 0
+        # Worlds whose members still act, and the actions of all worlds; None: everybody does.
+        self.members: NDArray[np.int64] | None = None
+        self.chosen: NDArray[Any] | None = None
 
     def restart(self) -> None:
         for array in (self.rewards, self.lengths, self.sums, self.squares, self.observations, self.actions):
@@ -69,6 +73,13 @@ class _Record:
                 array[...] = 0
         self.alive[:] = True
         self.broken, self.step = "", 0
+        self.members = self.chosen = None
+
+    def compact(self) -> NDArray[np.int64]:
+        """Go on with the members that are alive; returns their worlds."""
+        self.chosen = np.array(self.chosen)  # what TensorFlow handed over is not ours to write to
+        self.members = np.flatnonzero(self.alive)
+        return self.members
 
     def rollouts(self, count: int) -> Rollouts:
         """A copy of the first `count` rollouts."""
@@ -114,7 +125,11 @@ class Generation:
         centre, half = spec.head.stretch()
         self._centre, self._half = tf.constant(centre), tf.constant(half)
         self._bounds = tuple(np.array(bound, np.float32) for bound in (spec.head.low, spec.head.high))
-        self._loop = tf.function(self._run, autograph=False)
+        floats = tf.TensorSpec([None, None])
+        layers = [(tf.TensorSpec([None, outputs, inputs]), floats) for inputs, outputs, *_ in spec.layers]
+        vector = tf.TensorSpec([spec.observations])
+        signature = [tf.TensorSpec([], tf.int32), layers, tf.TensorSpec([None, None, None]), vector, vector, floats]
+        self._loop = tf.function(self._run, input_signature=signature, autograph=False)
 
     def __call__(
         self,
@@ -162,15 +177,23 @@ class Generation:
         if not np.isfinite(observation).all():
             record.broken = "observation"
         else:
-            layers = [tuple(map(tf.constant, layer)) for layer in self.spec.materialise(parameters)]
+            layers = self.spec.materialise(parameters)
             scaled = noise * np.float32(self._noise_scale)
-            self._loop(
-                layers,
-                tf.constant(scaled),
-                tf.constant(normaliser.shift),
-                tf.constant(normaliser.scale),
-                tf.constant(observation, tf.float32),
-            )
+            inputs = np.asarray(observation, np.float32)
+            members: Any = slice(None)
+            while True:
+                self._loop(
+                    record.step,
+                    [tuple(tf.constant(part[members]) for part in layer) for layer in layers],
+                    tf.constant(scaled[:, members]),
+                    tf.constant(normaliser.shift),
+                    tf.constant(normaliser.scale),
+                    tf.constant(inputs[members]),
+                )
+                if record.broken or record.step == self.horizon or not record.alive.any():
+                    break
+                members = record.compact()
+                inputs = record.last.astype(np.float32)
         if record.broken:
             raise NonFiniteError(
                 f"NaN or infinite {record.broken} at step {record.step} of a rollout: the run stops, its last "
@@ -180,21 +203,24 @@ class Generation:
 
     def _run(
         self,
+        start: tf.Tensor,
         layers: list[tuple[tf.Tensor, tf.Tensor]],
         noise: tf.Tensor,
         shift: tf.Tensor,
         scale: tf.Tensor,
         observation: tf.Tensor,
     ) -> tf.Tensor:
+        """Steps of the members whose layers these are, from step `start` until `_step` says that it is enough."""
+
         def body(t: tf.Tensor, x: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             action = self._act(layers, tf.clip_by_value((x - shift) * scale, -OBSERVATION_CLIP, OBSERVATION_CLIP), noise[t])
-            x_next, alive = tf.numpy_function(self._step, [action], [tf.float32, tf.bool], stateful=True)
-            return t + 1, tf.ensure_shape(x_next, x.shape), tf.ensure_shape(alive, [])
+            x_next, going = tf.numpy_function(self._step, [action], [tf.float32, tf.bool], stateful=True)
+            return t + 1, tf.ensure_shape(x_next, x.shape), tf.ensure_shape(going, [])
 
         return tf.while_loop(
-            lambda t, x, alive: (t < self.horizon) & alive,
+            lambda t, x, going: (t < self.horizon) & going,
             body,
-            (tf.constant(0), observation, tf.constant(True)),
+            (start, observation, tf.constant(True)),
             parallel_iterations=1,
         )[0]
 
@@ -212,9 +238,15 @@ class Generation:
         return tf.clip_by_value(x + self._half * noise, *self._bounds)
 
     def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float32], np.bool_]:
-        """Steps the worlds and writes down what happened; runs inside the graph."""
+        """Steps the worlds and writes down what happened; runs inside the graph. The second result: go on as before."""
         record = self._record
-        alive, t = record.alive, record.step
+        alive, t, members = record.alive, record.step, record.members
+        if members is None:
+            record.chosen = actions
+        else:
+            # Worlds that have ended are frozen: what they are sent does not matter.
+            record.chosen[members] = actions
+            actions = record.chosen
         everybody = alive.all()
         if self._statistics:
             weight = 1.0 if everybody else alive[:, np.newaxis]
@@ -235,8 +267,9 @@ class Generation:
         if not np.isfinite(observation.sum() + reward.sum() + actions.sum()):
             broken = (("action", actions), ("observation", observation), ("reward", reward))
             record.broken = next((name for name, array in broken if not np.isfinite(array).all()), "")
-        going = record.alive.any() and not record.broken
-        return observation.astype(np.float32), np.bool_(going)
+        count = len(alive) if members is None else len(members)
+        going = 2 * np.count_nonzero(record.alive) > count and not record.broken
+        return (observation if members is None else observation[members]).astype(np.float32), np.bool_(going)
 
 
 def batched_product(weights: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
