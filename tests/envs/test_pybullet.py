@@ -186,20 +186,27 @@ def test_the_first_episode_differs_in_its_first_reward(make):
     assert 0 < abs(first[1][0] - second[1][0]) < 0.5
 
 
+@pytest.mark.parametrize("name", ["Hopper", "Walker2d", "HalfCheetah", "Ant", "Reacher", "DoublePendulum"])
 @pytest.mark.parametrize("episodes", [0, 2])
-def test_rollouts_resume_bit_for_bit(episodes):
+def test_rollouts_resume_bit_for_bit(name, episodes):
     """A slot that is restored in the first episode, or in a later one, goes on as the one that was not interrupted."""
-    slots = [EnvSlot(lambda: tasks.make("Ant"), index=0, seed=1) for _ in range(2)]
+    slots = [EnvSlot(lambda: tasks.make(name), index=0, seed=1) for _ in range(2)]
     straight, resumed = slots
     rng = np.random.default_rng(0)
+    size = straight.env.action_space.shape
+
+    def draw():
+        return (0.3 * rng.uniform(-1, 1, size)).astype(np.float32)
+
     straight.reset()
     for _ in range(episodes):
-        straight.step(rng.uniform(-1, 1, 8))
+        straight.step(draw())
         straight.reset()
-    straight.step(rng.uniform(-1, 1, 8))
+    for _ in range(5):
+        straight.step(draw())
     resumed.restore(straight.state())
-    for _ in range(10):
-        action = rng.uniform(-1, 1, 8)
+    for _ in range(30):
+        action = draw()
         one, other = straight.step(action), resumed.step(action)
         assert one[0].tobytes() == other[0].tobytes()
         assert one[1:] == other[1:]

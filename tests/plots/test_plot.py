@@ -42,7 +42,7 @@ def test_everything_is_written_and_named(folder, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     drawn = ("curves", "wallclock", "improvement", "profile", "efficiency", "metric_loss_kl_moved")
     expected = {f"{name}.{kind}" for name in drawn for kind in ("png", "svg", "csv")}
-    expected |= {"returns.csv", "summary.csv", "table.md"}
+    expected |= {"returns.csv", "summary.csv", "evidence.csv", "table.md"}
     assert {path.name for path in (tmp_path / "plots").iterdir()} == expected
     assert {Path(line).name for line in done.stdout.splitlines()} == expected
     for name in drawn:

@@ -16,9 +16,9 @@ def test_runs_are_the_product_in_a_fixed_order():
     grid = Grid(["ppo", "wnpg"], ["A-v0", "B-v0"], [0, 1], axes={"lr": ("1", "2"), "lam": ("3",)})
     expected = []
     for env in ("A-v0", "B-v0"):
-        for alg in ("ppo", "wnpg"):
-            for lr in ("1", "2"):
-                for seed in (0, 1):
+        for seed in (0, 1):
+            for alg in ("ppo", "wnpg"):
+                for lr in ("1", "2"):
                     expected.append(Run(alg, env, seed, (("lr", lr), ("lam", "3"))))
     assert grid.runs() == expected
 

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from wng_tf.errors import UserError
-from wng_tf.plots import figures, tables
+from wng_tf.plots import evidence, figures, tables
 from wng_tf.plots.curves import bands, final_value, metric_curve, return_curve
 from wng_tf.plots.paper import TABLES
 from wng_tf.plots.runs import LoadedRun, load_runs, minutes, total_reward
@@ -89,7 +89,11 @@ def write_report(folders: Sequence[str | os.PathLike[str]], out: Path, options: 
     write("summary.csv", tables.summary_csv(summaries, paper))
     if chosen := tables.best_flags(returns):
         write("best.flags", chosen)
-    write("table.md", tables.report(returns, summaries, window=options.window, notes=notes, paper=paper))
+    text = tables.report(returns, summaries, window=options.window, notes=notes, paper=paper)
+    if rows := evidence.medians(runs):
+        write("evidence.csv", evidence.evidence_csv(rows))
+        text += "\n" + evidence.evidence_markdown(rows)
+    write("table.md", text)
     return written
 
 

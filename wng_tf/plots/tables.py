@@ -186,7 +186,7 @@ def _wide_table(summaries: Summaries, paper: Mapping | None) -> str:
             means = {method: entry.mean for method, entry in row.items()}
             cells = {method: _mean_sd(*entry) for method, entry in row.items()}
             rows.append(["— paper", *_marked(methods, cells, means)])
-    return _markdown(["Task", *map(method_name, methods)], rows)
+    return markdown(["Task", *map(method_name, methods)], rows)
 
 
 def _long_table(summaries: Summaries, paper: Mapping | None) -> str:
@@ -200,7 +200,7 @@ def _long_table(summaries: Summaries, paper: Mapping | None) -> str:
                 theirs = _paper(paper, env, method)
                 row.append(_mean_sd(*theirs) if theirs else "")
             rows.append(row)
-    return _markdown(header, rows)
+    return markdown(header, rows)
 
 
 def _improvement_table(returns: Returns, pairs: Sequence[tuple[Method, Method]]) -> str:
@@ -213,7 +213,7 @@ def _improvement_table(returns: Returns, pairs: Sequence[tuple[Method, Method]])
         if several:
             row += [_probability(improvement({env: returns[env]}, ours, theirs)) for env in returns]
         rows.append(row)
-    return _markdown(header, rows)
+    return markdown(header, rows)
 
 
 def _claims(returns: Returns) -> str:
@@ -235,7 +235,7 @@ def _claims(returns: Returns) -> str:
         "A link holds where the interval of its probability lies above one half, is reversed where it lies below, and "
         "is open otherwise."
     )
-    return legend + "\n\n" + _markdown(["Link", *(name for name, _ in scopes)], rows)
+    return legend + "\n\n" + markdown(["Link", *(name for name, _ in scopes)], rows)
 
 
 def _verdict(interval: Interval | None) -> str:
@@ -291,6 +291,7 @@ def _cell(value: object) -> object:
     return value
 
 
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -95,7 +95,9 @@ class Grid:
     overrides: Sequence[Override] = ()
 
     def runs(self) -> list[Run]:
-        """Every run, in an order that depends on nothing but the grid: task, algorithm, axes, seed.
+        """Every run, in an order that depends on nothing but the grid: task, seed, algorithm, axes.
+
+        So a sweep that is stopped early leaves the same seeds of every method.
 
         Raises:
           UserError: an empty axis, a flag that is both swept and set, or two runs that would share a folder.
@@ -106,9 +108,8 @@ class Grid:
         self._check_names()
         runs = [
             self._run(env, alg, seed, tuple(zip(self.axes, values, strict=True)))
-            for env, alg in itertools.product(_unique(self.envs), _unique(self.algs))
+            for env, seed, alg in itertools.product(*map(_unique, (self.envs, self.seeds, self.algs)))
             for values in itertools.product(*map(_unique, self.axes.values()))
-            for seed in _unique(self.seeds)
         ]
         folders: dict[str, Run] = {}
         for run in runs:
