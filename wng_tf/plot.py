@@ -3,7 +3,8 @@
     python -m wng_tf.plot runs/out/table1 --paper=table1
 
 In --out: curves, wallclock, improvement, profile, efficiency (PNG, SVG, and the CSV of what is drawn), returns.csv,
-summary.csv, evidence.csv (what the updates did: KL, W2, cosine, ...) and table.md; where runs of one algorithm differ in a flag, best.flags with the best value for a sweep.
+summary.csv, evidence.csv (what the updates did: KL, W2, cosine, ...) and table.md; where runs of one algorithm differ in a
+flag, best.flags with the best value for a sweep.
 """
 
 from __future__ import annotations

@@ -376,7 +376,7 @@ def test_distances_are_closed_forms(compiled, batch_of):
     assert actual["w2_squared"] == pytest.approx(w2.sum(axis=1).mean(), rel=1e-3)
 
 
-def test_discrete_policies_have_no_w2(fresh_learner, aim_runner):
+def test_discrete_policies_move_too(fresh_learner, aim_runner):
     learner = fresh_learner("pg", actions=spaces.Discrete(3), **WHOLE_BATCH)
     rng = np.random.default_rng(0)
     from baselines_compat.runner import Batch
@@ -404,8 +404,9 @@ def test_discrete_policies_have_no_w2(fresh_learner, aim_runner):
     )
     report = learner.update(batch, 1, LR, fused=False)
     assert report["loss/approxkl"] < 1e-10
-    assert list(learner.distances(batch)) == ["kl"]
-    assert learner.distances(batch)["kl"] > 0.0
+    moved = learner.distances(batch)
+    assert list(moved) == ["kl", "w2_squared"]
+    assert min(moved.values()) > 0.0
 
 
 # ---- learning -------------------------------------------------------------------------------------------------------

@@ -145,7 +145,7 @@ def evidence(batch: Batch, learner: Learner | TrustRegionLearner) -> dict[str, f
     return {
         "misc/explained_variance": explained_variance(batch.values, batch.returns),
         "loss/kl_moved": moved["kl"],
-        **({"loss/w2_squared_moved": moved["w2_squared"]} if "w2_squared" in moved else {}),
+        "loss/w2_squared_moved": moved["w2_squared"],
     }
 
 

@@ -18,7 +18,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from baselines_compat.distributions import DiagGaussianPd, Pd
 from baselines_compat.policies import PolicyWithValue
 from baselines_compat.runner import Batch
 from baselines_compat.vec_env import NonFiniteError
@@ -28,6 +27,7 @@ from wng_tf.natural_gradient import damping
 from wng_tf.policy_gradient import objectives, preconditioners
 from wng_tf.policy_gradient.config import PolicyGradientConfig
 from wng_tf.policy_gradient.fields import Fields
+from wng_tf.policy_gradient.moved import Moved
 from wng_tf.policy_gradient.penalty import WassersteinPenalty
 from wng_tf.policy_gradient.preconditioners import Minibatch
 
@@ -90,6 +90,7 @@ class Learner:
         self.optimizer = make_optimizer(config.optimizer, 0.0)
         self.optimizer.build([self.theta])
         self.damping = damping.initial(config.epsilon)
+        self.distances = Moved(policy, self.theta)
         self._fields: Fields | None = None
         self._compiled: Any = None
 
@@ -322,27 +323,9 @@ class Learner:
         if self.natural:
             report["wng/epsilon"] = float(self.damping.epsilon)
         if self.config.penalty == "kl":
-            self.kl_coef = objectives.adapted_kl_coef(self.kl_coef, self._mean_kl(batch), self.config.kl_target)
+            self.kl_coef = objectives.adapted_kl_coef(self.kl_coef, self.distances(batch)["kl"], self.config.kl_target)
             report["loss/kl_coef"] = self.kl_coef
         return report
-
-    def distances(self, batch: Batch) -> dict[str, float]:
-        """How far the update moved the policy on the batch's states: KL(old, new), and for Gaussians W2² per state."""
-        old, new = self._old_and_new(batch)
-        result = {"kl": float(tf.reduce_mean(old.kl(new)))}
-        if isinstance(new, DiagGaussianPd):
-            squared = tf.square(new.mean - old.mean) + tf.square(new.std - old.std)
-            result["w2_squared"] = float(tf.reduce_mean(tf.reduce_sum(squared, axis=-1)))
-        return result
-
-    def _old_and_new(self, batch: Batch) -> tuple[Pd, Pd]:
-        weights = self.policy.unflatten(tf.convert_to_tensor(self.theta))
-        new = self.policy.pd(weights, tf.constant(batch.observations))
-        return self.policy.pdtype.pdfromflat(tf.constant(batch.pd_flat)), new
-
-    def _mean_kl(self, batch: Batch) -> float:
-        old, new = self._old_and_new(batch)
-        return float(tf.reduce_mean(old.kl(new)))
 
     # ---- checkpoint ---------------------------------------------------------------------------------------------
 

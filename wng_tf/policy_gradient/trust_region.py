@@ -35,6 +35,7 @@ from wng_tf.policy_gradient.config import PolicyGradientConfig
 from wng_tf.policy_gradient.fields import Fields
 from wng_tf.policy_gradient.learner import LOSS_NAMES, make_optimizer
 from wng_tf.policy_gradient.line_search import backtrack, length_at
+from wng_tf.policy_gradient.moved import Moved
 from wng_tf.policy_gradient.preconditioners import Minibatch
 from wng_tf.policy_gradient.value_fit import fit_value
 
@@ -115,7 +116,7 @@ class TrustRegionLearner:
         self.direction = np.zeros(policy.policy_size, np.float32)
         self._fields: Fields | None = None
         self._compiled: Any = None
-        self._distances = tf.function(self._distances_of, jit_compile=True, autograph=False)
+        self.distances = Moved(policy, self.theta)
 
     # ---- one update -----------------------------------------------------------------------------------------
 
@@ -325,18 +326,6 @@ class TrustRegionLearner:
                 objectives.clip_fraction(ratio, self.config.cliprange),
             ]
         )
-
-    # ---- what came of it ------------------------------------------------------------------------------------
-
-    def distances(self, batch: Batch) -> dict[str, float]:
-        """How far the update moved the policy on the batch's states: KL(old, new), and W2² per state."""
-        kl, w2_squared = self._distances(tf.constant(batch.observations), tf.constant(batch.pd_flat))
-        return {"kl": float(kl), "w2_squared": float(w2_squared)}
-
-    def _distances_of(self, observations: tf.Tensor, old: tf.Tensor) -> list[tf.Tensor]:
-        new = self.policy.pd_flat(self.policy.unflatten(tf.convert_to_tensor(self.theta)), observations)
-        names = ("kl", "wasserstein")
-        return [tf.reduce_mean(geometry.find(name, self.policy.discrete).distance(old, new)) for name in names]
 
     # ---- checkpoint -----------------------------------------------------------------------------------------
 
