@@ -135,7 +135,7 @@ def test_every_setting_is_a_flag_with_its_help(read):
             assert all(choice in flag.help for choice in field.metadata["choices"] or ())
     assert "default 2048" in flags.FLAGS["nsteps"].help
     assert "default true" in flags.FLAGS["normalize_rewards"].help
-    assert "3e-4 (policy gradients), 0.01 (evolution strategies)" in flags.FLAGS["lr"].help
+    assert "1e-4 (policy gradients), 0.01 (evolution strategies)" in flags.FLAGS["lr"].help
     for row in (*algorithms.POLICY_GRADIENTS.values(), *algorithms.EVOLUTION_STRATEGIES.values()):
         assert f"{row.name}: {row.summary}" in flags.FLAGS["alg"].help
 

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from wng_tf import algorithms
+from wng_tf.policy_gradient.config import resolve
+
 ROOT = Path(__file__).parents[2]
 ROBOSCHOOL = {"Walker2d", "HalfCheetah", "Ant", "Reacher"}
 MUJOCO = {"Hopper-v5", "InvertedDoublePendulum-v5"}
@@ -65,3 +68,36 @@ def test_selection_shares_no_seed_with_what_is_reported():
 
 def test_a_part_can_be_run_alone():
     assert len(runs_of("table1", "--envs=Hopper-v5", "--algs=ppo,wnpg", "--seeds=0")) == 2
+
+
+def test_defaults_are_those_of_the_appendix():
+    """So that a run without its flagfile is the paper's, and runs/why.flags changes one thing at a time."""
+    run = next(run for run in runs_of("selection") if run["alg"] == "wnpg")
+    config = resolve(algorithms.find("wnpg"), "mujoco", {})
+    theirs = {name: value for name, value in run.items() if hasattr(config, name) and name != "lr"}
+    assert len(theirs) > 20
+    for name, value in theirs.items():
+        ours = getattr(config, name)
+        assert ours == (value if isinstance(ours, str) else type(ours)(float(value))), name
+
+
+CHANGES = [
+    (
+        ["--grid=damping=fixed", "--grid=embedding=actions,state_actions", "--set=epsilon=0.1",
+         "--override=embedding=state_actions:num_basis=50,num_actions=1"],
+        16,
+    ),
+    (["--grid=damping=fixed", "--grid=preconditioner=wasserstein_exact", "--set=epsilon=0.1"], 8),
+    (["--grid=diagonal_damping=false"], 8),
+    (["--algs=wtrpo", "--grid=lr=1e-3"], 4),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "count"), CHANGES)
+def test_why_runs_on_the_seeds_and_horizons_of_the_selection(change, count):
+    text = (ROOT / "runs" / "why.flags").read_text().replace(" \\\n#    ", "")
+    assert " ".join(["--flagfile=runs/why.flags", *change]) in text, "the command is the one that the flagfile shows"
+    runs, selection = runs_of("why", *change), runs_of("selection")
+    assert len(runs) == count
+    places = {(run["env"], run["seed"], float(run["num_timesteps"])) for run in runs}
+    assert places <= {(run["env"], run["seed"], float(run["num_timesteps"])) for run in selection}

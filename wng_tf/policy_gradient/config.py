@@ -34,7 +34,7 @@ class PolicyGradientConfig:
     nsteps: int = setting(2048, "steps per environment between updates", low=1)
     nminibatches: int = setting(32, "minibatches per epoch", low=1)
     noptepochs: int = setting(10, "epochs over the batch per update", low=1)
-    lr: str = setting("3e-4", "learning rate: a number, or a schedule such as linear:3e-4")
+    lr: str = setting("1e-4", "learning rate: a number, or a schedule such as linear:3e-4")
     optimizer: str = setting("adam", "Keras optimizer", choices=("adam", "momentum", "sgd"))
     gamma: float = setting(0.99, "discount factor", low=0.0, high=1.0)
     lam: float = setting(0.95, "lambda of generalised advantage estimation", low=0.0, high=1.0)
