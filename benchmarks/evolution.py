@@ -132,12 +132,13 @@ def against_bare_physics(name: str, horizon: int, threads: int) -> dict:
 
 def hopper() -> dict:
     """`es` on Hopper-v5 with one and two workers beside `env.step` alone."""
+    from benchmarks.subjects import packaged
     from wng_tf.evolution.config import default_network, resolve
     from wng_tf.evolution.trainer import Trainer
     from wng_tf.evolution.worlds import horizon_of, make_worlds
 
     task = tasks.resolve("Hopper-v5")
-    env = tasks.make("Hopper-v5")
+    env = packaged("Hopper-v5")
     rng = np.random.default_rng(0)
 
     def env_step() -> int:

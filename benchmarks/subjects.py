@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import gymnasium
 import numpy as np
 
 from baselines_compat.runner import Runner
@@ -65,9 +66,13 @@ class Trainer:
         self.venv.close()
 
 
-def random_steps(env: str, steps: int) -> Callable[[], None]:
+def packaged(env: str) -> gymnasium.Env:
+    """The environment as Gymnasium makes it; ours where there is no other of that name."""
+    return tasks.make(env) if env in tasks.SHORT_NAMES else gymnasium.make(env, disable_env_checker=True)
+
+
+def random_steps(made: gymnasium.Env, steps: int) -> Callable[[], None]:
     """`steps` of env.step with random actions drawn beforehand, resets included."""
-    made = tasks.make(env)
     made.action_space.seed(0)
     made.reset(seed=0)
     actions = [made.action_space.sample() for _ in range(steps)]
@@ -103,12 +108,11 @@ def raw_physics(env: str, steps: int) -> Callable[[], None] | None:
 
 def stable_baselines3(name: str, env: str, steps: int) -> Callable[[], None]:
     """`steps` of Stable-Baselines3's PPO or of sb3-contrib's TRPO at Baselines' settings, one world, one thread."""
-    import gymnasium as gym
     import torch
     from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
     torch.set_num_threads(1)
-    venv = VecNormalize(DummyVecEnv([lambda: tasks.make(env)] if env in tasks.SHORT_NAMES else [lambda: gym.make(env)]))
+    venv = VecNormalize(DummyVecEnv([lambda: packaged(env)]))
     if name == "sb3 ppo":
         from stable_baselines3 import PPO
 

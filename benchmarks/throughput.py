@@ -38,11 +38,13 @@ Row = tuple[str, str, float, str]
 
 
 def rates(env: str, algs: Sequence[str], repetitions: int) -> list[Row]:
-    """Steps per second of whole updates, and the ratio to env.step alone."""
+    """Steps per second of whole updates, and the ratio to the environment's own env.step alone."""
     from benchmarks import subjects
     from benchmarks.timing import interleaved
+    from wng_tf.envs import tasks
 
-    contenders = {"env.step alone": subjects.random_steps(env, STEPS)}
+    contenders = {"env.step alone": subjects.random_steps(subjects.packaged(env), STEPS)}
+    contenders["our env.step alone"] = subjects.random_steps(tasks.make(env), STEPS)
     physics = subjects.raw_physics(env, STEPS)
     if physics is not None:
         contenders["physics alone"] = physics
