@@ -112,3 +112,13 @@ def test_help_and_imports_stay_light(module):
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "--" in done.stdout
+
+
+def test_a_metric_is_drawn_for_the_methods_that_log_it(tmp_path):
+    for alg, columns in (("wnpg", {"wng/cosine": lambda step: 0.5}), ("ppo", {})):
+        write_run(tmp_path / alg, alg=alg, env="Hopper-v5", seed=0, returns=np.ones(50), columns=columns)
+    write_report([tmp_path], tmp_path / "out", Options(figures=(), metrics=("wng/cosine",)))
+    with open(tmp_path / "out" / "metric_wng_cosine.csv") as file:
+        assert {row["alg"] for row in csv.DictReader(file)} == {"wnpg"}
+    with pytest.raises(UserError, match="does not log 'wng/residual'"):
+        write_report([tmp_path], tmp_path / "none", Options(figures=(), metrics=("wng/residual",)))

@@ -90,6 +90,7 @@ CHANGES = [
     (["--grid=damping=fixed", "--grid=preconditioner=wasserstein_exact", "--set=epsilon=0.1"], 8),
     (["--grid=diagonal_damping=false"], 8),
     (["--algs=wtrpo", "--grid=lr=1e-3"], 4),
+    (["--algs=pg,ppo,wnpg", "--envs=InvertedDoublePendulum-v5", "--grid=lr=linear:1e-4,linear:3e-4"], 12),
 ]  # fmt: skip
 
 

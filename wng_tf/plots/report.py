@@ -49,7 +49,7 @@ def write_report(folders: Sequence[str | os.PathLike[str]], out: Path, options: 
     if not runs:
         raise UserError("No run is left: --algs or --envs name none of those in the folders.")
     curves = [(run, return_curve(run, source=options.source, window=options.window)) for run in runs]
-    metrics = {name: [(run, metric_curve(run, name)) for run in runs] for name in options.metrics}
+    metrics = {name: [(run, metric_curve(run, name)) for run in _that_log(runs, name)] for name in options.metrics}
     returns = tables.collect_returns((run, final_value(curve)) for run, curve in curves)
     if not returns:
         raise UserError("No run has finished an episode: there is nothing to plot.")
@@ -167,6 +167,11 @@ def _notes(runs: Sequence[LoadedRun], curves: Sequence, left_out: int) -> list[s
     if min(seeds.values()) < FEW_RUNS:
         notes.append(f"Some methods have fewer than {FEW_RUNS} runs: bootstrap intervals are too narrow then.")
     return notes
+
+
+def _that_log(runs: Sequence[LoadedRun], name: str) -> Sequence[LoadedRun]:
+    """The runs that log `name`, which not every method does; all of them if none does, for the error to say so."""
+    return [run for run in runs if run.progress is not None and name in run.progress] or runs
 
 
 def _wanted(name: str, chosen: Sequence[str]) -> bool:
