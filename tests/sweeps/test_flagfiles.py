@@ -82,10 +82,11 @@ def test_defaults_are_those_of_the_appendix():
 
 
 CHANGES = [
+    (["--grid=damping=fixed", "--grid=embedding=actions", "--set=epsilon=0.1"], 8),
     (
-        ["--grid=damping=fixed", "--grid=embedding=actions,state_actions", "--set=epsilon=0.1",
-         "--override=embedding=state_actions:num_basis=50,num_actions=1"],
-        16,
+        ["--envs=InvertedDoublePendulum-v5", "--grid=damping=fixed", "--grid=embedding=state_actions",
+         "--set=epsilon=0.1,num_basis=50,num_actions=1"],
+        4,
     ),
     (["--grid=damping=fixed", "--grid=preconditioner=wasserstein_exact", "--set=epsilon=0.1"], 8),
     (["--grid=diagonal_damping=false"], 8),
