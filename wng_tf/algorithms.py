@@ -57,8 +57,8 @@ def _table(*rows):
     return MappingProxyType({row.name: row for row in rows})
 
 
-# The paper gives no learning rates but those that it chose from. Each row's is the best of them on two MuJoCo tasks and on seeds
-# that no result reports: runs/results/selection. 1e-4 where a row names none.
+# The paper gives no learning rates but those that it chose from. Each row's is the best of them on two MuJoCo tasks and on
+# seeds that no result reports: runs/results/selection. 1e-4 where a row names none.
 POLICY_GRADIENTS: Mapping[str, PolicyGradientAlgorithm] = _table(
     PolicyGradientAlgorithm("pg", "importance-weighted policy gradient, no trust region (the paper's 'None')"),
     PolicyGradientAlgorithm(
