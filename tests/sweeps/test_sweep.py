@@ -288,7 +288,7 @@ def test_flagfile_with_command_line_on_top(tmp_path, undisturbed):
     lines = [line.split() for line in output.splitlines()]
     assert len(lines) == 6 and all("--alg=pg" in line for line in lines)
     assert [word for line in lines for word in line if "num_timesteps" in word] == [
-        f"--num_timesteps={value}" for value in (200, 500, 200) * 2
+        f"--num_timesteps={value}" for value in (200, 200, 500, 500, 200, 200)
     ]
     assert not (tmp_path / "out").exists()
 
