@@ -4,7 +4,8 @@
     python -m benchmarks.throughput --env=Hopper           # PyBullet
 
 Everything is timed in one process on one thread, in turns, and reported as medians. Peers need the `[peers]` extra and are
-left out, with a note, where it is missing. Tables, CSV and plot go to --output_dir.
+left out, with a note, where it is missing. Tables, CSV and plot go to --output_dir; sections that are not measured stay there
+as they were.
 """
 
 from __future__ import annotations
@@ -166,6 +167,7 @@ def memory(env: str, algs: Sequence[str], repetitions: int) -> list[Row]:
 def write(rows: Sequence[Row], env: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     name = env.replace("/", "_")
+    rows = [*rows, *others(folder / f"{name}.csv", {section for section, *_ in rows})]
     with (folder / f"{name}.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("section", "what", "value", "note"))
@@ -174,6 +176,15 @@ def write(rows: Sequence[Row], env: str, folder: Path) -> None:
     lines += [f"| {section} | {what} | {value:.4g} | {note} |" for section, what, value, note in rows]
     (folder / f"{name}.md").write_text("\n".join(lines) + "\n")
     plot(rows, env, folder / f"{name}.png")
+
+
+def others(path: Path, measured: set[str]) -> list[Row]:
+    """Rows in `path` of sections that were not measured now."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        rows = [(row["section"], row["what"], float(row["value"]), row["note"]) for row in csv.DictReader(file)]
+    return [row for row in rows if row[0] not in measured]
 
 
 def plot(rows: Sequence[Row], env: str, path: Path) -> None:
