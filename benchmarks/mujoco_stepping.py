@@ -8,11 +8,12 @@ also goes to --output_dir/mujoco_stepping.csv.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 from absl import app, flags
+
+from benchmarks.rows import write_rows
 
 flags.DEFINE_list(
     "tasks", ["Hopper-v5", "Walker2d-v5", "HalfCheetah-v5", "InvertedDoublePendulum-v5"], "Gymnasium ids."
@@ -50,11 +51,7 @@ def main(argv: Sequence[str]) -> None:
     for row in rows:
         print(row)
     path = Path(FLAGS.output_dir) / "mujoco_stepping.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(path, rows)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ other programs on the machine count as little as possible. Resets are timed apar
 
 from __future__ import annotations
 
-import csv
 import multiprocessing
 import resource
 import time
@@ -20,6 +19,8 @@ from typing import Any
 
 import numpy as np
 from absl import app, flags
+
+from benchmarks.rows import write_rows
 
 flags.DEFINE_list(
     "tasks", ["Hopper", "Walker2d", "HalfCheetah", "Ant", "Humanoid", "Reacher", "DoublePendulum"], "Short names."
@@ -161,11 +162,7 @@ def main(_: list[str]) -> None:
             print("  ".join(f"{key:>14}" for key in rows[0]))
         print("  ".join(f"{value:>{max(14, len(key))}}" for key, value in rows[-1].items()), flush=True)
     path = Path(FLAGS.output_dir) / "pybullet_stepping.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(path, rows)
     print(f"Written to {path}")
 
 
