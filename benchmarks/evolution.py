@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(2)  # as many as parts of the worlds
     rows = []
     for name, horizon in (("Point", 50), ("Quadruped", HORIZON.value)):
         for threads in map(int, THREADS.value if name.lower() in WHAT.value else ()):
@@ -78,7 +78,8 @@ def against_bare_physics(name: str, horizon: int, threads: int) -> dict:
     from wng_tf.envs.quadruped import QUADRUPED
     from wng_tf.evolution import population
     from wng_tf.evolution.config import resolve
-    from wng_tf.evolution.generation import Generation, Normaliser
+    from wng_tf.evolution.episode_loop import Normaliser
+    from wng_tf.evolution.generation import Generation
     from wng_tf.evolution.policies import ActionHead, PolicySpec
     from wng_tf.evolution.worlds import make_worlds
 
@@ -86,9 +87,7 @@ def against_bare_physics(name: str, horizon: int, threads: int) -> dict:
     config = resolve(algorithms.find("es"), task, {})
     members = 2 * config.population + 1
     worlds = make_worlds(task, members, threads)
-    spec = PolicySpec(
-        "toeplitz", worlds.single_observation_space.shape[0], config.hidden, ActionHead.of(worlds.single_action_space)
-    )
+    spec = PolicySpec("toeplitz", worlds.observation_space.shape[0], config.hidden, ActionHead.of(worlds.action_space))
     theta = spec.initial(population.generator(0, 0, population.Stream.PARAMETERS))
     xi = population.perturbations(0, 0, (config.population, spec.num_parameters))
     thetas = np.concatenate([population.mirrored(theta, xi, config.sigma), theta[np.newaxis]])

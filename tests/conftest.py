@@ -51,7 +51,7 @@ def call(monkeypatch, capfd) -> Callable[..., Outcome]:
     from wng_tf import run
 
     # TensorFlow takes a number of threads before it starts only, and here it may have started.
-    monkeypatch.setattr(run, "_limit_threads", lambda count: None)
+    monkeypatch.setattr(run, "_limit_threads", lambda within, between: None)
 
     def calling(app: Callable[[], None], *arguments: object) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["program", *map(str, arguments)])

@@ -41,10 +41,12 @@ def main(argv: Sequence[str]) -> int:
     print("Loading TensorFlow", flush=True)
     compile_cache.enable(values.num_threads)
     cli.load_tensorflow()
-    _limit_threads(values.num_threads)
     if isinstance(algorithm, PolicyGradientAlgorithm):
+        _limit_threads(values.num_threads, values.num_threads)
         from wng_tf.policy_gradient.learn import learn
     else:
+        # Each part of a population has a loop of its own; with fewer threads between operations they would take turns.
+        _limit_threads(values.num_threads, max(values.num_threads, given.get("num_workers", 1)))
         from wng_tf.evolution.learn import learn
     from baselines_compat.vec_env import NonFiniteError, WorkerError
     from wng_tf.training_run import Interrupted
@@ -106,11 +108,12 @@ def _last_checkpoint(log_path: str) -> str:
     return f"The last good checkpoint, of step {step}, is in {folder}."
 
 
-def _limit_threads(count: int) -> None:
+def _limit_threads(within: int, between: int) -> None:
+    """Threads of TensorFlow within an operation and between operations."""
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(count)
-    tf.config.threading.set_inter_op_parallelism_threads(count)
+    tf.config.threading.set_intra_op_parallelism_threads(within)
+    tf.config.threading.set_inter_op_parallelism_threads(between)
 
 
 def app() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from multiprocessing.shared_memory import SharedMemory
+
 import numpy as np
 import pytest
 
@@ -12,9 +15,9 @@ from wng_tf.evolution.frozen_vector_env import FrozenVectorEnv
 TOY = "toy_worlds:Countdown-v0"
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_an_ended_world_is_frozen(workers):
-    env = FrozenVectorEnv(TOY, 6, num_workers=workers)
+@pytest.mark.parametrize("own_process", [False, True])
+def test_an_ended_world_is_frozen(own_process):
+    env = FrozenVectorEnv(TOY, 6, own_process=own_process)
     start, _ = env.reset(seed=100)
     left = start[:, 0].astype(int)
     assert len(set(left)) > 2
@@ -62,9 +65,9 @@ def test_a_bullet_world_does_not_remember_how_long_it_has_lived():
     env.close()
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_faults_of_a_world_come_through(workers):
-    env = FrozenVectorEnv("toy_worlds:Raising-v0", 2, num_workers=workers)
+@pytest.mark.parametrize("own_process", [False, True])
+def test_faults_of_a_world_come_through(own_process):
+    env = FrozenVectorEnv("toy_worlds:Raising-v0", 2, own_process=own_process)
     env.reset(seed=[1, 2])
     with pytest.raises((WorkerError, RuntimeError), match="the cable is out"):
         for _ in range(3):
@@ -72,20 +75,32 @@ def test_faults_of_a_world_come_through(workers):
     env.close()
 
 
-def test_a_killed_worker_is_noticed_and_the_rest_cleaned_up():
-    env = FrozenVectorEnv(TOY, 2, num_workers=2)
-    env.reset(seed=1)
-    processes = list(env._processes)
-    processes[1].kill()
-    processes[1].join()
+@pytest.mark.parametrize("when", ["before the first call", "between two steps"])
+def test_a_killed_process_is_noticed_and_cleaned_up(when):
+    env = FrozenVectorEnv(TOY, 2, own_process=True)
+    process = env._process.process
+    if when == "between two steps":
+        env.reset(seed=1)
+    process.kill()
+    process.join()
     with pytest.raises(WorkerError, match="ended unexpectedly"):
-        env.step(np.zeros((2, 2), np.float32))
+        env.reset(seed=1)
+    memory = env._process.memory.name
     env.close()
-    assert not any(process.is_alive() for process in processes)
+    assert not process.is_alive()
+    with pytest.raises(FileNotFoundError):
+        SharedMemory(name=memory)
 
 
-def test_workers_import_no_tensorflow():
-    env = FrozenVectorEnv("toy_worlds:Spy-v0", 2, num_workers=2)
+def test_a_process_that_cannot_make_its_worlds_says_so_at_the_first_call():
+    env = FrozenVectorEnv("toy_worlds:OnlyHere-v0", 2, own_process=True, owner=os.getpid())
+    with pytest.raises(WorkerError, match="only where it was made"):
+        env.reset(seed=1)
+    env.close()
+
+
+def test_a_process_imports_no_tensorflow():
+    env = FrozenVectorEnv("toy_worlds:Spy-v0", 2, own_process=True)
     observation, _ = env.reset(seed=1)
     np.testing.assert_array_equal(observation, 0)
     env.close()

@@ -9,7 +9,8 @@ import pytest
 from baselines_compat.vec_env.slot import NonFiniteError
 from wng_tf.envs import tasks
 from wng_tf.evolution import population
-from wng_tf.evolution.generation import Generation, Normaliser
+from wng_tf.evolution.episode_loop import Normaliser
+from wng_tf.evolution.generation import Generation
 from wng_tf.evolution.policies import ActionHead, PolicySpec
 from wng_tf.evolution.saved_policy import SavedPolicy
 from wng_tf.evolution.worlds import make_worlds
@@ -125,13 +126,14 @@ def test_members_whose_episode_is_over_do_not_act_to_the_end():
     spec, thetas, seeds, noise, normaliser = prepare(TOY, pairs=20)
     worlds = make_worlds(tasks.resolve(TOY), len(thetas), 1)
     generation = Generation(spec, worlds, 30)
-    step, acted = generation._step, []
+    (loop,) = generation.loops
+    step, acted = loop._step, []
 
     def counted(actions):
         acted.append(len(actions))
         return step(actions)
 
-    generation._step = counted
+    loop._step = counted
     lengths = generation(thetas, seeds, noise, normaliser).trajectories.lengths
     worlds.close()
     assert len(acted) == lengths.max()
@@ -141,13 +143,13 @@ def test_members_whose_episode_is_over_do_not_act_to_the_end():
 def test_one_compiled_loop_serves_every_generation():
     setup = prepare("Point")
     spec, thetas, seeds, noise, normaliser = setup
-    worlds = make_worlds(tasks.resolve("Point"), len(thetas), 1)
+    worlds = make_worlds(tasks.resolve("Point"), len(thetas), 2)
     generation = Generation(spec, worlds, 10)
     first = generation(thetas, seeds, noise, normaliser)
     second = generation(thetas + 0.1, seeds, noise, normaliser)
     assert (first.returns != second.returns).any()
     assert_same(first, generation(thetas, seeds, noise, normaliser))
-    assert generation._loop.experimental_get_tracing_count() == 1
+    assert [loop._loop.experimental_get_tracing_count() for loop in generation.loops] == [1, 1]
     worlds.close()
 
 
@@ -176,7 +178,32 @@ def test_without_noise_and_statistics():
     assert silent.trajectories.actions is None
 
 
-def test_gymnasium_calls_this_a_vector_env():
-    worlds = make_worlds(tasks.resolve(TOY), 3, 1)
-    assert isinstance(worlds, gym.vector.VectorEnv)
+@pytest.mark.parametrize("name", [TOY, "Point"])
+def test_worlds_are_vector_environments_in_parts(name):
+    worlds = make_worlds(tasks.resolve(name), 5, 2)
+    assert all(isinstance(part, gym.vector.VectorEnv) for part in worlds.parts)
+    assert [part.num_envs for part in worlds.parts] == [3, 2]
+    worlds.close()
+    few = make_worlds(tasks.resolve(name), 1, 2)
+    assert [part.num_envs for part in few.parts] == [1]
+    few.close()
+
+
+def test_more_parts_than_members():
+    setup = prepare("Point", pairs=1)
+    spec, thetas, seeds, noise, normaliser = setup
+    assert_same(run("Point", setup), run("Point", setup, workers=4, chunk=8))
+
+
+def test_after_a_fault_in_one_part_the_others_stop():
+    """A world of one part fails at its first step; the members of the other part would go on for a very long time."""
+    spec, thetas, seeds, noise, normaliser = prepare("Point", horizon=100_000)
+    worlds = make_worlds(tasks.resolve("Point"), len(thetas), 2)
+    generation = Generation(spec, worlds, 100_000)
+    thetas[1] = np.nan
+    with pytest.raises(NonFiniteError, match="action at step 1"):
+        generation(thetas, seeds, noise, normaliser)
+    steps = [loop._record.step for loop in generation.loops]
+    assert steps[1] == 1
+    assert steps[0] < 50_000
     worlds.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import gymnasium as gym
@@ -69,6 +70,15 @@ class Spy(gym.Env):
         return np.array([float("tensorflow" in sys.modules)]), {}
 
 
+class OnlyHere(Countdown):
+    """Cannot be made in another process than its owner."""
+
+    def __init__(self, owner: int):
+        if os.getpid() != owner:
+            raise RuntimeError("this world works only where it was made")
+        super().__init__()
+
+
 def last_action(trajectory, length):
     """A custom embedding."""
     del length
@@ -87,6 +97,7 @@ for name, entry, kwargs in (
     ("BrokenReward", Broken, {"where": "reward"}),
     ("Raising", Raising, {}),
     ("Spy", Spy, {}),
+    ("OnlyHere", OnlyHere, {}),
 ):
     if f"{name}-v0" not in gym.registry:
         gym.register(f"{name}-v0", entry_point=entry, kwargs=kwargs, max_episode_steps=7)

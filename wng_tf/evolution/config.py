@@ -63,7 +63,7 @@ class EvolutionConfig:
     evaluation_episodes: int = setting(1, "episodes of the unperturbed policy in every generation", group=ES, low=1)
     num_env: int = setting(0, "worlds that step together; 0: the whole population", low=0)
     num_workers: int = setting(
-        1, "threads (Point, Quadruped) or processes that step the worlds; the result does not depend on it", low=1
+        1, "parts of the population, each with a thread (and a process) of its own; the result is the same", low=1
     )
     lr: str = setting("0.01", "learning rate: a number, or a schedule such as linear:3e-4")
     optimizer: str = setting("adam", "how the direction becomes a step", choices=("adam", "momentum", "sgd"))

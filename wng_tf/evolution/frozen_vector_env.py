@@ -1,11 +1,11 @@
-"""Worlds of any Gymnasium task that stop at the end of their episode, stepped by one process or several.
+"""Worlds of any Gymnasium task that stop at the end of their episode, stepped by this process or by one of their own.
 
 Gymnasium's own vector environments start a new episode in a world that ended, or refuse to step; a population wants
 neither: each member runs one episode, and the others go on. Here an ended world is frozen until it is reset: it costs
 nothing, its observation stays, its reward is zero. Otherwise this is a Gymnasium VectorEnv with autoreset disabled.
 
-With several workers the worlds are dealt out to spawned processes, which import no TensorFlow and share the arrays with
-this process, so that a step costs one short message a worker.
+A process of their own is spawned, imports no TensorFlow, and shares the arrays with this process, so that a step costs one
+short message each way.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ class FrozenVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[An
 
     metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.DISABLED, "render_modes": []}  # noqa: RUF012
 
-    def __init__(self, name: str, num_envs: int, *, num_workers: int = 1, **kwargs: Any):
-        """Makes the worlds.
+    def __init__(self, name: str, num_envs: int, *, own_process: bool = False, **kwargs: Any):
+        """Makes the worlds. A process of their own starts by itself; the first call waits for it.
 
         Args:
             name: of the task.
             num_envs: number of worlds.
-            num_workers: processes that step them; 1 steps them in this one. The numbers do not depend on it.
+            own_process: step them in a process of their own. The numbers do not depend on it.
             **kwargs: for the environments.
 
         Raises:
@@ -59,33 +59,14 @@ class FrozenVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[An
         self.action_space = batch_space(self.single_action_space, num_envs)
         probe.close()
 
-        workers = min(num_workers, num_envs)
         layout = _layout(num_envs, self.single_observation_space, self.single_action_space)
-        # World i belongs to worker i mod workers, so that the last worlds to end are spread over all of them.
-        shares = [range(k, num_envs, workers) for k in range(workers)]
-        self._memory: SharedMemory | None = None
-        self._processes: list[multiprocessing.process.BaseProcess] = []
-        self._pipes: list[Connection] = []
-        if workers == 1:
-            self._buffers = _views(layout, bytearray(_size(layout)))
-            self._local = _Worlds(name, kwargs, shares[0], self._buffers)
+        self._process: _Process | None = None
+        if own_process:
+            self._process = _Process(name, kwargs, num_envs, layout)
+            self._buffers = _views(layout, self._process.memory.buf)
             return
-        self._memory = SharedMemory(create=True, size=_size(layout))
-        self._buffers = _views(layout, self._memory.buf)
-        context = multiprocessing.get_context("spawn")
-        for share in shares:
-            ours, theirs = context.Pipe()
-            arguments = (name, kwargs, share, layout, self._memory.name, theirs)
-            process = context.Process(target=_work, args=arguments, daemon=True)
-            process.start()
-            theirs.close()
-            self._processes.append(process)
-            self._pipes.append(ours)
-        try:
-            self._collect()
-        except BaseException:
-            self.close()
-            raise
+        self._buffers = _views(layout, bytearray(_size(layout)))
+        self._local = _Worlds(name, kwargs, self._buffers)
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -125,64 +106,82 @@ class FrozenVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[An
         )
 
     def _command(self, command: str) -> None:
-        if not self._pipes:
+        if self._process is None:
             getattr(self._local, command)()
-            return
-        with contextlib.suppress(BrokenPipeError):  # a dead worker is noticed when its answer is collected
-            for pipe in self._pipes:
-                pipe.send(command)
-        self._collect()
-
-    def _collect(self) -> None:
-        failures = []
-        for pipe in self._pipes:
-            try:
-                answer = pipe.recv()
-            except (EOFError, OSError):
-                answer = "A rollout worker ended unexpectedly (killed, or out of memory)."
-            if answer is not None:
-                failures.append(answer)
-        if failures:
-            raise WorkerError(failures[0])
+        else:
+            self._process.call(command)
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Closes the worlds and ends the workers."""
-        if not self._pipes and self._memory is None:
+        """Closes the worlds and ends their process."""
+        if self._process is None:
             self._local.close()
             return
-        for pipe in self._pipes:
-            pipe.close()  # a worker ends when its pipe does
-        for process in self._processes:
-            process.join(timeout=5)
-            if process.is_alive():
-                process.terminate()
-        self._pipes, self._processes = [], []
-        if self._memory is not None:
-            self._buffers = {}
-            self._memory.close()
-            self._memory.unlink()
-            self._memory = None
+        self._buffers = {}
+        self._process.close()
+
+
+class _Process:
+    """A spawned process with worlds, and the memory that it shares with this one."""
+
+    def __init__(self, name: str, kwargs: dict[str, Any], num_envs: int, layout: dict[str, Any]):
+        self.memory = SharedMemory(create=True, size=_size(layout))
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(name, kwargs, layout, self.memory.name, theirs), daemon=True)
+        self.process.start()
+        theirs.close()
+        self._ready = False
+
+    def call(self, command: str) -> None:
+        """Have the worlds do it, and wait until they have.
+
+        Raises:
+            WorkerError: the process failed, now or when it made the worlds.
+        """
+        if not self._ready:
+            self._answer()
+            self._ready = True
+        with contextlib.suppress(BrokenPipeError):  # a dead process is noticed when its answer is awaited
+            self._pipe.send(command)
+        self._answer()
+
+    def _answer(self) -> None:
+        try:
+            failure = self._pipe.recv()
+        except (EOFError, OSError):
+            failure = "A rollout worker ended unexpectedly (killed, or out of memory)."
+        if failure is not None:
+            raise WorkerError(failure)
+
+    def close(self) -> None:
+        """Ends the process and frees the memory, of which no view may be left."""
+        self._pipe.close()  # the process ends when its pipe does
+        self.process.join(timeout=5)
+        if self.process.is_alive():
+            self.process.terminate()
+        self.memory.close()
+        self.memory.unlink()
 
 
 class _Worlds:
-    """The worlds of one process: reads seeds and actions from the buffers, writes what came of them."""
+    """The worlds themselves: reads seeds and actions from the buffers, writes what came of them."""
 
-    def __init__(self, name: str, kwargs: dict[str, Any], share: Sequence[int], buffers: Buffers):
+    def __init__(self, name: str, kwargs: dict[str, Any], buffers: Buffers):
         self._buffers = buffers
-        self._envs = [(i, tasks.make(name, **kwargs)) for i in share]
+        self._envs = [tasks.make(name, **kwargs) for _ in buffers["seed"]]
         self._active: list[tuple[int, gymnasium.Env[Any, Any]]] = []
         self._just_ended: list[int] = []  # worlds whose last reward still stands in the buffer
         self._discrete = buffers["action"].ndim == 1
         if tasks.resolve(name).kind == "pybullet":
             # A Bullet world's first episode is unlike its others (the floor counts as a part from the second on), so that
             # without this a return would tell how long its world has lived.
-            for _, env in self._envs:
+            for env in self._envs:
                 env.reset(seed=0)
 
     def reset(self) -> None:
         self._active, self._just_ended = [], []
         buffers = self._buffers
-        for i, env in self._envs:
+        for i, env in enumerate(self._envs):
             frozen = buffers["seed"][i] == _FROZEN
             buffers["reward"][i] = 0.0
             buffers["truncated"][i] = False
@@ -210,18 +209,16 @@ class _Worlds:
             self._active = [(i, env) for i, env in self._active if not over[i]]
 
     def close(self) -> None:
-        for _, env in self._envs:
+        for env in self._envs:
             env.close()
 
 
-def _work(
-    name: str, kwargs: dict[str, Any], share: Sequence[int], layout: dict[str, Any], memory: str, pipe: Connection
-) -> None:
-    """A worker's life: make the worlds, then obey until the pipe closes. Answers None, or the text of a fault."""
+def _work(name: str, kwargs: dict[str, Any], layout: dict[str, Any], memory: str, pipe: Connection) -> None:
+    """The process's life: make the worlds, then obey until the pipe closes. Answers None, or the text of a fault."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which saves and then closes the pipe
     shared = SharedMemory(name=memory)
     try:
-        worlds = _Worlds(name, kwargs, share, _views(layout, shared.buf))
+        worlds = _Worlds(name, kwargs, _views(layout, shared.buf))
         pipe.send(None)
         while True:
             getattr(worlds, pipe.recv())()

@@ -6,19 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import gymnasium
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import NDArray
 
 from baselines_compat.running_mean_std import Moments
 from wng_tf.evolution import population, saved_policy, strategy
 from wng_tf.evolution.config import EvolutionConfig
 from wng_tf.evolution.embeddings import PopulationEmbedding
-from wng_tf.evolution.generation import Generation, Normaliser, Rollouts
+from wng_tf.evolution.episode_loop import Normaliser, Rollouts
+from wng_tf.evolution.generation import Generation
 from wng_tf.evolution.policies import ActionHead, PolicySpec
 from wng_tf.evolution.population import Stream
 from wng_tf.evolution.saved_policy import SavedPolicy
+from wng_tf.evolution.worlds import Worlds
 
 VARIANCE_FLOOR = 1e-8
 
@@ -77,7 +77,7 @@ class Trainer:
 
     def __init__(
         self,
-        worlds: gymnasium.vector.VectorEnv[Any, Any, Any],
+        worlds: Worlds,
         network: str,
         config: EvolutionConfig,
         *,
@@ -100,11 +100,9 @@ class Trainer:
         """
         self.config, self.horizon, self.seed, self._schedule = config, horizon, seed, schedule
         self._embed = PopulationEmbedding(config.embedding, horizon, config.embedding_length)
-        space = worlds.single_observation_space
-        assert isinstance(space, spaces.Box)
-        self._observation_space = space
-        head = ActionHead.of(worlds.single_action_space)
-        self.spec = PolicySpec(network, space.shape[0], config.hidden, head)
+        self._observation_space = worlds.observation_space
+        head = ActionHead.of(worlds.action_space)
+        self.spec = PolicySpec(network, worlds.observation_space.shape[0], config.hidden, head)
         self._generation = Generation(
             self.spec,
             worlds,

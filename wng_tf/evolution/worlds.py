@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
+from gymnasium import spaces
 from gymnasium.envs.registration import registry
 
 from wng_tf.envs.tasks import Task
 from wng_tf.errors import UserError
 from wng_tf.evolution.frozen_vector_env import FrozenVectorEnv
+
+
+@dataclass(frozen=True)
+class Worlds:
+    """Worlds of one task that are never reset by themselves, in parts that can be stepped at the same time.
+
+    Attributes:
+        parts: vector environments; their worlds freeze when they end, or never end.
+    """
+
+    parts: tuple[gymnasium.vector.VectorEnv[Any, Any, Any], ...]
+
+    @property
+    def observation_space(self) -> spaces.Box:
+        """Of one world."""
+        space = self.parts[0].single_observation_space
+        assert isinstance(space, spaces.Box)
+        return space
+
+    @property
+    def action_space(self) -> spaces.Space[Any]:
+        """Of one world."""
+        return self.parts[0].single_action_space
+
+    def close(self) -> None:
+        """Ends threads and processes."""
+        for part in self.parts:
+            part.close()
 
 
 def horizon_of(task: Task, horizon: int) -> int:
@@ -26,12 +56,17 @@ def horizon_of(task: Task, horizon: int) -> int:
     return min(horizon, limit) if horizon else limit
 
 
-def make_worlds(task: Task, num_envs: int, num_workers: int) -> gymnasium.vector.VectorEnv[Any, Any, Any]:
-    """`num_envs` worlds of the task that are never reset by themselves.
+def make_worlds(task: Task, num_envs: int, num_workers: int) -> Worlds:
+    """`num_envs` worlds of the task in `num_workers` parts.
 
-    Worlds of this project step in `num_workers` threads of one process; those of others in `num_workers` processes,
-    and they freeze when their episode ends.
+    With one worker this process steps them. With several, worlds of this project (MuJoCo's C++ without Python) are
+    stepped by a thread for each part, those of others by a process for each part.
+
+    Raises:
+        UserError: as for `tasks.make`.
     """
+    workers = min(num_workers, num_envs)
+    sizes = [len(range(k, num_envs, workers)) for k in range(workers)]
     if task.env_id in ("wng_tf/Point-v0", "wng_tf/Quadruped-v0"):
-        return gymnasium.make_vec(task.env_id, num_envs=num_envs, num_threads=num_workers, autoreset_mode="Disabled")
-    return FrozenVectorEnv(task.name, num_envs, num_workers=num_workers)
+        return Worlds(tuple(gymnasium.make_vec(task.env_id, num_envs=size, autoreset_mode="Disabled") for size in sizes))
+    return Worlds(tuple(FrozenVectorEnv(task.name, size, own_process=workers > 1) for size in sizes))

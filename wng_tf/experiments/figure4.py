@@ -79,7 +79,7 @@ def define_flags() -> None:
     flags.DEFINE_list("methods", list(METHODS), "Which curves.")
     flags.DEFINE_list("seeds", ["0", "1", "2", "3", "4"], "Seeds, one run each.")
     define_number("num_timesteps", None, "Steps of each run; default: as in the paper.")
-    define_number("num_workers", 1, "Threads that step the worlds.")
+    define_number("num_workers", 1, "Threads, each with a part of the population.")
     flags.DEFINE_string("runs", None, "Folder for the run folders; default: runs/out/figure4/TASK.")
     flags.DEFINE_string("out", None, "Folder for the results; default: runs/results/figure4/TASK.")
     flags.DEFINE_enum(

@@ -1,0 +1,304 @@
+"""Every member of a population runs one episode, all of them side by side in one vector environment.
+
+The loop over the horizon is one `tf.function`. At each step the whole chunk acts as one batched product, [N, out, in]
+weights times [N, in, 1] inputs, and all its worlds step together in one `tf.numpy_function`. What the rollouts leave
+behind (rewards, lengths, last observations, sums for the normaliser) is written by that same call into arrays made
+beforehand. Where episodes end early, the loop stops each time half of the members are done and goes on with the others
+alone, so that a few long episodes do not pay for the policies of all.
+
+A rollout depends on its own parameters, seed and noise alone: the result does not depend on how the population is cut
+into chunks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import gymnasium
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from baselines_compat.vec_env.slot import NonFiniteError
+from wng_tf.evolution.embeddings import Trajectories
+from wng_tf.evolution.policies import OBSERVATION_CLIP, PolicySpec
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """How observations enter the policy: (x - shift) · scale, clipped to ±10. Each [observations], float32."""
+
+    shift: NDArray[np.float32]
+    scale: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """What N rollouts left behind.
+
+    Attributes:
+        returns: [N], undiscounted sums of rewards.
+        trajectories: what embeddings are made of.
+        observation_squares: [N, observations], sums of squares of the observations that were acted on.
+    """
+
+    returns: NDArray[np.float64]
+    trajectories: Trajectories
+    observation_squares: NDArray[np.float64]
+
+
+class _Record:
+    """Arrays of one chunk's rollouts, filled step by step."""
+
+    def __init__(self, num: int, horizon: int, observations: int, actions: int, every_step: bool):
+        self.rewards = np.zeros((num, horizon))
+        self.lengths = np.zeros(num, np.int64)
+        self.sums = np.zeros((num, observations))
+        self.squares = np.zeros((num, observations))
+        self.last = np.zeros((num, observations))
+        self.alive = np.ones(num, np.bool_)
+        self.observations = np.zeros((num, horizon, observations), np.float32) if every_step else None
+        self.actions = np.zeros((num, horizon, actions), np.float32) if every_step else None
+        self.broken = ""
+        self.step = 0
+        # Worlds whose members still act, and the actions of all worlds; None: everybody does.
+        self.members: NDArray[np.int64] | None = None
+        self.chosen: NDArray[Any] | None = None
+
+    def restart(self) -> None:
+        for array in (self.rewards, self.lengths, self.sums, self.squares, self.observations, self.actions):
+            if array is not None:
+                array[...] = 0
+        self.alive[:] = True
+        self.broken, self.step = "", 0
+        self.members = self.chosen = None
+
+    def compact(self) -> NDArray[np.int64]:
+        """Go on with the members that are alive; returns their worlds."""
+        self.chosen = np.array(self.chosen)  # what TensorFlow handed over is not ours to write to
+        self.members = np.flatnonzero(self.alive)
+        return self.members
+
+    def rollouts(self, count: int) -> Rollouts:
+        """A copy of the first `count` rollouts."""
+        trajectories = Trajectories(
+            rewards=self.rewards[:count].copy(),
+            lengths=self.lengths[:count].copy(),
+            final_observations=self.last[:count].copy(),
+            observation_sums=self.sums[:count].copy(),
+            observations=None if self.observations is None else self.observations[:count].copy(),
+            actions=None if self.actions is None else self.actions[:count].copy(),
+        )
+        return Rollouts(trajectories.rewards.sum(axis=1), trajectories, self.squares[:count].copy())
+
+
+class EpisodeLoop:
+    """Runs populations of one policy in chunks of `env.num_envs` worlds."""
+
+    def __init__(
+        self,
+        spec: PolicySpec,
+        env: gymnasium.vector.VectorEnv[Any, Any, Any],
+        horizon: int,
+        *,
+        action_noise: float = 0.0,
+        every_step: bool = False,
+        statistics: bool = True,
+    ):
+        """Prepares buffers and the compiled loop.
+
+        Args:
+            spec: the policy's shape.
+            env: a vector environment without autoreset whose worlds freeze when they end, or never end within the
+                horizon.
+            horizon: at most this many steps a rollout.
+            action_noise: standard deviation of noise added to actions, in half-ranges; ignored for discrete actions.
+            every_step: record every observation and action.
+            statistics: sum observations and their squares, for a normaliser.
+        """
+        self.spec, self.env, self.horizon = spec, env, horizon
+        self._stopped = False
+        self._noise_scale = 0.0 if spec.head.discrete else action_noise
+        self._statistics = statistics
+        self._record = _Record(env.num_envs, horizon, spec.observations, spec.head.size, every_step)
+        centre, half = spec.head.stretch()
+        self._centre, self._half = tf.constant(centre), tf.constant(half)
+        self._bounds = tuple(np.array(bound, np.float32) for bound in (spec.head.low, spec.head.high))
+        floats = tf.TensorSpec([None, None])
+        layers = [(tf.TensorSpec([None, outputs, inputs]), floats) for inputs, outputs, *_ in spec.layers]
+        vector = tf.TensorSpec([spec.observations])
+        signature = [tf.TensorSpec([], tf.int32), layers, tf.TensorSpec([None, None, None]), vector, vector, floats]
+        self._loop = tf.function(self._run, input_signature=signature, autograph=False)
+
+    def __call__(
+        self,
+        parameters: NDArray[np.float64],
+        seeds: Sequence[int],
+        noise: NDArray[np.float32] | None,
+        normaliser: Normaliser,
+    ) -> Rollouts:
+        """Runs one episode with every row of `parameters`.
+
+        Args:
+            parameters: [N, P].
+            seeds: [N], of the worlds.
+            noise: [horizon, N, actions], standard normal; None: no noise.
+            normaliser: for the observations.
+
+        Raises:
+            NonFiniteError: an observation, reward or action was NaN or infinite.
+        """
+        self._stopped = False
+        chunk = self.env.num_envs
+        if noise is None:
+            noise = np.zeros((self.horizon, len(parameters), 1), np.float32)
+        parts = []
+        for start in range(0, len(parameters), chunk):
+            stop = min(start + chunk, len(parameters))
+            # The last chunk is filled up with copies of its last member, whose rollouts are thrown away.
+            rows = np.minimum(np.arange(start, start + chunk), stop - 1)
+            parts.append(self._chunk(parameters[rows], [seeds[i] for i in rows], noise[:, rows], normaliser, stop - start))
+        return concatenate(parts)
+
+    def stop(self) -> None:
+        """Makes a call that runs in another thread return at its next step; what it returns is worth nothing."""
+        self._stopped = True
+
+    def _chunk(
+        self,
+        parameters: NDArray[np.float64],
+        seeds: list[int],
+        noise: NDArray[np.float32],
+        normaliser: Normaliser,
+        count: int,
+    ) -> Rollouts:
+        record = self._record
+        record.restart()
+        used = np.arange(len(seeds)) < count
+        observation, _ = self.env.reset(seed=seeds)
+        record.alive[:] = used
+        record.last = np.asarray(observation, np.float64)
+        if not np.isfinite(observation).all():
+            record.broken = "observation"
+        else:
+            layers = self.spec.materialise(parameters)
+            scaled = noise * np.float32(self._noise_scale)
+            inputs = np.asarray(observation, np.float32)
+            members: Any = slice(None)
+            while True:
+                self._loop(
+                    record.step,
+                    [tuple(tf.constant(part[members]) for part in layer) for layer in layers],
+                    tf.constant(scaled[:, members]),
+                    tf.constant(normaliser.shift),
+                    tf.constant(normaliser.scale),
+                    tf.constant(inputs[members]),
+                )
+                if record.broken or self._stopped or record.step == self.horizon or not record.alive.any():
+                    break
+                members = record.compact()
+                inputs = record.last.astype(np.float32)
+        if record.broken:
+            raise NonFiniteError(
+                f"NaN or infinite {record.broken} at step {record.step} of a rollout: the run stops, its last "
+                "checkpoint is kept. A smaller --lr or --sigma may avoid it."
+            )
+        return record.rollouts(count)
+
+    def _run(
+        self,
+        start: tf.Tensor,
+        layers: list[tuple[tf.Tensor, tf.Tensor]],
+        noise: tf.Tensor,
+        shift: tf.Tensor,
+        scale: tf.Tensor,
+        observation: tf.Tensor,
+    ) -> tf.Tensor:
+        """Steps of the members whose layers these are, from step `start` until `_step` says that it is enough."""
+
+        def body(t: tf.Tensor, x: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            action = self._act(layers, tf.clip_by_value((x - shift) * scale, -OBSERVATION_CLIP, OBSERVATION_CLIP), noise[t])
+            x_next, going = tf.numpy_function(self._step, [action], [tf.float32, tf.bool], stateful=True)
+            return t + 1, tf.ensure_shape(x_next, x.shape), tf.ensure_shape(going, [])
+
+        return tf.while_loop(
+            lambda t, x, going: (t < self.horizon) & going,
+            body,
+            (start, observation, tf.constant(True)),
+            parallel_iterations=1,
+        )[0]
+
+    def _act(self, layers: list[tuple[tf.Tensor, tf.Tensor]], x: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+        """Actions of N policies, one observation each."""
+        for i, (weights, offset) in enumerate(layers):
+            x = batched_product(weights, x) + offset
+            if i + 1 < len(layers):
+                x = tf.tanh(x)
+        head = self.spec.head
+        if head.discrete:
+            return tf.argmax(x, axis=-1)
+        if head.bounded:
+            x = self._centre + self._half * tf.tanh(x)
+        return tf.clip_by_value(x + self._half * noise, *self._bounds)
+
+    def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float32], np.bool_]:
+        """Steps the worlds and writes down what happened; runs inside the graph. The second result: go on as before."""
+        record = self._record
+        alive, t, members = record.alive, record.step, record.members
+        if members is None:
+            record.chosen = actions
+        else:
+            # Worlds that have ended are frozen: what they are sent does not matter.
+            record.chosen[members] = actions
+            actions = record.chosen
+        everybody = alive.all()
+        if self._statistics:
+            weight = 1.0 if everybody else alive[:, np.newaxis]
+            record.sums += record.last * weight
+            record.squares += np.square(record.last) * weight
+        if record.observations is not None and record.actions is not None:
+            record.observations[alive, t] = record.last[alive]
+            chosen = np.eye(self.spec.head.size, dtype=np.float32)[actions] if self.spec.head.discrete else actions
+            record.actions[alive, t] = chosen[alive]
+
+        observation, reward, terminated, truncated, _ = self.env.step(actions)
+        record.rewards[:, t] = reward if everybody else np.where(alive, reward, 0.0)
+        record.lengths += alive
+        record.last = observation
+        record.step = t + 1
+        record.alive = alive & ~(terminated | truncated)
+        # A sum is not finite where a term is not; it costs less than looking at each.
+        if not np.isfinite(observation.sum() + reward.sum() + actions.sum()):
+            broken = (("action", actions), ("observation", observation), ("reward", reward))
+            record.broken = next((name for name, array in broken if not np.isfinite(array).all()), "")
+        count = len(alive) if members is None else len(members)
+        going = 2 * np.count_nonzero(record.alive) > count and not record.broken and not self._stopped
+        return (observation if members is None else observation[members]).astype(np.float32), np.bool_(going)
+
+
+def batched_product(weights: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+    """W_n x_n for every n: [N, out, in] and [N, in] -> [N, out].
+
+    N small products and not one large one, so that the order of summation does not depend on N (a test). Not compiled by
+    XLA either, which orders sums by the whole shape.
+    """
+    return tf.linalg.matvec(weights, x)
+
+
+def concatenate(parts: Sequence[Rollouts], order: NDArray[np.int64] | None = None) -> Rollouts:
+    """The rollouts of all parts one after another, then put into `order`: the i-th is the order[i]-th of them."""
+    if len(parts) == 1 and order is None:
+        return parts[0]
+
+    def join(pick: Callable[[Rollouts], Any]) -> Any:
+        arrays = [pick(part) for part in parts]
+        if arrays[0] is None:
+            return None
+        joined = np.concatenate(arrays)
+        return joined if order is None else joined[order]
+
+    names = [field.name for field in fields(Trajectories)]
+    trajectories = Trajectories(**{name: join(lambda part, name=name: getattr(part.trajectories, name)) for name in names})
+    return Rollouts(join(lambda part: part.returns), trajectories, join(lambda part: part.observation_squares))
