@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
+import threading
+import time
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -206,4 +210,19 @@ def test_after_a_fault_in_one_part_the_others_stop():
     steps = [loop._record.step for loop in generation.loops]
     assert steps[1] == 1
     assert steps[0] < 50_000
+    worlds.close()
+
+
+def test_an_interruption_waits_for_all_parts():
+    spec, thetas, seeds, noise, normaliser = prepare("Point", horizon=100_000)
+    worlds = make_worlds(tasks.resolve("Point"), len(thetas), 2)
+    generation = Generation(spec, worlds, 100_000)
+    timer = threading.Timer(1.0, _thread.interrupt_main)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        generation(thetas, seeds, noise, normaliser)
+    steps = [loop._record.step for loop in generation.loops]
+    time.sleep(0.1)
+    assert [loop._record.step for loop in generation.loops] == steps
+    assert max(steps) < 50_000
     worlds.close()

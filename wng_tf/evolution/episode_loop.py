@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from threading import Event
 from typing import Any
 
 import gymnasium
@@ -119,9 +120,9 @@ class EpisodeLoop:
             statistics: sum observations and their squares, for a normaliser.
         """
         self.spec, self.env, self.horizon = spec, env, horizon
-        self._stopped = False
         self._noise_scale = 0.0 if spec.head.discrete else action_noise
         self._statistics = statistics
+        self._stop = Event()
         self._record = _Record(env.num_envs, horizon, spec.observations, spec.head.size, every_step)
         centre, half = spec.head.stretch()
         self._centre, self._half = tf.constant(centre), tf.constant(half)
@@ -138,6 +139,7 @@ class EpisodeLoop:
         seeds: Sequence[int],
         noise: NDArray[np.float32] | None,
         normaliser: Normaliser,
+        stop: Event | None = None,
     ) -> Rollouts:
         """Runs one episode with every row of `parameters`.
 
@@ -146,11 +148,12 @@ class EpisodeLoop:
             seeds: [N], of the worlds.
             noise: [horizon, N, actions], standard normal; None: no noise.
             normaliser: for the observations.
+            stop: once it is set, the call returns at its next step, with rollouts that are worth nothing.
 
         Raises:
             NonFiniteError: an observation, reward or action was NaN or infinite.
         """
-        self._stopped = False
+        self._stop = stop or Event()
         chunk = self.env.num_envs
         if noise is None:
             noise = np.zeros((self.horizon, len(parameters), 1), np.float32)
@@ -161,10 +164,6 @@ class EpisodeLoop:
             rows = np.minimum(np.arange(start, start + chunk), stop - 1)
             parts.append(self._chunk(parameters[rows], [seeds[i] for i in rows], noise[:, rows], normaliser, stop - start))
         return concatenate(parts)
-
-    def stop(self) -> None:
-        """Makes a call that runs in another thread return at its next step; what it returns is worth nothing."""
-        self._stopped = True
 
     def _chunk(
         self,
@@ -196,7 +195,7 @@ class EpisodeLoop:
                     tf.constant(normaliser.scale),
                     tf.constant(inputs[members]),
                 )
-                if record.broken or self._stopped or record.step == self.horizon or not record.alive.any():
+                if record.broken or self._stop.is_set() or record.step == self.horizon or not record.alive.any():
                     break
                 members = record.compact()
                 inputs = record.last.astype(np.float32)
@@ -274,7 +273,7 @@ class EpisodeLoop:
             broken = (("action", actions), ("observation", observation), ("reward", reward))
             record.broken = next((name for name, array in broken if not np.isfinite(array).all()), "")
         count = len(alive) if members is None else len(members)
-        going = 2 * np.count_nonzero(record.alive) > count and not record.broken and not self._stopped
+        going = 2 * np.count_nonzero(record.alive) > count and not record.broken and not self._stop.is_set()
         return (observation if members is None else observation[members]).astype(np.float32), np.bool_(going)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from threading import Event
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,13 +54,7 @@ class Generation:
         noise: NDArray[np.float32] | None,
         normaliser: Normaliser,
     ) -> Rollouts:
-        """Runs one episode with every row of `parameters`.
-
-        Args:
-            parameters: [N, P].
-            seeds: [N], of the worlds.
-            noise: [horizon, N, actions], standard normal; None: no noise.
-            normaliser: for the observations.
+        """Runs one episode with every row of `parameters` [N, P]; arguments and result as for `EpisodeLoop`.
 
         Raises:
             NonFiniteError: an observation, reward or action was NaN or infinite.
@@ -68,9 +63,11 @@ class Generation:
         # Member i goes to part i mod parts: of a mirrored pair one to each of two parts, so that both last as long.
         shares = [np.arange(k, len(parameters), len(self.loops)) for k in range(min(len(self.loops), len(parameters)))]
 
+        stop = Event()
+
         def run(loop: EpisodeLoop, share: NDArray[np.int64]) -> Rollouts:
             own_noise = None if noise is None else noise[:, share]
-            return loop(parameters[share], [seeds[i] for i in share], own_noise, normaliser)
+            return loop(parameters[share], [seeds[i] for i in share], own_noise, normaliser, stop)
 
         if len(shares) == 1:
             return run(self.loops[0], shares[0])
@@ -80,8 +77,7 @@ class Generation:
                 wait(futures, return_when=FIRST_EXCEPTION)
             finally:
                 # After a fault or an interruption nobody may go on in worlds that will be closed.
-                for loop in self.loops:
-                    loop.stop()
+                stop.set()
         failure = next((error for future in futures if (error := future.exception()) is not None), None)
         if failure is not None:
             raise failure
