@@ -1,4 +1,4 @@
-"""TensorFlow on one CPU thread and without its chatter; the toy environments importable, in worker processes too."""
+"""TensorFlow on one CPU thread an operation, without its chatter; the toy environments importable, in workers too."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ os.environ.update(
     CUDA_VISIBLE_DEVICES="-1",
     TF_CPP_MIN_LOG_LEVEL="3",
     TF_NUM_INTRAOP_THREADS="1",
-    TF_NUM_INTEROP_THREADS="1",
+    TF_NUM_INTEROP_THREADS="2",  # a population in two parts has two loops that run at the same time
     OMP_NUM_THREADS="1",
 )
 sys.path.append(str(Path(__file__).parent))
