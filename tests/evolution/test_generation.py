@@ -221,10 +221,13 @@ def test_after_a_fault_in_one_part_the_others_stop():
 
 def test_an_interruption_waits_for_all_parts():
     worlds, generation, thetas, rest = endless()
-    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        generation(thetas, *rest)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest's own workers ignore it
+    try:
+        threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            generation(thetas, *rest)
+    finally:
+        signal.signal(signal.SIGINT, before)
     steps = [loop._record.step for loop in generation.loops]
     time.sleep(0.1)
     assert [loop._record.step for loop in generation.loops] == steps
