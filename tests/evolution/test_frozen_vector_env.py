@@ -78,14 +78,14 @@ def test_faults_of_a_world_come_through(own_process):
 @pytest.mark.parametrize("when", ["before the first call", "between two steps"])
 def test_a_killed_process_is_noticed_and_cleaned_up(when):
     env = FrozenVectorEnv(TOY, 2, own_process=True)
-    process = env._process.process
+    process = env._worlds.process
     if when == "between two steps":
         env.reset(seed=1)
     process.kill()
     process.join()
     with pytest.raises(WorkerError, match="ended unexpectedly"):
         env.reset(seed=1)
-    memory = env._process.memory.name
+    memory = env._worlds.memory.name
     env.close()
     assert not process.is_alive()
     with pytest.raises(FileNotFoundError):

@@ -197,7 +197,6 @@ def test_worlds_are_vector_environments_in_parts(name):
 
 def test_more_parts_than_members():
     setup = prepare("Point", pairs=1)
-    spec, thetas, seeds, noise, normaliser = setup
     assert_same(run("Point", setup), run("Point", setup, workers=4, chunk=8))
 
 

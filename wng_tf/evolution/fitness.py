@@ -19,8 +19,8 @@ def shape(values: NDArray[np.float64], shaping: str) -> NDArray[np.float64]:
     if shaping == "normalised":
         centred = values - values.mean()
         deviation = values.std()
-        # Rounding leaves a deviation of about 1e-16 of the size when all values are equal; squares of deviations below 1e-150
-        # underflow.
+        # Rounding leaves 1e-16 of the size in the mean, which would show in the scores of values that hardly differ; and the
+        # squares of deviations below 1e-150 underflow.
         negligible = deviation <= max(1e-9 * np.abs(values).max(initial=0.0), 1e-140)
         return np.zeros_like(values) if negligible else centred / deviation
     if shaping == "centred_ranks":

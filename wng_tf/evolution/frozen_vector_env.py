@@ -60,13 +60,13 @@ class FrozenVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[An
         probe.close()
 
         layout = _layout(num_envs, self.single_observation_space, self.single_action_space)
-        self._process: _Process | None = None
+        self._worlds: _Process | _Worlds
         if own_process:
-            self._process = _Process(name, kwargs, num_envs, layout)
-            self._buffers = _views(layout, self._process.memory.buf)
-            return
-        self._buffers = _views(layout, bytearray(_size(layout)))
-        self._local = _Worlds(name, kwargs, self._buffers)
+            self._worlds = _Process(name, kwargs, layout)
+            self._buffers = _views(layout, self._worlds.memory.buf)
+        else:
+            self._buffers = _views(layout, bytearray(_size(layout)))
+            self._worlds = _Worlds(name, kwargs, self._buffers)
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -87,7 +87,7 @@ class FrozenVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[An
             raise ValueError(f"{len(seeds)} seeds for {self.num_envs} worlds")
         mask = np.asarray((options or {}).get("reset_mask", np.ones(self.num_envs, np.bool_)))
         self._buffers["seed"][:] = np.where(mask, np.array(seeds, np.int64), _FROZEN)
-        self._command("reset")
+        self._worlds.call("reset")
         return self._buffers["observation"].copy(), {}
 
     def step(
@@ -96,7 +96,7 @@ class FrozenVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[An
         """One step of every world that has not ended. An ended one keeps observation and flags, and has reward 0."""
         buffers = self._buffers
         buffers["action"][:] = actions
-        self._command("step")
+        self._worlds.call("step")
         return (
             buffers["observation"].copy(),
             buffers["reward"].copy(),
@@ -105,25 +105,16 @@ class FrozenVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[An
             {},
         )
 
-    def _command(self, command: str) -> None:
-        if self._process is None:
-            getattr(self._local, command)()
-        else:
-            self._process.call(command)
-
     def close_extras(self, **kwargs: Any) -> None:
         """Closes the worlds and ends their process."""
-        if self._process is None:
-            self._local.close()
-            return
         self._buffers = {}
-        self._process.close()
+        self._worlds.close()
 
 
 class _Process:
     """A spawned process with worlds, and the memory that it shares with this one."""
 
-    def __init__(self, name: str, kwargs: dict[str, Any], num_envs: int, layout: dict[str, Any]):
+    def __init__(self, name: str, kwargs: dict[str, Any], layout: dict[str, Any]):
         self.memory = SharedMemory(create=True, size=_size(layout))
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
@@ -178,6 +169,10 @@ class _Worlds:
             for env in self._envs:
                 env.reset(seed=0)
 
+    def call(self, command: str) -> None:
+        """Do it: "reset" or "step"."""
+        getattr(self, command)()
+
     def reset(self) -> None:
         self._active, self._just_ended = [], []
         buffers = self._buffers
@@ -221,7 +216,7 @@ def _work(name: str, kwargs: dict[str, Any], layout: dict[str, Any], memory: str
         worlds = _Worlds(name, kwargs, _views(layout, shared.buf))
         pipe.send(None)
         while True:
-            getattr(worlds, pipe.recv())()
+            worlds.call(pipe.recv())
             pipe.send(None)
     except (EOFError, OSError):
         pass  # the other end is gone

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from threading import Event
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,27 +26,16 @@ from wng_tf.evolution.worlds import Worlds
 class Generation:
     """Runs populations of one policy in all parts of `worlds`."""
 
-    def __init__(
-        self,
-        spec: PolicySpec,
-        worlds: Worlds,
-        horizon: int,
-        *,
-        action_noise: float = 0.0,
-        every_step: bool = False,
-        statistics: bool = True,
-    ):
+    def __init__(self, spec: PolicySpec, worlds: Worlds, horizon: int, **settings: Any):
         """Prepares a loop for each part. TensorFlow needs as many inter-op threads as there are parts, or they take turns.
 
         Args:
             spec: the policy's shape.
             worlds: from `worlds.make_worlds`.
-            horizon, action_noise, every_step, statistics: as for `EpisodeLoop`.
+            horizon: at most this many steps a rollout.
+            **settings: of `EpisodeLoop`.
         """
-        self.loops = [
-            EpisodeLoop(spec, part, horizon, action_noise=action_noise, every_step=every_step, statistics=statistics)
-            for part in worlds.parts
-        ]
+        self.loops = [EpisodeLoop(spec, part, horizon, **settings) for part in worlds.parts]
 
     def __call__(
         self,
@@ -62,7 +52,6 @@ class Generation:
         """
         # Member i goes to part i mod parts: of a mirrored pair one to each of two parts, so that both last as long.
         shares = [np.arange(k, len(parameters), len(self.loops)) for k in range(min(len(self.loops), len(parameters)))]
-
         stop = Event()
 
         def run(loop: EpisodeLoop, share: NDArray[np.int64]) -> Rollouts:
