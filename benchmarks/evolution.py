@@ -78,7 +78,6 @@ def against_bare_physics(name: str, horizon: int, threads: int) -> dict:
     from wng_tf.envs.quadruped import QUADRUPED
     from wng_tf.evolution import population
     from wng_tf.evolution.config import resolve
-    from wng_tf.evolution.episode_loop import Normaliser
     from wng_tf.evolution.generation import Generation
     from wng_tf.evolution.policies import ActionHead, PolicySpec
     from wng_tf.evolution.worlds import make_worlds
@@ -93,11 +92,10 @@ def against_bare_physics(name: str, horizon: int, threads: int) -> dict:
     thetas = np.concatenate([population.mirrored(theta, xi, config.sigma), theta[np.newaxis]])
     seeds = population.start_seeds(0, 0, config.population, 1, "pair")
     noise = population.action_noise(0, 0, horizon, config.population, 1, spec.head.size)
-    normaliser = Normaliser(np.zeros(spec.observations, np.float32), np.ones(spec.observations, np.float32))
-    settings = {"action_noise": config.action_noise, "statistics": config.normalize_observations}
+    settings = {"action_noise": config.action_noise, "normalize": False}
     generation = Generation(spec, worlds, horizon, **settings)
     recorder = Generation(spec, worlds, horizon, every_step=True, **settings)
-    actions = recorder(thetas, seeds, noise, normaliser).trajectories.actions
+    actions = recorder(thetas, seeds, noise, None).trajectories.actions
 
     physics = {"Point": POINT, "Quadruped": QUADRUPED}[name]
     controls = np.ascontiguousarray(np.repeat(actions, physics.frame_skip, axis=1), np.float64)
@@ -114,7 +112,7 @@ def against_bare_physics(name: str, horizon: int, threads: int) -> dict:
         return members * horizon
 
     def whole() -> int:
-        return int(generation(thetas, seeds, noise, normaliser).trajectories.lengths.sum())
+        return int(generation(thetas, seeds, noise, None).trajectories.lengths.sum())
 
     rates = interleaved({"bare mujoco.rollout": bare, "generation": whole}, REPETITIONS.value)
     ratios = [b / a for a, b in zip(*rates.values(), strict=True)]

@@ -15,8 +15,8 @@ from baselines_compat.vec_env.slot import NonFiniteError
 from wng_tf.envs import tasks
 from wng_tf.envs.point import PointVectorEnv
 from wng_tf.evolution import population
-from wng_tf.evolution.episode_loop import Normaliser
 from wng_tf.evolution.generation import Generation
+from wng_tf.evolution.normaliser import Normaliser
 from wng_tf.evolution.policies import ActionHead, PolicySpec
 from wng_tf.evolution.saved_policy import SavedPolicy
 from wng_tf.evolution.worlds import Worlds, make_worlds
@@ -34,8 +34,8 @@ def prepare(name, pairs=4, network="mlp", hidden=(5,), horizon=30, scale=1.0):
     noise = population.action_noise(0, 0, horizon, pairs, 1, spec.head.size)
     rng = np.random.default_rng(1)
     shape = spec.observations
-    normaliser = Normaliser(0.1 * rng.standard_normal(shape).astype(np.float32), np.float32(0.5 + rng.random(shape)))
-    return spec, thetas, seeds, noise, normaliser.__class__(normaliser.shift, normaliser.scale.astype(np.float32))
+    shift, scale = 0.1 * rng.standard_normal(shape), 0.5 + rng.random(shape)
+    return spec, thetas, seeds, noise, Normaliser(shift.astype(np.float32), scale.astype(np.float32))
 
 
 def run(name, setup, *, chunk=None, workers=1, horizon=30, **kwargs):
@@ -52,7 +52,7 @@ def one_by_one(name, setup, horizon, action_noise):
     spec, thetas, seeds, noise, normaliser = setup
     env = tasks.make(name)
     for n, (theta, seed) in enumerate(zip(thetas, seeds, strict=True)):
-        policy = SavedPolicy(spec, theta, normaliser.shift, normaliser.scale, 0.0, env.observation_space)
+        policy = SavedPolicy(spec, theta, normaliser, 0.0, env.observation_space)
         observation, _ = env.reset(seed=seed)
         observations, actions, rewards = [], [], []
         for t in range(horizon):
@@ -175,10 +175,17 @@ def test_an_action_that_is_not_a_number_is_named():
         run("Point", (spec, thetas, seeds, noise, normaliser))
 
 
-def test_without_noise_and_statistics():
-    spec, thetas, seeds, noise, normaliser = prepare("Point")
-    silent = run("Point", (spec, thetas, seeds, None, normaliser), statistics=False)
-    assert_same(silent, run("Point", (spec, thetas, seeds, noise * 0, normaliser), statistics=False))
+def test_without_noise_and_normaliser():
+    """Observations are then seen as they are, beyond ±10 too, where the normaliser clips: Point's goal is at 25."""
+    spec, thetas, seeds, noise, _ = prepare("Point", pairs=8, network="toeplitz", hidden=(8,), horizon=50, scale=0.1)
+    setup = (spec, thetas, seeds, None, None)
+    silent = run("Point", setup, horizon=50, normalize=False)
+    assert_same(silent, run("Point", (spec, thetas, seeds, noise * 0, None), horizon=50, normalize=False))
+    for n, (_, _, rewards, _) in enumerate(one_by_one("Point", setup[:3] + (noise, None), 50, 0.0)):
+        np.testing.assert_allclose(silent.trajectories.rewards[n], rewards, rtol=1e-3, atol=1e-3)
+    zero, one = np.zeros(6, np.float32), np.ones(6, np.float32)
+    clipped = run("Point", (spec, thetas, seeds, None, Normaliser(zero, one)), horizon=50)
+    assert np.abs(silent.returns - clipped.returns).max() > 1.0
     assert (silent.observation_squares == 0).all()
     assert (silent.trajectories.observation_sums == 0).all()
     assert silent.trajectories.actions is None

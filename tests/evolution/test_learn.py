@@ -153,10 +153,10 @@ def test_the_normaliser_learns_and_is_part_of_the_policy(tmp_path):
         for i, steps in enumerate(trajectories.lengths)
     ]
     seen = np.concatenate(seen).astype(np.float64)
-    policy = load_policy(tmp_path / "run")
-    np.testing.assert_allclose(policy.shift, seen.mean(axis=0), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(policy.scale, 1 / np.sqrt(seen.var(axis=0) + 1e-8), rtol=1e-3)
-    first = reports[0][0].policy
+    normaliser = load_policy(tmp_path / "run").normaliser
+    np.testing.assert_allclose(normaliser.shift, seen.mean(axis=0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(normaliser.scale, 1 / np.sqrt(seen.var(axis=0) + 1e-8), rtol=1e-3)
+    first = reports[0][0].policy.normaliser
     assert (first.shift == 0).all()
     assert (first.scale == 1).all()
 
@@ -181,7 +181,8 @@ def test_export_acts_as_the_policy_where_only_tensorflow_is(tmp_path):
         space = tasks.make(env)
         assert policy.observation_space == space.observation_space
         assert policy.action_space == space.action_space
-        np.save(folder / "observation.npy", np.random.default_rng(0).standard_normal((50, policy.spec.observations)) * 3)
+        np.save(folder / "observation.npy", np.random.default_rng(0).standard_normal((50, policy.spec.observations)) * 8)
+        assert (policy.normaliser is None) == (env == "Point")
         assert policy.export(folder / "export") == folder / "export"
     folders = [str(tmp_path / env) for env in policies]
     subprocess.run([sys.executable, "-c", EXPORTED, *folders], check=True, cwd=tmp_path)

@@ -24,15 +24,8 @@ from numpy.typing import NDArray
 
 from baselines_compat.vec_env.slot import NonFiniteError
 from wng_tf.evolution.embeddings import Trajectories
-from wng_tf.evolution.policies import OBSERVATION_CLIP, PolicySpec
-
-
-@dataclass(frozen=True)
-class Normaliser:
-    """How observations enter the policy: (x - shift) · scale, clipped to ±10. Each [observations], float32."""
-
-    shift: NDArray[np.float32]
-    scale: NDArray[np.float32]
+from wng_tf.evolution.normaliser import CLIP, Normaliser
+from wng_tf.evolution.policies import PolicySpec
 
 
 @dataclass(frozen=True)
@@ -106,7 +99,7 @@ class EpisodeLoop:
         *,
         action_noise: float = 0.0,
         every_step: bool = False,
-        statistics: bool = True,
+        normalize: bool = True,
     ):
         """Prepares buffers and the compiled loop.
 
@@ -117,20 +110,22 @@ class EpisodeLoop:
             horizon: at most this many steps a rollout.
             action_noise: standard deviation of noise added to actions, in half-ranges; ignored for discrete actions.
             every_step: record every observation and action.
-            statistics: sum observations and their squares, for a normaliser.
+            normalize: observations go through a normaliser, and they and their squares are summed for the next one.
         """
         self.spec, self.env, self.horizon = spec, env, horizon
-        self._noise_scale = 0.0 if spec.head.discrete else action_noise
-        self._statistics = statistics
+        self._normalize = normalize
         self._stop = Event()
         self._record = _Record(env.num_envs, horizon, spec.observations, spec.head.size, every_step)
-        centre, half = spec.head.stretch()
-        self._centre, self._half = tf.constant(centre), tf.constant(half)
+        self._centre, self._half = spec.head.stretch()
+        self._noise_scale = np.float32(0.0 if spec.head.discrete else action_noise) * self._half
         self._bounds = tuple(np.array(bound, np.float32) for bound in (spec.head.low, spec.head.high))
-        floats = tf.TensorSpec([None, None])
-        layers = [(tf.TensorSpec([None, outputs, inputs]), floats) for inputs, outputs, *_ in spec.layers]
-        vector = tf.TensorSpec([spec.observations])
-        signature = [tf.TensorSpec([], tf.int32), layers, tf.TensorSpec([None, None, None]), vector, vector, floats]
+        layers = [
+            (tf.TensorSpec([None, outputs, inputs]), tf.TensorSpec([None, outputs, 1]))
+            for inputs, outputs, *_ in spec.layers
+        ]
+        vectors = [tf.TensorSpec([spec.observations])] * (2 if normalize else 0)
+        noises, observations = tf.TensorSpec([None, None, None]), tf.TensorSpec([None, spec.observations])
+        signature = [tf.TensorSpec([], tf.int32), layers, noises, vectors, observations]
         self._loop = tf.function(self._run, input_signature=signature, autograph=False)
 
     def __call__(
@@ -138,7 +133,7 @@ class EpisodeLoop:
         parameters: NDArray[np.float64],
         seeds: Sequence[int],
         noise: NDArray[np.float32] | None,
-        normaliser: Normaliser,
+        normaliser: Normaliser | None,
         stop: Event | None = None,
     ) -> Rollouts:
         """Runs one episode with every row of `parameters`.
@@ -147,7 +142,7 @@ class EpisodeLoop:
             parameters: [N, P].
             seeds: [N], of the worlds.
             noise: [horizon, N, actions], standard normal; None: no noise.
-            normaliser: for the observations.
+            normaliser: for the observations; None, and only then, if the loop was made without.
             stop: once it is set, the call returns at its next step, with rollouts that are worth nothing.
 
         Raises:
@@ -170,7 +165,7 @@ class EpisodeLoop:
         parameters: NDArray[np.float64],
         seeds: list[int],
         noise: NDArray[np.float32],
-        normaliser: Normaliser,
+        normaliser: Normaliser | None,
         count: int,
     ) -> Rollouts:
         record = self._record
@@ -182,8 +177,9 @@ class EpisodeLoop:
         if not np.isfinite(observation).all():
             record.broken = "observation"
         else:
-            layers = self.spec.materialise(parameters)
-            scaled = noise * np.float32(self._noise_scale)
+            layers = [(weights, offset[..., np.newaxis]) for weights, offset in self.spec.materialise(parameters)]
+            scaled = noise * self._noise_scale
+            vectors = [] if normaliser is None else [tf.constant(normaliser.shift), tf.constant(normaliser.scale)]
             inputs = np.asarray(observation, np.float32)
             members: Any = slice(None)
             while True:
@@ -191,8 +187,7 @@ class EpisodeLoop:
                     record.step,
                     [tuple(tf.constant(part[members]) for part in layer) for layer in layers],
                     tf.constant(scaled[:, members]),
-                    tf.constant(normaliser.shift),
-                    tf.constant(normaliser.scale),
+                    vectors,
                     tf.constant(inputs[members]),
                 )
                 if record.broken or self._stop.is_set() or record.step == self.horizon or not record.alive.any():
@@ -211,36 +206,42 @@ class EpisodeLoop:
         start: tf.Tensor,
         layers: list[tuple[tf.Tensor, tf.Tensor]],
         noise: tf.Tensor,
-        shift: tf.Tensor,
-        scale: tf.Tensor,
+        normaliser: list[tf.Tensor],
         observation: tf.Tensor,
     ) -> tf.Tensor:
         """Steps of the members whose layers these are, from step `start` until `_step` says that it is enough."""
 
         def body(t: tf.Tensor, x: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            action = self._act(layers, tf.clip_by_value((x - shift) * scale, -OBSERVATION_CLIP, OBSERVATION_CLIP), noise[t])
+            if normaliser:
+                shift, scale = normaliser
+                x = tf.clip_by_value((x - shift) * scale, -CLIP, CLIP)
+            action = self._act(layers, x, tf.gather(noise, t))
             x_next, going = tf.numpy_function(self._step, [action], [tf.float32, tf.bool], stateful=True)
-            return t + 1, tf.ensure_shape(x_next, x.shape), tf.ensure_shape(going, [])
+            x_next.set_shape(observation.shape)
+            going.set_shape([])
+            return t + 1, x_next, going
 
-        return tf.while_loop(
-            lambda t, x, going: (t < self.horizon) & going,
-            body,
-            (start, observation, tf.constant(True)),
-            parallel_iterations=1,
-        )[0]
+        start_loop = (start, observation, tf.constant(True))
+        return tf.while_loop(lambda t, x, going: going, body, start_loop, parallel_iterations=1)[0]
 
     def _act(self, layers: list[tuple[tf.Tensor, tf.Tensor]], x: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
         """Actions of N policies, one observation each."""
+        x = x[..., tf.newaxis]  # columns, once for all layers
         for i, (weights, offset) in enumerate(layers):
             x = batched_product(weights, x) + offset
             if i + 1 < len(layers):
                 x = tf.tanh(x)
+        x = tf.squeeze(x, -1)
         head = self.spec.head
         if head.discrete:
             return tf.argmax(x, axis=-1)
         if head.bounded:
-            x = self._centre + self._half * tf.tanh(x)
-        return tf.clip_by_value(x + self._half * noise, *self._bounds)
+            x = tf.tanh(x)
+            if (self._half != 1.0).any():
+                x *= self._half
+            if self._centre.any():
+                x += self._centre
+        return tf.clip_by_value(x + noise, *self._bounds)
 
     def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float32], np.bool_]:
         """Steps the worlds and writes down what happened; runs inside the graph. The second result: go on as before."""
@@ -253,7 +254,7 @@ class EpisodeLoop:
             record.chosen[members] = actions
             actions = record.chosen
         everybody = alive.all()
-        if self._statistics:
+        if self._normalize:
             weight = 1.0 if everybody else alive[:, np.newaxis]
             record.sums += record.last * weight
             record.squares += np.square(record.last) * weight
@@ -273,17 +274,18 @@ class EpisodeLoop:
             broken = (("action", actions), ("observation", observation), ("reward", reward))
             record.broken = next((name for name, array in broken if not np.isfinite(array).all()), "")
         count = len(alive) if members is None else len(members)
-        going = 2 * np.count_nonzero(record.alive) > count and not record.broken and not self._stop.is_set()
+        half = 2 * np.count_nonzero(record.alive) > count
+        going = half and record.step < self.horizon and not record.broken and not self._stop.is_set()
         return (observation if members is None else observation[members]).astype(np.float32), np.bool_(going)
 
 
 def batched_product(weights: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-    """W_n x_n for every n: [N, out, in] and [N, in] -> [N, out].
+    """W_n x_n for every n: [N, out, in] and columns [N, in, 1] -> [N, out, 1].
 
     N small products and not one large one, so that the order of summation does not depend on N (a test). Not compiled by
     XLA either, which orders sums by the whole shape.
     """
-    return tf.linalg.matvec(weights, x)
+    return tf.matmul(weights, x)
 
 
 def concatenate(parts: Sequence[Rollouts], order: NDArray[np.int64] | None = None) -> Rollouts:

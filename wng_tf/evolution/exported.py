@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from wng_tf.evolution.policies import OBSERVATION_CLIP
+from wng_tf.evolution.normaliser import CLIP
 from wng_tf.evolution.saved_policy import SavedPolicy
 
 
@@ -21,8 +21,9 @@ class ExportedPolicy(tf.Module):
             (tf.Variable(weights.T, trainable=False), tf.Variable(offset, trainable=False))
             for weights, offset in policy.spec.materialise(policy.theta)
         ]
-        self.shift = tf.Variable(policy.shift, trainable=False)
-        self.scale = tf.Variable(policy.scale, trainable=False)
+        normaliser = policy.normaliser
+        vectors = () if normaliser is None else (normaliser.shift, normaliser.scale)
+        self.normaliser = [tf.Variable(vector, trainable=False) for vector in vectors]
         self._head = head
         self._noise = policy.action_noise
         self._bounds = tuple(np.array(bound, np.float32) for bound in (head.low, head.high))
@@ -36,7 +37,10 @@ class ExportedPolicy(tf.Module):
         }
 
     def _outputs(self, observation: tf.Tensor) -> tf.Tensor:
-        x = tf.clip_by_value((observation - self.shift) * self.scale, -OBSERVATION_CLIP, OBSERVATION_CLIP)
+        x = observation
+        if self.normaliser:
+            shift, scale = self.normaliser
+            x = tf.clip_by_value((x - shift) * scale, -CLIP, CLIP)
         for i, (kernel, offset) in enumerate(self.layers):
             x = tf.matmul(x, kernel) + offset
             if i + 1 < len(self.layers):

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wng_tf.evolution.episode_loop import EpisodeLoop, Normaliser, Rollouts, concatenate
+from wng_tf.evolution.episode_loop import EpisodeLoop, Rollouts, concatenate
+from wng_tf.evolution.normaliser import Normaliser
 from wng_tf.evolution.policies import PolicySpec
 from wng_tf.evolution.worlds import Worlds
 
@@ -42,7 +43,7 @@ class Generation:
         parameters: NDArray[np.float64],
         seeds: Sequence[int],
         noise: NDArray[np.float32] | None,
-        normaliser: Normaliser,
+        normaliser: Normaliser | None,
     ) -> Rollouts:
         """Runs one episode with every row of `parameters` [N, P]; arguments and result as for `EpisodeLoop`.
 

@@ -18,7 +18,6 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 NETWORKS = ("toeplitz", "mlp")
-OBSERVATION_CLIP = 10.0
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ class PolicySpec:
 def forward(
     layers: list[tuple[NDArray[np.float32], NDArray[np.float32]]], head: ActionHead, x: NDArray[np.float32]
 ) -> NDArray[Any]:
-    """Actions of one policy for normalised observations x [..., observations]: [..., actions], or indices [...]."""
+    """Actions of one policy for observations x [..., observations]: [..., actions], or indices [...]."""
     for i, (weights, offset) in enumerate(layers):
         x = x @ weights.T + offset
         if i + 1 < len(layers):

@@ -13,7 +13,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from wng_tf import checkpoint, run_folder
-from wng_tf.evolution.policies import OBSERVATION_CLIP, ActionHead, PolicySpec, forward
+from wng_tf.evolution.normaliser import Normaliser
+from wng_tf.evolution.policies import ActionHead, PolicySpec, forward
 
 
 @dataclass(frozen=True)
@@ -23,15 +24,14 @@ class SavedPolicy:
     Attributes:
         spec: the policy's shape.
         theta: [P].
-        shift, scale: [observations]; the policy sees (observation - shift) · scale, clipped to ±10.
+        normaliser: of the observations; None: the policy sees them as they are.
         action_noise: standard deviation of the noise of a sampled action, in half-ranges.
         observation_space: of the environment.
     """
 
     spec: PolicySpec
     theta: NDArray[np.float64]
-    shift: NDArray[np.float32]
-    scale: NDArray[np.float32]
+    normaliser: Normaliser | None
     action_noise: float
     observation_space: spaces.Box
 
@@ -53,9 +53,9 @@ class SavedPolicy:
             rng: for the noise of a sampled action; a fresh one if None.
             deterministic: without the noise that the population acted with (there is none for discrete actions).
         """
-        x = (np.asarray(observation, np.float32) - self.shift) * self.scale
+        x = np.asarray(observation, np.float32)
         head = self.spec.head
-        action = forward(self._layers, head, np.clip(x, -OBSERVATION_CLIP, OBSERVATION_CLIP))
+        action = forward(self._layers, head, x if self.normaliser is None else self.normaliser(x))
         if head.discrete:
             return action
         if not deterministic and self.action_noise:
@@ -86,8 +86,7 @@ def to_tree(policy: SavedPolicy) -> dict[str, Any]:
     return {
         "spec": asdict(policy.spec),
         "theta": policy.theta,
-        "shift": policy.shift,
-        "scale": policy.scale,
+        "normaliser": None if policy.normaliser is None else asdict(policy.normaliser),
         "action_noise": policy.action_noise,
         "observation_space": {"low": space.low, "high": space.high, "dtype": str(space.dtype)},
     }
@@ -104,8 +103,7 @@ def from_tree(tree: dict[str, Any]) -> SavedPolicy:
             head=ActionHead(head["size"], head["discrete"], tuple(head["low"]), tuple(head["high"])),
         ),
         theta=tree["theta"],
-        shift=tree["shift"],
-        scale=tree["scale"],
+        normaliser=None if tree["normaliser"] is None else Normaliser(**tree["normaliser"]),
         action_noise=tree["action_noise"],
         observation_space=spaces.Box(space["low"], space["high"], dtype=np.dtype(space["dtype"]).type),
     )

@@ -13,14 +13,13 @@ from baselines_compat.running_mean_std import Moments
 from wng_tf.evolution import population, saved_policy, strategy
 from wng_tf.evolution.config import EvolutionConfig
 from wng_tf.evolution.embeddings import PopulationEmbedding
-from wng_tf.evolution.episode_loop import Normaliser, Rollouts
+from wng_tf.evolution.episode_loop import Rollouts
 from wng_tf.evolution.generation import Generation
+from wng_tf.evolution.normaliser import Normaliser
 from wng_tf.evolution.policies import ActionHead, PolicySpec
 from wng_tf.evolution.population import Stream
 from wng_tf.evolution.saved_policy import SavedPolicy
 from wng_tf.evolution.worlds import Worlds
-
-VARIANCE_FLOOR = 1e-8
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ class Trainer:
             horizon,
             action_noise=config.action_noise,
             every_step=self._embed.needs_steps,
-            statistics=config.normalize_observations,
+            normalize=config.normalize_observations,
         )
 
     def start(self) -> Progress:
@@ -120,8 +119,8 @@ class Trainer:
 
     def policy(self, state: strategy.State) -> SavedPolicy:
         """The unperturbed policy of a state."""
-        shift, scale = normaliser(state.moments)
-        return SavedPolicy(self.spec, state.theta, shift, scale, self.config.action_noise, self._observation_space)
+        normaliser = Normaliser.of(state.moments) if self.config.normalize_observations else None
+        return SavedPolicy(self.spec, state.theta, normaliser, self.config.action_noise, self._observation_space)
 
     def advance(self, progress: Progress) -> tuple[Progress, Report]:
         """One generation.
@@ -157,15 +156,7 @@ class Trainer:
         noise = None
         if config.action_noise and not self.spec.head.discrete:
             noise = population.action_noise(self.seed, number, self.horizon, pairs, evaluations, self.spec.head.size)
-        return xi, self._generation(parameters, seeds, noise, Normaliser(policy.shift, policy.scale))
-
-
-def normaliser(moments: Moments) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(shift, scale) of observations with these moments; (0, 1) as long as there are none."""
-    if moments.count == 0:
-        return np.zeros_like(moments.mean, np.float32), np.ones_like(moments.mean, np.float32)
-    scale = 1.0 / np.sqrt(moments.var + VARIANCE_FLOOR)
-    return moments.mean.astype(np.float32), scale.astype(np.float32)
+        return xi, self._generation(parameters, seeds, noise, policy.normaliser)
 
 
 def moments_of(rollouts: Rollouts) -> Moments:
