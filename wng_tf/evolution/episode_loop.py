@@ -60,14 +60,17 @@ class _Record:
         # Worlds whose members still act, and the actions of all worlds; None: everybody does.
         self.members: NDArray[np.int64] | None = None
         self.chosen: NDArray[Any] | None = None
+        # Added to the actions of all worlds, [horizon, num, actions].
+        self.noise: NDArray[np.float32] | None = None
 
-    def restart(self) -> None:
+    def restart(self, noise: NDArray[np.float32] | None) -> None:
         for array in (self.rewards, self.lengths, self.sums, self.squares, self.observations, self.actions):
             if array is not None:
                 array[...] = 0
         self.alive[:] = True
         self.broken, self.step = "", 0
         self.members = self.chosen = None
+        self.noise = noise
 
     def compact(self) -> NDArray[np.int64]:
         """Go on with the members that are alive; returns their worlds."""
@@ -124,8 +127,7 @@ class EpisodeLoop:
             for inputs, outputs, *_ in spec.layers
         ]
         vectors = [tf.TensorSpec([spec.observations])] * (2 if normalize else 0)
-        noises, observations = tf.TensorSpec([None, None, None]), tf.TensorSpec([None, spec.observations])
-        signature = [tf.TensorSpec([], tf.int32), layers, noises, vectors, observations]
+        signature = [layers, vectors, tf.TensorSpec([None, spec.observations])]
         self._loop = tf.function(self._run, input_signature=signature, autograph=False)
 
     def __call__(
@@ -150,26 +152,27 @@ class EpisodeLoop:
         """
         self._stop = stop or Event()
         chunk = self.env.num_envs
-        if noise is None:
-            noise = np.zeros((self.horizon, len(parameters), 1), np.float32)
+        if noise is not None:
+            noise = None if self.spec.head.discrete else noise * self._noise_scale
         parts = []
         for start in range(0, len(parameters), chunk):
             stop = min(start + chunk, len(parameters))
             # The last chunk is filled up with copies of its last member, whose rollouts are thrown away.
             rows = np.minimum(np.arange(start, start + chunk), stop - 1)
-            parts.append(self._chunk(parameters[rows], [seeds[i] for i in rows], noise[:, rows], normaliser, stop - start))
+            own_noise = None if noise is None else noise[:, rows]
+            parts.append(self._chunk(parameters[rows], [seeds[i] for i in rows], own_noise, normaliser, stop - start))
         return concatenate(parts)
 
     def _chunk(
         self,
         parameters: NDArray[np.float64],
         seeds: list[int],
-        noise: NDArray[np.float32],
+        noise: NDArray[np.float32] | None,
         normaliser: Normaliser | None,
         count: int,
     ) -> Rollouts:
         record = self._record
-        record.restart()
+        record.restart(noise)
         used = np.arange(len(seeds)) < count
         observation, _ = self.env.reset(seed=seeds)
         record.alive[:] = used
@@ -178,15 +181,12 @@ class EpisodeLoop:
             record.broken = "observation"
         else:
             layers = [(weights, offset[..., np.newaxis]) for weights, offset in self.spec.materialise(parameters)]
-            scaled = noise * self._noise_scale
             vectors = [] if normaliser is None else [tf.constant(normaliser.shift), tf.constant(normaliser.scale)]
             inputs = np.asarray(observation, np.float32)
             members: Any = slice(None)
             while True:
                 self._loop(
-                    record.step,
                     [tuple(tf.constant(part[members]) for part in layer) for layer in layers],
-                    tf.constant(scaled[:, members]),
                     vectors,
                     tf.constant(inputs[members]),
                 )
@@ -202,30 +202,24 @@ class EpisodeLoop:
         return record.rollouts(count)
 
     def _run(
-        self,
-        start: tf.Tensor,
-        layers: list[tuple[tf.Tensor, tf.Tensor]],
-        noise: tf.Tensor,
-        normaliser: list[tf.Tensor],
-        observation: tf.Tensor,
+        self, layers: list[tuple[tf.Tensor, tf.Tensor]], normaliser: list[tf.Tensor], observation: tf.Tensor
     ) -> tf.Tensor:
-        """Steps of the members whose layers these are, from step `start` until `_step` says that it is enough."""
+        """Steps of the members whose layers these are, until `_step` says that it is enough; the last observations."""
 
-        def body(t: tf.Tensor, x: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        def body(x: tf.Tensor, _: tf.Tensor) -> list[tf.Tensor]:
             if normaliser:
                 shift, scale = normaliser
                 x = tf.clip_by_value((x - shift) * scale, -CLIP, CLIP)
-            action = self._act(layers, x, tf.gather(noise, t))
-            x_next, going = tf.numpy_function(self._step, [action], [tf.float32, tf.bool], stateful=True)
+            results = [tf.float32, tf.bool]
+            x_next, going = tf.numpy_function(self._step, [self._act(layers, x)], results, stateful=True)
             x_next.set_shape(observation.shape)
             going.set_shape([])
-            return t + 1, x_next, going
+            return [x_next, going]
 
-        start_loop = (start, observation, tf.constant(True))
-        return tf.while_loop(lambda t, x, going: going, body, start_loop, parallel_iterations=1)[0]
+        return tf.while_loop(lambda x, going: going, body, [observation, tf.constant(True)], parallel_iterations=1)[0]
 
-    def _act(self, layers: list[tuple[tf.Tensor, tf.Tensor]], x: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
-        """Actions of N policies, one observation each."""
+    def _act(self, layers: list[tuple[tf.Tensor, tf.Tensor]], x: tf.Tensor) -> tf.Tensor:
+        """Actions of N policies, one observation each, before noise and bounds."""
         x = x[..., tf.newaxis]  # columns, once for all layers
         for i, (weights, offset) in enumerate(layers):
             x = batched_product(weights, x) + offset
@@ -241,7 +235,7 @@ class EpisodeLoop:
                 x *= self._half
             if self._centre.any():
                 x += self._centre
-        return tf.clip_by_value(x + noise, *self._bounds)
+        return x
 
     def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float32], np.bool_]:
         """Steps the worlds and writes down what happened; runs inside the graph. The second result: go on as before."""
@@ -253,6 +247,9 @@ class EpisodeLoop:
             # Worlds that have ended are frozen: what they are sent does not matter.
             record.chosen[members] = actions
             actions = record.chosen
+        if not self.spec.head.discrete:
+            noisy = actions if record.noise is None else actions + record.noise[t]
+            actions = np.clip(noisy, *self._bounds)
         everybody = alive.all()
         if self._normalize:
             weight = 1.0 if everybody else alive[:, np.newaxis]
