@@ -15,6 +15,7 @@ from wng_tf import checkpoint
 from wng_tf.algorithms import EVOLUTION_STRATEGIES
 from wng_tf.envs import tasks
 from wng_tf.errors import UserError
+from wng_tf.evolution import saved_policy
 from wng_tf.evolution.learn import learn
 from wng_tf.evolution.saved_policy import SavedPolicy, load_policy
 
@@ -271,3 +272,12 @@ def test_what_workers_and_flags_import_has_no_tensorflow():
     modules = "wng_tf.evolution.config, wng_tf.evolution.frozen_vector_env, wng_tf.evolution.saved_policy"
     code = f"import sys, {modules}; assert 'tensorflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_policy_of_an_older_version_is_refused(tmp_path):
+    """It saw observations otherwise than it would now."""
+    tree = saved_policy.to_tree(learn(env="Point", alg="es", total_timesteps=STEPS, log_path=tmp_path / "run", **SMALL))
+    saved_policy.from_tree(tree)
+    del tree["normaliser"]
+    with pytest.raises(UserError, match="start it anew"):
+        saved_policy.from_tree(tree)

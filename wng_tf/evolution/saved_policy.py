@@ -13,6 +13,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from wng_tf import checkpoint, run_folder
+from wng_tf.errors import UserError
 from wng_tf.evolution.normaliser import Normaliser
 from wng_tf.evolution.policies import ActionHead, PolicySpec, forward
 
@@ -93,7 +94,13 @@ def to_tree(policy: SavedPolicy) -> dict[str, Any]:
 
 
 def from_tree(tree: dict[str, Any]) -> SavedPolicy:
-    """The inverse of `to_tree`."""
+    """The inverse of `to_tree`.
+
+    Raises:
+        UserError: the tree is of a version that clipped observations even where it did not normalise them.
+    """
+    if "normaliser" not in tree:
+        raise UserError("This run is of an older version, whose policies saw observations otherwise: start it anew.")
     spec, head, space = tree["spec"], tree["spec"]["head"], tree["observation_space"]
     return SavedPolicy(
         spec=PolicySpec(
