@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from baselines_compat.vec_env.slot import NonFiniteError
 from wng_tf.evolution.embeddings import Trajectories
-from wng_tf.evolution.normaliser import CLIP, Normaliser
+from wng_tf.evolution.exported import normalise
+from wng_tf.evolution.normaliser import Normaliser
 from wng_tf.evolution.policies import PolicySpec
 
 
@@ -120,7 +121,7 @@ class EpisodeLoop:
         self._stop = Event()
         self._record = _Record(env.num_envs, horizon, spec.observations, spec.head.size, every_step)
         self._centre, self._half = spec.head.stretch()
-        self._noise_scale = np.float32(0.0 if spec.head.discrete else action_noise) * self._half
+        self._noise_scale = np.float32(action_noise) * self._half
         self._bounds = tuple(np.array(bound, np.float32) for bound in (spec.head.low, spec.head.high))
         layers = [
             (tf.TensorSpec([None, outputs, inputs]), tf.TensorSpec([None, outputs, 1]))
@@ -152,15 +153,14 @@ class EpisodeLoop:
         """
         self._stop = stop or Event()
         chunk = self.env.num_envs
-        if noise is not None:
-            noise = None if self.spec.head.discrete else noise * self._noise_scale
+        scaled = None if noise is None else noise * self._noise_scale
         parts = []
         for start in range(0, len(parameters), chunk):
-            stop = min(start + chunk, len(parameters))
+            end = min(start + chunk, len(parameters))
             # The last chunk is filled up with copies of its last member, whose rollouts are thrown away.
-            rows = np.minimum(np.arange(start, start + chunk), stop - 1)
-            own_noise = None if noise is None else noise[:, rows]
-            parts.append(self._chunk(parameters[rows], [seeds[i] for i in rows], own_noise, normaliser, stop - start))
+            rows = np.minimum(np.arange(start, start + chunk), end - 1)
+            own_noise = None if scaled is None else scaled[:, rows]
+            parts.append(self._chunk(parameters[rows], [seeds[i] for i in rows], own_noise, normaliser, end - start))
         return concatenate(parts)
 
     def _chunk(
@@ -207,11 +207,8 @@ class EpisodeLoop:
         """Steps of the members whose layers these are, until `_step` says that it is enough; the last observations."""
 
         def body(x: tf.Tensor, _: tf.Tensor) -> list[tf.Tensor]:
-            if normaliser:
-                shift, scale = normaliser
-                x = tf.clip_by_value((x - shift) * scale, -CLIP, CLIP)
-            results = [tf.float32, tf.bool]
-            x_next, going = tf.numpy_function(self._step, [self._act(layers, x)], results, stateful=True)
+            action = self._act(layers, normalise(x, normaliser))
+            x_next, going = tf.numpy_function(self._step, [action], [tf.float32, tf.bool], stateful=True)
             x_next.set_shape(observation.shape)
             going.set_shape([])
             return [x_next, going]
@@ -230,11 +227,7 @@ class EpisodeLoop:
         if head.discrete:
             return tf.argmax(x, axis=-1)
         if head.bounded:
-            x = tf.tanh(x)
-            if (self._half != 1.0).any():
-                x *= self._half
-            if self._centre.any():
-                x += self._centre
+            x = self._centre + self._half * tf.tanh(x)
         return x
 
     def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float32], np.bool_]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,14 @@ import tensorflow as tf
 
 from wng_tf.evolution.normaliser import CLIP
 from wng_tf.evolution.saved_policy import SavedPolicy
+
+
+def normalise(x: tf.Tensor, vectors: Sequence[tf.Tensor]) -> tf.Tensor:
+    """A `Normaliser` in TensorFlow: its shift and scale applied to x [..., observations]; without any, x itself."""
+    if not vectors:
+        return x
+    shift, scale = vectors
+    return tf.clip_by_value((x - shift) * scale, -CLIP, CLIP)
 
 
 class ExportedPolicy(tf.Module):
@@ -37,10 +46,7 @@ class ExportedPolicy(tf.Module):
         }
 
     def _outputs(self, observation: tf.Tensor) -> tf.Tensor:
-        x = observation
-        if self.normaliser:
-            shift, scale = self.normaliser
-            x = tf.clip_by_value((x - shift) * scale, -CLIP, CLIP)
+        x = normalise(observation, self.normaliser)
         for i, (kernel, offset) in enumerate(self.layers):
             x = tf.matmul(x, kernel) + offset
             if i + 1 < len(self.layers):
