@@ -35,6 +35,10 @@ class Table:
         """Names, in the order of the file."""
         return list(self._columns)
 
+    def rows(self, chosen: np.ndarray) -> Table:
+        """The rows that a mask [rows] or positions choose, with the same headers."""
+        return Table({name: column[chosen] for name, column in self._columns.items()}, self.headers)
+
     def items(self) -> Iterator[tuple[str, np.ndarray]]:
         return iter(self._columns.items())
 

@@ -35,6 +35,7 @@ def define_flags() -> None:
     flags.DEFINE_list("algs", [], "Only these algorithms.")
     flags.DEFINE_list("envs", [], "Only these tasks.")
     flags.DEFINE_bool("unfinished", False, "Plot unfinished runs too.")
+    flags.DEFINE_float("max_steps", None, "Leave out what came after so many environment steps.", lower_bound=1.0)
     flags.DEFINE_enum("paper", None, ["table1"], "Put the paper's numbers beside ours.")
 
 
@@ -55,6 +56,7 @@ def main(argv: Sequence[str]) -> int:
         algs=tuple(FLAGS.algs),
         envs=tuple(FLAGS.envs),
         unfinished=FLAGS.unfinished,
+        max_steps=FLAGS.max_steps,
         paper=FLAGS.paper,
     )
     out = Path(FLAGS.out) if FLAGS.out else Path(folders[0]) / "plots"

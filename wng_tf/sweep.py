@@ -2,7 +2,8 @@
 
     python -m wng_tf.sweep --algs=ppo,wnpg --envs=Hopper-v5 --seeds=0-4 --grid=lr=1e-4,3e-4 --log_path=runs/out/try
 
-Started again with the same flags it continues: finished runs are skipped, broken ones resume from their checkpoints.
+Started again with the same flags it continues: finished runs are skipped, broken ones resume from their checkpoints; with a
+larger num_timesteps finished ones go on.
 Exit code: 0, 1 if a run failed, 2 for bad input, 130 after Ctrl-C.
 """
 

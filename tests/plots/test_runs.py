@@ -7,6 +7,7 @@ import pytest
 
 from tests.plots.synthetic_runs import write_run
 from wng_tf.errors import UserError
+from wng_tf.plots.curves import return_curve
 from wng_tf.plots.runs import load_run, load_runs, minutes, total_reward
 
 EPISODES = np.arange(30.0)
@@ -47,6 +48,16 @@ def test_variants_are_the_flags_that_differ_on_a_task(tmp_path):
     assert [run.method for run in runs] == [
         ("ppo", "lr=1e-4"), ("ppo", "lr=3e-4"), ("wnpg", ""), ("ppo", ""), ("wnpg", ""), ("wnpg", "")
     ]  # fmt: skip
+
+
+def test_runs_are_cut_at_a_number_of_steps(tmp_path):
+    settings = {"num_env": 2, "nsteps": 256, "columns": {"loss/kl_moved": lambda step: step}}
+    write_run(tmp_path / "a", alg="ppo", env="Hopper-v5", seed=0, returns=np.arange(10.0), **settings)
+    ((run,), _) = load_runs([tmp_path], max_steps=600)
+    # Two environments side by side: an episode of 100 steps ends every 200 of both.
+    assert [list(table["r"]) for table in run.monitors] == [[0.0, 2.0, 4.0], [1.0, 3.0, 5.0]]
+    assert list(run.progress["misc/total_timesteps"]) == list(run.progress["loss/kl_moved"]) == [256, 512]
+    assert return_curve(run, window=2).values[-1] == 4.5
 
 
 def test_a_folder_with_a_summary_alone_is_a_run(tmp_path):

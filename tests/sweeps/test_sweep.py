@@ -116,6 +116,30 @@ def test_finished_runs_are_skipped_and_timings_kept(tmp_path, undisturbed, capsy
     assert all(row["attempts"] == "1" and row["resumed"] == "0" and float(row["wall_seconds"]) > 0 for row in timings)
 
 
+def test_more_steps_continue_finished_runs(tmp_path, undisturbed, capsys):
+    assert sweep(tmp_path, "num_timesteps=300") == 0
+    assert sweep(tmp_path) == 0
+    assert "finished earlier" not in capsys.readouterr().out
+    assert (tmp_path / "sweep.csv").read_bytes() == undisturbed
+    (job, *_) = jobs(tmp_path)
+    record = read_record(job.paths.record)
+    assert [attempt.resumed for attempt in record.attempts] == [False, True]
+    assert "--num_timesteps=500" in record.flags
+    # Fewer steps ask for nothing that is not there.
+    assert sweep(tmp_path, "num_timesteps=300") == 0
+    assert "finished earlier" in capsys.readouterr().out
+    assert (tmp_path / "sweep.csv").read_bytes() == undisturbed
+
+
+def test_more_steps_of_another_run_are_refused(tmp_path):
+    (job, *_) = jobs(tmp_path, "num_timesteps=300")
+    assert execute(job).status == "finished"
+    (other, *_) = jobs(tmp_path, "gamma=0.9")
+    outcome = execute(other)
+    assert outcome.status == "failed"
+    assert "begun with other flags" in outcome.error
+
+
 def test_a_crash_is_resumed_and_changes_nothing(tmp_path, undisturbed):
     assert sweep(tmp_path, "crash_at=300") == 0
     assert (tmp_path / "sweep.csv").read_bytes() == undisturbed

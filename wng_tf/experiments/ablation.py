@@ -83,6 +83,7 @@ def define_flags() -> None:
     flags.DEFINE_string("out", None, "Folder for tables and figure; default: DIR/ablation of the first DIR.")
     flags.DEFINE_list("envs", [], "Only these tasks.")
     flags.DEFINE_bool("unfinished", False, "Take unfinished runs too.")
+    flags.DEFINE_float("max_steps", None, "Leave out what came after so many steps.", lower_bound=1.0)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -92,7 +93,7 @@ def main(argv: Sequence[str]) -> int:
         raise UserError("Name the sweep's folder: python -m wng_tf.experiments.ablation runs/out/ablation.")
     from wng_tf.plots.runs import load_runs
 
-    runs, left_out = load_runs(folders, unfinished=FLAGS.unfinished)
+    runs, left_out = load_runs(folders, unfinished=FLAGS.unfinished, max_steps=FLAGS.max_steps)
     runs = [run for run in runs if not run.is_evolution and run.env in (FLAGS.envs or [run.env])]
     if not runs:
         raise UserError("There is no policy-gradient run among those folders that --envs allows.")
@@ -125,7 +126,7 @@ def outcome_of(run: LoadedRun) -> Outcome:
     from wng_tf.plots.runs import STEPS, minutes
 
     def column(name: str) -> np.ndarray:
-        if run.progress is None or name not in run.progress:
+        if run.progress is None or name not in run.progress or not len(run.progress):
             return np.array([np.nan])
         return np.asarray(run.progress[name], float)
 

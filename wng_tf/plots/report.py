@@ -35,6 +35,7 @@ class Options:
     algs: Sequence[str] = ()
     envs: Sequence[str] = ()
     unfinished: bool = False
+    max_steps: float | None = None
     paper: str | None = None
 
 
@@ -44,7 +45,7 @@ def write_report(folders: Sequence[str | os.PathLike[str]], out: Path, options: 
     Raises:
       UserError: no runs, or runs without what is asked for; nothing is written then.
     """
-    runs, left_out = load_runs(folders, unfinished=options.unfinished)
+    runs, left_out = load_runs(folders, unfinished=options.unfinished, max_steps=options.max_steps)
     runs = [run for run in runs if _wanted(run.alg, options.algs) and _wanted(run.env, options.envs)]
     if not runs:
         raise UserError("No run is left: --algs or --envs name none of those in the folders.")

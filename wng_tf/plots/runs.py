@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -61,11 +61,14 @@ class LoadedRun:
         return self.alg in EVOLUTION_STRATEGIES
 
 
-def load_runs(folders: Iterable[str | os.PathLike[str]], *, unfinished: bool = False) -> tuple[list[LoadedRun], int]:
+def load_runs(
+    folders: Iterable[str | os.PathLike[str]], *, unfinished: bool = False, max_steps: float | None = None
+) -> tuple[list[LoadedRun], int]:
     """Every run in the folders and below them, in order of their paths.
 
     Args:
       unfinished: keep runs without a summary.
+      max_steps: leave out what came after so many environment steps, as if the runs had ended there.
 
     Returns:
       the runs, with variants told apart, and how many were left out because they are not finished.
@@ -82,7 +85,7 @@ def load_runs(folders: Iterable[str | os.PathLike[str]], *, unfinished: bool = F
             if run_folder.FLAGS in files or run_folder.SUMMARY in files:
                 run = load_run(Path(place))
                 if run is not None:
-                    found[run.folder.resolve()] = run
+                    found[run.folder.resolve()] = run if max_steps is None else up_to(run, max_steps)
     kept = [run for run in found.values() if unfinished or run.finished]
     if not kept:
         names = ", ".join(str(folder) for folder in folders)
@@ -111,6 +114,15 @@ def load_run(folder: Path) -> LoadedRun | None:
     )
 
 
+def up_to(run: LoadedRun, steps: float) -> LoadedRun:
+    """The run as it was after so many environment steps: the rows of its log and the episodes that ended by then."""
+    progress = run.progress
+    if progress is not None and STEPS in progress:
+        progress = progress.rows(progress[STEPS] <= steps)
+    cut = (table.rows(len(run.monitors) * np.cumsum(table["l"]) <= steps) for table in run.monitors)
+    return replace(run, progress=progress, monitors=tuple(table for table in cut if len(table)))
+
+
 def _flags(folder: Path) -> dict[str, str]:
     pairs = (line.lstrip("-").partition("=") for line in run_folder.read_flags(folder))
     return {name: value for name, _, value in pairs}
@@ -131,7 +143,7 @@ def _varying_settings(runs: Sequence[LoadedRun]) -> list[str]:
 
 def _named(run: LoadedRun, names: Sequence[str]) -> LoadedRun:
     variant = ", ".join(f"{name}={run.settings[name]}" for name in names if name in run.settings)
-    return LoadedRun(**{**vars(run), "variant": variant})
+    return replace(run, variant=variant)
 
 
 def total_reward(run: LoadedRun) -> float:

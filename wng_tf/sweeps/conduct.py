@@ -60,9 +60,9 @@ def conduct(jobs: Sequence[Job], engine: Callable[[], Engine], *, show_bar: bool
             write_tables(root, runs)
 
         for job in jobs:
-            if is_finished(job.paths.folder):
+            if is_finished(job.paths.folder, job.run):
                 progress.report(execute(job), _return_text(job.paths.folder))
-        unfinished = [job for job in jobs if not is_finished(job.paths.folder)]
+        unfinished = [job for job in jobs if not is_finished(job.paths.folder, job.run)]
         # Runs that an earlier sweep left alive come first: they use their cores already.
         unfinished.sort(key=lambda job: not is_locked(job.paths.lock))
         interrupted = bool(unfinished) and _run_all(unfinished, engine(), progress.tick, settle)

@@ -1,7 +1,8 @@
 """One run of a sweep in a process of its own: started, watched, resumed, retried, given up with its last words kept.
 
-What counts is on disk. A run is finished when its folder has a `summary.json`; it is alive while its lock is held; it
-can be resumed when it has a checkpoint. So it does not matter which sweep, on which engine, started the process.
+What counts is on disk. A run is finished when its folder has a `summary.json` of as many steps as are asked for; it is
+alive while its lock is held; it can be resumed when it has a checkpoint. So it does not matter which sweep, on which engine,
+started the process, and a sweep that asks for more steps than an earlier one goes on from where that ended.
 """
 
 from __future__ import annotations
@@ -105,19 +106,19 @@ def execute(job: Job, stopped: Callable[[], bool] = lambda: False) -> Outcome:
         return Outcome(job.run, status, seconds=time.monotonic() - start, **values)
 
     paths = job.paths
-    if is_finished(paths.folder):
+    if is_finished(paths.folder, job.run):
         return outcome("finished", earlier=True)
     attempts = 0
     lock = None
     try:
         lock = _wait_for_lock(job, stopped)
-        if is_finished(paths.folder):  # the process left behind got there
+        if is_finished(paths.folder, job.run):  # the process left behind got there
             return outcome("finished")
         record = _open_record(job)
         while attempts <= job.retries:
             attempts += 1
             exit_code, reason = _attempt(job, record, lock, stopped)
-            if is_finished(paths.folder):
+            if is_finished(paths.folder, job.run):
                 return outcome("finished", attempts=attempts)
             record.error = reason
             write_record(paths.record, record)
@@ -134,9 +135,14 @@ def execute(job: Job, stopped: Callable[[], bool] = lambda: False) -> Outcome:
             os.close(lock)
 
 
-def is_finished(folder: Path) -> bool:
-    """Whether the run in `folder` wrote its summary, the completion marker."""
-    return read_summary(folder).get("status") == "finished"
+def is_finished(folder: Path, run: Run) -> bool:
+    """Whether the run in `folder` wrote its summary, the completion marker, after all the steps that `run` asks for."""
+    return covers(read_summary(folder), run)
+
+
+def covers(summary: Mapping[str, Any], run: Run) -> bool:
+    """Whether that is the summary of a finished run of as many steps as `run` asks for."""
+    return summary.get("status") == "finished" and (summary.get("total_timesteps") or 0) >= (run.total_timesteps() or 0)
 
 
 def read_summary(folder: Path) -> Mapping[str, Any]:
@@ -163,6 +169,8 @@ def _open_record(job: Job) -> Record:
                 f"{job.paths.folder} holds files that no sweep wrote: move them, or choose another --log_path."
             )
         return fresh
+    if record.runner == fresh.runner and _only_longer(record.run, job.run):
+        record.run, record.flags = fresh.run, fresh.flags
     if (record.runner, record.flags) != (fresh.runner, fresh.flags):
         changed = " ".join(sorted(set(record.flags).symmetric_difference(fresh.flags))) or record.runner
         raise UserError(
@@ -171,6 +179,13 @@ def _open_record(job: Job) -> Record:
         )
     record.error = ""
     return record
+
+
+def _only_longer(begun: Run, asked: Run) -> bool:
+    """Whether `asked` is the run that was `begun`, with more steps."""
+    steps, more = begun.total_timesteps(), asked.total_timesteps()
+    same, also = ({flag for flag in run.flags() if not flag.startswith("--num_timesteps=")} for run in (begun, asked))
+    return steps is not None and more is not None and more > steps and same == also
 
 
 def _attempt(job: Job, record: Record, lock: int, stopped: Callable[[], bool]) -> tuple[int, str]:

@@ -59,7 +59,7 @@ class SweepProgress:
         self._size = {run: total if in_steps else 1 for run, total in zip(runs, totals, strict=True)}
         self._in_steps = in_steps
         self._done = {run: self._run_done(run) for run in runs}
-        self._over: set[Run] = {run for run in runs if is_finished(self._folders[run])}
+        self._over: set[Run] = {run for run in runs if is_finished(self._folders[run], run)}
         self._failed = 0
         self._count = 0
         self._last_refresh = 0.0
@@ -108,6 +108,6 @@ class SweepProgress:
         self._bar.close()
 
     def _run_done(self, run: Run) -> int:
-        if is_finished(self._folders[run]):
+        if is_finished(self._folders[run], run):
             return self._size[run]
         return min(steps_done(self._folders[run]), self._size[run]) if self._in_steps else 0

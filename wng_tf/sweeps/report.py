@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from baselines_compat.files import atomic_write
-from wng_tf.sweeps.execute import read_summary
+from wng_tf.sweeps.execute import covers, read_summary
 from wng_tf.sweeps.grid import Run
 from wng_tf.sweeps.records import Record, all_records
 
@@ -45,7 +45,7 @@ def write_tables(root: Path, plan: Sequence[Run]) -> None:
 
 
 def _results(run: Run, summary: Mapping[str, Any], record: Record | None) -> dict[str, Any]:
-    if summary.get("status") != "finished":
+    if not covers(summary, run):
         return {"status": "failed" if record is not None and record.error else "unfinished", "folder": run.name}
     values = {name: summary.get(name) for name in RESULTS}
     return {name: "" if value is None else value for name, value in values.items()} | {"folder": run.name}
