@@ -108,6 +108,15 @@ def test_which_flags_may_change_can_be_said(tmp_path):
     assert run_folder.read_flags(tmp_path) == ["--a=2", "--b=True"]
 
 
+def test_a_run_of_an_older_version_has_the_defaults_of_newer_flags(tmp_path):
+    run_folder.create(tmp_path, FLAGS, resume=False)
+    defaults = {"lr": "1e-3", "lam": "0.95"}
+    with pytest.raises(UserError, match="has no --lam, not --lam=0.9"):
+        run_folder.create(tmp_path, FLAGS + "--lam=0.9\n", resume=True, defaults=defaults)
+    run_folder.create(tmp_path, FLAGS + "--lam=0.95\n", resume=True, defaults=defaults)
+    assert run_folder.read_flags(tmp_path)[-1] == "--lam=0.95"
+
+
 def test_there_is_nothing_to_resume(tmp_path):
     with pytest.raises(UserError, match="There is no run in '.*absent': it has no flags.txt"):
         run_folder.create(tmp_path / "absent", FLAGS, resume=True)

@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from baselines_compat.files import atomic_write
@@ -65,6 +66,7 @@ def create(
     *,
     resume: bool,
     may_change: Collection[str] = MAY_CHANGE_ON_RESUME,
+    defaults: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
     """Make the folder of a run, or reopen it, and write `flags.txt`. Returns the folder.
 
@@ -73,13 +75,14 @@ def create(
       resume: reopen a folder that holds a run. Its summary is removed, as the run is no longer finished.
       may_change: names of flags that may differ from those of the run that is resumed; `flags.txt` takes the
         new values.
+      defaults: what flags stand for that the resumed run does not have, because it is of an older version.
 
     Raises UserError, and changes nothing: without `resume` if the folder holds anything; with it if there is
     no run, or if its flags were different.
     """
     path = Path(path)
     if resume:
-        _check_same_flags(read_flags(path), _flag_lines(flags_text), may_change, path)
+        _check_same_flags(read_flags(path), _flag_lines(flags_text), may_change, defaults, path)
     else:
         check_new(path)
     try:
@@ -149,10 +152,12 @@ def _flag_lines(text: str) -> list[str]:
     return [line for line in lines if line and not line.startswith(("#", "//"))]
 
 
-def _check_same_flags(before: list[str], now: list[str], may_change: Collection[str], path: Path) -> None:
+def _check_same_flags(
+    before: list[str], now: list[str], may_change: Collection[str], defaults: Mapping[str, str], path: Path
+) -> None:
     old, new = dict(map(_split, before)), dict(map(_split, now))
     for name in dict.fromkeys([*old, *new]):
-        if name not in may_change and old.get(name) != new.get(name):
+        if name not in may_change and old.get(name, defaults.get(name)) != new.get(name):
             raise UserError(
                 f"The run in '{path}' has {_shown(name, old)}, not {_shown(name, new)}: resume it with the "
                 f"flags in its {FLAGS}, or start another run with another --log_path."

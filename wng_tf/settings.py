@@ -104,6 +104,11 @@ def _check(cls: type, field: dataclasses.Field, value: Any) -> None:
         raise UserError(f"--{field.name} must be above {limits['above']}, not {value}.")
 
 
+def defaults(config: type) -> dict[str, Any]:
+    """The settings' own defaults, before those of algorithm and environment."""
+    return {field.name: field.default for field in dataclasses.fields(config)}
+
+
 def run_flags(
     alg: str, env: str, seed: int, total_timesteps: int, network: str, log_path: str | None, config: Any
 ) -> dict[str, Any]:

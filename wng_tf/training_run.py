@@ -54,6 +54,7 @@ class RunInfo:
       alg, env, env_id: algorithm, environment as the user named it, and what that became.
       seed, total_timesteps: seed and length of the run.
       flags: every flag with its value, in the order of `flags.txt`; None values are left out.
+      defaults: flags whose value in a run of an older version, which did not have them, is known.
     """
 
     alg: str
@@ -62,6 +63,7 @@ class RunInfo:
     seed: int
     total_timesteps: int
     flags: Mapping[str, Any]
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def flags_text(self) -> str:
         """One `--name=value` a line."""
@@ -210,7 +212,8 @@ class TrainingRun:
             run_folder.read_flags(self.folder)
             if checkpoint.latest_step(self.folder / run_folder.CHECKPOINTS) is not None:
                 steps, saved = checkpoint.load(self.folder / run_folder.CHECKPOINTS)
-        run_folder.create(self.folder, self.info.flags_text(), resume=self._resume)
+        defaults = {name: _text(value) for name, value in self.info.defaults.items() if value is not None}
+        run_folder.create(self.folder, self.info.flags_text(), resume=self._resume, defaults=defaults)
         resume_from = None
         if saved is not None:
             self._restore(saved["run"])

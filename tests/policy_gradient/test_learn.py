@@ -53,6 +53,15 @@ def test_the_policy_returned_is_the_one_trained():
     assert not np.array_equal(told[0]["theta"], told[1]["theta"])
 
 
+def test_the_policy_begins_with_the_standard_deviation_asked_for():
+    _, told = run("pg", updates=1, init_logstd=-2.0, lr="1e-12")
+    batch = told[0]["batch"]
+    mean, logstd = np.split(batch.pd_flat, 2, axis=1)
+    np.testing.assert_array_equal(logstd, np.float32(-2.0))
+    deviations = (batch.actions - mean) / np.exp(-2.0)
+    assert 0.5 < deviations.std() < 1.5
+
+
 def test_steps_are_rounded_up_to_whole_updates():
     _, told = run("pg", nsteps=32, updates=1)
     assert len(told) == 1
@@ -130,6 +139,7 @@ def test_an_embedding_of_ones_own_trains():
             "because the action space is discrete",
         ),
         ({"env": "CartPole-v1", "alg": "bg_wnpg"}, "The Wasserstein penalty draws reparameterised actions"),
+        ({"env": "CartPole-v1", "alg": "ppo", "init_logstd": -1.0}, "--init_logstd=-1: discrete actions have no"),
         ({"resume": True}, "--resume needs --log_path"),
     ],
 )

@@ -19,7 +19,7 @@ from wng_tf.evolution.policies import NETWORKS
 from wng_tf.evolution.saved_policy import SavedPolicy
 from wng_tf.evolution.trainer import Progress, Report, Trainer
 from wng_tf.evolution.worlds import horizon_of, make_worlds
-from wng_tf.settings import run_flags
+from wng_tf.settings import defaults, run_flags
 from wng_tf.training_run import RunInfo, TrainingRun
 
 
@@ -81,6 +81,7 @@ def learn(
         seed=seed,
         total_timesteps=total_timesteps,
         flags=run_flags(algorithm.name, env, seed, total_timesteps, network, log_path, config),
+        defaults=defaults(type(config)),
     )
     run = TrainingRun(
         info,

@@ -50,6 +50,7 @@ class PolicyGradientConfig:
     num_layers: int = setting(2, "hidden layers of the mlp network", low=1)
     num_hidden: int = setting(64, "units of a hidden layer of the mlp network", low=1)
     activation: str = setting("tanh", "activation of the mlp network", choices=("tanh", "relu", "elu", "silu", "gelu"))
+    init_logstd: float = setting(0.0, "log standard deviation that a Gaussian policy begins with")
     normalize_observations: bool = setting(True, "normalise observations by running statistics")
     normalize_rewards: bool = setting(True, "scale rewards by the running deviation of the discounted return")
     log_interval: int = setting(1, "updates between rows of the log", low=1)

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import gymnasium
 import numpy as np
 
 from baselines_compat import logger
@@ -22,7 +23,7 @@ from wng_tf.policy_gradient.config import PolicyGradientConfig, resolve
 from wng_tf.policy_gradient.learner import Learner
 from wng_tf.policy_gradient.saved import describe
 from wng_tf.policy_gradient.trust_region import TrustRegionLearner
-from wng_tf.settings import run_flags
+from wng_tf.settings import defaults, run_flags
 from wng_tf.training_run import RunInfo, TrainingRun
 
 
@@ -79,6 +80,7 @@ def learn(
         seed=seed,
         total_timesteps=total_timesteps,
         flags=run_flags(algorithm.name, env, seed, total_timesteps, network, log_path, config),
+        defaults=defaults(type(config)),
     )
     run = TrainingRun(
         info,
@@ -165,11 +167,13 @@ def make_policy(venv: VecNormalize, network: str, config: PolicyGradientConfig, 
     """The untrained policy of a run.
 
     Raises:
-      UserError: an unknown network, or one that rollouts cannot run.
+      UserError: an unknown network, one that rollouts cannot run, or a standard deviation for discrete actions.
     """
-    sizes = {}
+    if config.init_logstd and isinstance(venv.action_space, gymnasium.spaces.Discrete):
+        raise UserError(f"--init_logstd={config.init_logstd:g}: discrete actions have no standard deviation.")
+    sizes = {"init_logstd": config.init_logstd}
     if network == "mlp":
-        sizes = {"num_layers": config.num_layers, "num_hidden": config.num_hidden, "activation": config.activation}
+        sizes |= {"num_layers": config.num_layers, "num_hidden": config.num_hidden, "activation": config.activation}
     try:
         policy = build_policy(venv.observation_space, venv.action_space, network, seed=seed, **sizes)
         policy.actor_spec()  # raises where rollouts cannot run the network
