@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import training
 
 from tests.plots.synthetic_runs import write_run
+from wng_tf import checkpoint
 from wng_tf.errors import UserError
 from wng_tf.experiments import ablation
 from wng_tf.experiments.ablation import Cell
-from wng_tf.plots.runs import load_runs
+from wng_tf.plots.runs import load_runs, up_to
 
 ROOT = Path(__file__).parents[2]
 PARTS = {"penalty": "none", "surrogate": "importance", "step_rule": "minibatch", "preconditioner": "identity"}
@@ -61,7 +63,19 @@ def test_outcome(tmp_path):
     run = next(run for run in make_runs(tmp_path, envs=("Hopper-v5",), seeds=3) if (run.alg, run.seed) == ("ppo", 2))
     outcome = ablation.outcome_of(run)
     assert (outcome.env, outcome.seed, outcome.final) == ("Hopper-v5", 2, 22.0)
-    assert np.allclose(outcome[4:], [1000.0, 4.0 - 1.5, 1.0, 0.01, 0.02])  # entropy from 3.5 to 2.5 at 6144 steps
+    assert np.allclose(outcome[4:9], [1000.0, 4.0 - 1.5, 1.0, 0.01, 0.02])  # entropy from 3.5 to 2.5 at 6144 steps
+    assert np.isnan(outcome[9:]).all()  # no checkpoint
+
+
+def test_standard_deviations_of_the_final_policy(tmp_path):
+    training.train("ppo on Hopper", tmp_path, total_timesteps=256, num_env=1, lr="1e-2", init_logstd=-1.0)
+    ((run,), _) = load_runs([tmp_path])
+    size = 11 * 8 + 8 + 8 * 8 + 8 + 8 * 3 + 3 + 3
+    logstd = checkpoint.load(tmp_path / "checkpoints")[1]["learner"]["learner"]["theta"][size - 3 : size]
+    assert -1.5 < logstd.min() < logstd.max() < -0.5
+    assert np.allclose(ablation.final_std(run), np.exp([logstd.min(), logstd.max()]))
+    # Not of the run as it was before.
+    assert np.isnan(ablation.final_std(up_to(run, 192))).all()
 
 
 def test_scores_and_differences(tmp_path):

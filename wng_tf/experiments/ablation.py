@@ -65,6 +65,8 @@ class Outcome(NamedTuple):
       rate: environment steps per second.
       entropy: of the policy at the end, in nats, and how much it fell from its first value.
       kl, w2: median over updates of KL(old, new) and W2² per state that an update moved the policy by.
+      std_low, std_high: the smallest and the largest standard deviation of an action's coordinate at the end; NaN
+        without a checkpoint of then.
     """
 
     env: str
@@ -76,6 +78,8 @@ class Outcome(NamedTuple):
     entropy_fall: float
     kl: float
     w2: float
+    std_low: float
+    std_high: float
 
 
 def define_flags() -> None:
@@ -131,6 +135,7 @@ def outcome_of(run: LoadedRun) -> Outcome:
         return np.asarray(run.progress[name], float)
 
     entropy = column("loss/policy_entropy")
+    std_low, std_high = final_std(run)
     return Outcome(
         env=run.env,
         cell=cell_of(run),
@@ -141,7 +146,21 @@ def outcome_of(run: LoadedRun) -> Outcome:
         entropy_fall=float(entropy[0] - entropy[-1]),
         kl=float(np.median(column("loss/kl_moved"))),
         w2=float(np.median(column("loss/w2_squared_moved"))),
+        std_low=std_low,
+        std_high=std_high,
     )
+
+
+def final_std(run: LoadedRun) -> tuple[float, float]:
+    """Smallest and largest standard deviation of the policy's actions at the run's last step; NaN if that is not kept."""
+    from wng_tf import checkpoint, run_folder, saved_policy
+    from wng_tf.plots.runs import STEPS
+
+    newest = checkpoint.latest_step(run.folder / run_folder.CHECKPOINTS)
+    if newest is None or run.progress is None or newest != int(run.progress[STEPS][-1]):
+        return float("nan"), float("nan")
+    std = saved_policy.load(run.folder).std
+    return (float("nan"), float("nan")) if std is None else (float(std.min()), float(std.max()))
 
 
 def write(runs: Sequence[LoadedRun], out: Path, left_out: int = 0) -> list[Path]:
@@ -234,8 +253,9 @@ def report(outcomes: Sequence[Outcome], left_out: int = 0) -> str:
         parts += [f"## {task_name(env)}", "Returns.", _grid({env: returns})]
     parts += [
         "## What else differs",
-        "Median over runs: entropy of the policy at the end and its fall during training (the variance shrinks), what an "
-        "update moved the policy by, and environment steps per second (of runs side by side).",
+        "Median over runs: entropy of the policy at the end and its fall during training, the smallest "
+        "and the largest standard deviation of an action's coordinate at the end, what an update moved the policy by, and "
+        "environment steps per second (of runs side by side).",
         _habits(outcomes),
     ]
     return "\n\n".join(parts) + "\n"
@@ -278,13 +298,14 @@ def _habits(outcomes: Sequence[Outcome]) -> str:
         for cell in CELLS:
             mine = [o for o in outcomes if (o.env, o.cell) == (env, cell)]
             if mine:
-                entropy, fall, kl, w2, rate = (
+                entropy, fall, kl, w2, rate, low, high = (
                     float(np.median([getattr(o, name) for o in mine]))
-                    for name in ("entropy", "entropy_fall", "kl", "w2", "rate")
+                    for name in ("entropy", "entropy_fall", "kl", "w2", "rate", "std_low", "std_high")
                 )
-                moved = [f"{x:.2g}" if np.isfinite(x) else "" for x in (kl, w2)]
-                rows.append([task_name(env), *cell, f"{entropy:.2f}", f"{fall:.2f}", *moved, f"{rate:.0f}"])
-    header = ["task", "metric", "step rule", "entropy", "its fall", "KL an update", "W2² an update", "steps/s"]
+                small = [f"{x:.2g}" if np.isfinite(x) else "" for x in (low, high, kl, w2)]
+                rows.append([task_name(env), *cell, f"{entropy:.2f}", f"{fall:.2f}", *small, f"{rate:.0f}"])
+    deviations = ["smallest σ", "largest σ"]
+    header = ["task", "metric", "step rule", "entropy", "its fall", *deviations, "KL an update", "W2² an update", "steps/s"]
     return _markdown(header, rows)
 
 

@@ -51,6 +51,11 @@ class SavedPolicy:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_actor", Actor(self.actor_spec, self.theta))
 
+    @property
+    def std(self) -> np.ndarray | None:
+        """Standard deviation [act] of a Gaussian policy, None for discrete actions."""
+        return self._actor.std
+
     def act(
         self, observation: np.ndarray, rng: np.random.Generator | None = None, deterministic: bool = True
     ) -> Any:
