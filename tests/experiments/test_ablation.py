@@ -131,3 +131,14 @@ def test_flagfile_plans_the_whole_grid():
     for run in [*runs, *selection]:
         adam_with_a_metric = run["alg"] != "trpo" and run["preconditioner"] in ("fisher", "wasserstein_exact")
         assert run.get("damping", "adaptive") == ("fixed" if adam_with_a_metric else "adaptive")
+
+
+def test_nearly_deterministic_policies_have_the_radii_of_the_ablation():
+    radii = {(run["env"], run["preconditioner"]): run["trust_radius"] for run in planned("ablation") if run["alg"] == "trpo"}
+    seeds = {run["seed"] for run in planned("ablation")}
+    runs = planned("variance") + planned("variance", "--algs=wtrpo", "--grid=radius_unit=absolute")
+    assert len(runs) == 2 * 2 * (2 + 1) * 3
+    for run in runs:
+        metric = {"trpo": "fisher", "wtrpo": "wasserstein_exact"}[run["alg"]]
+        assert run["trust_radius"] == radii[run["env"], metric]
+        assert run["seed"] not in seeds
