@@ -131,13 +131,14 @@ def test_more_steps_continue_finished_runs(tmp_path, undisturbed, capsys):
     assert (tmp_path / "sweep.csv").read_bytes() == undisturbed
 
 
-def test_more_steps_of_another_run_are_refused(tmp_path):
-    (job, *_) = jobs(tmp_path, "num_timesteps=300")
-    assert execute(job).status == "finished"
-    (other, *_) = jobs(tmp_path, "gamma=0.9")
-    outcome = execute(other)
-    assert outcome.status == "failed"
-    assert "begun with other flags" in outcome.error
+@pytest.mark.parametrize("steps", ["300", "500"])
+def test_another_run_in_a_finished_ones_place_is_refused(tmp_path, steps, capsys):
+    assert sweep(tmp_path, "num_timesteps=300", seeds=(0,)) == 0
+    before = (tmp_path / "sweep.csv").read_bytes()
+    assert sweep(tmp_path, f"num_timesteps={steps}", "gamma=0.9", seeds=(0,)) == FAILED
+    assert "begun with other flags (they differ in --gamma=0.9" in capsys.readouterr().out
+    if steps == "300":
+        assert (tmp_path / "sweep.csv").read_bytes() == before
 
 
 def test_a_crash_is_resumed_and_changes_nothing(tmp_path, undisturbed):

@@ -53,15 +53,18 @@ def conduct(jobs: Sequence[Job], engine: Callable[[], Engine], *, show_bar: bool
         write_tables(root, runs)
         failed = []
 
-        def settle(outcome: Outcome) -> None:
+        def report(outcome: Outcome) -> None:
             progress.report(outcome, _return_text(root / outcome.run.name))
             if outcome.status == "failed":
                 failed.append(outcome.run)
+
+        def settle(outcome: Outcome) -> None:
+            report(outcome)
             write_tables(root, runs)
 
         for job in jobs:
             if is_finished(job.paths.folder, job.run):
-                progress.report(execute(job), _return_text(job.paths.folder))
+                report(execute(job))
         unfinished = [job for job in jobs if not is_finished(job.paths.folder, job.run)]
         # Runs that an earlier sweep left alive come first: they use their cores already.
         unfinished.sort(key=lambda job: not is_locked(job.paths.lock))

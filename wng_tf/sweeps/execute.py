@@ -106,11 +106,12 @@ def execute(job: Job, stopped: Callable[[], bool] = lambda: False) -> Outcome:
         return Outcome(job.run, status, seconds=time.monotonic() - start, **values)
 
     paths = job.paths
-    if is_finished(paths.folder, job.run):
-        return outcome("finished", earlier=True)
     attempts = 0
     lock = None
     try:
+        if is_finished(paths.folder, job.run):
+            _refuse_other_flags(job, read_record(paths.record))
+            return outcome("finished", earlier=True)
         lock = _wait_for_lock(job, stopped)
         if is_finished(paths.folder, job.run):  # the process left behind got there
             return outcome("finished")
@@ -169,23 +170,29 @@ def _open_record(job: Job) -> Record:
                 f"{job.paths.folder} holds files that no sweep wrote: move them, or choose another --log_path."
             )
         return fresh
-    if record.runner == fresh.runner and _only_longer(record.run, job.run):
-        record.run, record.flags = fresh.run, fresh.flags
-    if (record.runner, record.flags) != (fresh.runner, fresh.flags):
-        changed = " ".join(sorted(set(record.flags).symmetric_difference(fresh.flags))) or record.runner
-        raise UserError(
-            f"{job.paths.folder} was begun with other flags (they differ in {changed}): choose another --log_path, or "
-            f"delete it and {job.paths.book}."
-        )
-    record.error = ""
+    _refuse_other_flags(job, record)
+    if (job.run.total_timesteps() or 0) < (record.run.total_timesteps() or 0):
+        raise _other_flags(job, record)  # begun as a longer run, and not yet as long as is asked
+    record.run, record.flags, record.error = fresh.run, fresh.flags, ""
     return record
 
 
-def _only_longer(begun: Run, asked: Run) -> bool:
-    """Whether `asked` is the run that was `begun`, with more steps."""
-    steps, more = begun.total_timesteps(), asked.total_timesteps()
-    same, also = ({flag for flag in run.flags() if not flag.startswith("--num_timesteps=")} for run in (begun, asked))
-    return steps is not None and more is not None and more > steps and same == also
+def _refuse_other_flags(job: Job, record: Record | None) -> None:
+    """UserError if the job is another run than the one on record; how many steps it takes makes no difference."""
+    if record is not None and (record.runner, _flags_but_length(record.run)) != (job.runner, _flags_but_length(job.run)):
+        raise _other_flags(job, record)
+
+
+def _flags_but_length(run: Run) -> set[str]:
+    return {flag for flag in run.flags() if not flag.startswith("--num_timesteps=")}
+
+
+def _other_flags(job: Job, record: Record) -> UserError:
+    changed = " ".join(sorted(set(record.flags).symmetric_difference(job.run.flags()))) or record.runner
+    return UserError(
+        f"{job.paths.folder} was begun with other flags (they differ in {changed}): choose another --log_path, or "
+        f"delete it and {job.paths.book}."
+    )
 
 
 def _attempt(job: Job, record: Record, lock: int, stopped: Callable[[], bool]) -> tuple[int, str]:
