@@ -7,7 +7,7 @@ import pytest
 
 from tests.plots.synthetic_runs import write_run
 from wng_tf.errors import UserError
-from wng_tf.plots.curves import return_curve
+from wng_tf.plots.curves import episode_returns, return_curve
 from wng_tf.plots.runs import load_run, load_runs, minutes, total_reward
 
 EPISODES = np.arange(30.0)
@@ -58,6 +58,18 @@ def test_runs_are_cut_at_a_number_of_steps(tmp_path):
     assert [list(table["r"]) for table in run.monitors] == [[0.0, 2.0, 4.0], [1.0, 3.0, 5.0]]
     assert list(run.progress["misc/total_timesteps"]) == list(run.progress["loss/kl_moved"]) == [256, 512]
     assert return_curve(run, window=2).values[-1] == 4.5
+
+
+def test_environments_without_an_episode_count(tmp_path):
+    write_run(tmp_path / "a", alg="ppo", env="Hopper-v5", seed=0, returns=[1.0, 2.0], lengths=[100, 300], num_env=2)
+    ((run,), _) = load_runs([tmp_path], max_steps=400)
+    assert [len(table) for table in run.monitors] == [1, 0]
+    assert list(episode_returns(run)[0]) == [200]
+    ((run,), _) = load_runs([tmp_path], max_steps=100)
+    assert run.monitors == ()
+    # The same where the run itself has not come further.
+    write_run(tmp_path / "b", alg="ppo", env="Hopper-v5", seed=0, returns=[1.0], num_env=2)
+    assert list(episode_returns(load_run(tmp_path / "b"))[0]) == [200]
 
 
 def test_a_folder_with_a_summary_alone_is_a_run(tmp_path):

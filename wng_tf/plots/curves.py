@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wng_tf.errors import UserError
-from wng_tf.plots.runs import RETURN, SECONDS, STEPS, LoadedRun
+from wng_tf.plots.runs import RETURN, SECONDS, STEPS, LoadedRun, episode_ends
 
 WINDOW = 100
 POINTS = 400
@@ -75,12 +75,8 @@ def return_curve(run: LoadedRun, *, source: str = "auto", window: int = WINDOW) 
 
 
 def episode_returns(run: LoadedRun) -> tuple[np.ndarray, np.ndarray]:
-    """Steps at which the episodes of all environments ended, ascending, and their returns.
-
-    The environments step together, so after k steps of one the run has made k times their number.
-    """
-    number = len(run.monitors)
-    steps = np.concatenate([number * np.cumsum(table["l"]) for table in run.monitors])
+    """Steps at which the episodes of all environments ended, ascending, and their returns."""
+    steps = np.concatenate(episode_ends(run))
     returns = np.concatenate([np.asarray(table["r"], float) for table in run.monitors])
     order = np.argsort(steps, kind="stable")
     return steps[order], returns[order]

@@ -110,7 +110,7 @@ def load_run(folder: Path) -> LoadedRun | None:
         finished=bool(summary),
         settings={name: value for name, value in flags.items() if name not in _BESIDE_THE_POINT},
         progress=read_csv(progress) if progress.is_file() else None,
-        monitors=tuple(table for table in map(read_csv, get_monitor_files(folder)) if len(table)),
+        monitors=_unless_empty([table for table in map(read_csv, get_monitor_files(folder)) if "l" in table]),
     )
 
 
@@ -119,8 +119,21 @@ def up_to(run: LoadedRun, steps: float) -> LoadedRun:
     progress = run.progress
     if progress is not None and STEPS in progress:
         progress = progress.rows(progress[STEPS] <= steps)
-    cut = (table.rows(len(run.monitors) * np.cumsum(table["l"]) <= steps) for table in run.monitors)
-    return replace(run, progress=progress, monitors=tuple(table for table in cut if len(table)))
+    cut = [table.rows(ends <= steps) for table, ends in zip(run.monitors, episode_ends(run), strict=True)]
+    return replace(run, progress=progress, monitors=_unless_empty(cut))
+
+
+def episode_ends(run: LoadedRun) -> list[np.ndarray]:
+    """Steps of the run at which the episodes of each environment ended.
+
+    The environments step together, so after k steps of one the run has made k times their number.
+    """
+    return [len(run.monitors) * np.cumsum(table["l"]) for table in run.monitors]
+
+
+def _unless_empty(monitors: Sequence[Table]) -> tuple[Table, ...]:
+    """All of them, because their number counts, also those of environments without an episode; none if none has one."""
+    return tuple(monitors) if any(map(len, monitors)) else ()
 
 
 def _flags(folder: Path) -> dict[str, str]:
