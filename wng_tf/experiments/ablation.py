@@ -157,9 +157,8 @@ def final_std(run: LoadedRun) -> tuple[float, float]:
     from wng_tf.plots.runs import STEPS
 
     newest = checkpoint.latest_step(run.folder / run_folder.CHECKPOINTS)
-    if newest is None or run.progress is None or newest != int(run.progress[STEPS][-1]):
-        return float("nan"), float("nan")
-    std = saved_policy.load(run.folder).std
+    kept = run.progress is not None and len(run.progress) > 0 and newest == run.progress[STEPS][-1]
+    std = saved_policy.load(run.folder).std if kept else None
     return (float("nan"), float("nan")) if std is None else (float(std.min()), float(std.max()))
 
 

@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import gymnasium
 import numpy as np
 
 from baselines_compat import logger
@@ -169,17 +168,17 @@ def make_policy(venv: VecNormalize, network: str, config: PolicyGradientConfig, 
     Raises:
       UserError: an unknown network, one that rollouts cannot run, or a standard deviation for discrete actions.
     """
-    if config.init_logstd and isinstance(venv.action_space, gymnasium.spaces.Discrete):
-        raise UserError(f"--init_logstd={config.init_logstd:g}: discrete actions have no standard deviation.")
     sizes = {"init_logstd": config.init_logstd}
     if network == "mlp":
         sizes |= {"num_layers": config.num_layers, "num_hidden": config.num_hidden, "activation": config.activation}
     try:
         policy = build_policy(venv.observation_space, venv.action_space, network, seed=seed, **sizes)
         policy.actor_spec()  # raises where rollouts cannot run the network
-        return policy
     except ValueError as error:
         raise UserError(str(error)) from None
+    if config.init_logstd and policy.discrete:
+        raise UserError(f"--init_logstd={config.init_logstd:g}: discrete actions have no standard deviation.")
+    return policy
 
 
 def _schedule(text: str) -> Callable[[float], float]:

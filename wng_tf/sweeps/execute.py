@@ -109,8 +109,8 @@ def execute(job: Job, stopped: Callable[[], bool] = lambda: False) -> Outcome:
     attempts = 0
     lock = None
     try:
+        _refuse_other_flags(job, read_record(paths.record))
         if is_finished(paths.folder, job.run):
-            _refuse_other_flags(job, read_record(paths.record))
             return outcome("finished", earlier=True)
         lock = _wait_for_lock(job, stopped)
         if is_finished(paths.folder, job.run):  # the process left behind got there
@@ -170,7 +170,6 @@ def _open_record(job: Job) -> Record:
                 f"{job.paths.folder} holds files that no sweep wrote: move them, or choose another --log_path."
             )
         return fresh
-    _refuse_other_flags(job, record)
     if (job.run.total_timesteps() or 0) < (record.run.total_timesteps() or 0):
         raise _other_flags(job, record)  # begun as a longer run, and not yet as long as is asked
     record.run, record.flags, record.error = fresh.run, fresh.flags, ""
