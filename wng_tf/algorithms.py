@@ -58,7 +58,8 @@ def _table(*rows):
 
 
 # The paper gives no learning rates but those that it chose from. Each row's is the best of them on two MuJoCo tasks and on
-# seeds that no result reports: runs/results/selection. 1e-4 where a row names none. The radii of the trust regions: runs/results/ablation.
+# seeds that no result reports: runs/results/selection. 1e-4 where a row names none. The radii of the trust regions
+# are chosen in the same way on four tasks: runs/results/ablation.
 POLICY_GRADIENTS: Mapping[str, PolicyGradientAlgorithm] = _table(
     PolicyGradientAlgorithm("pg", "importance-weighted policy gradient, no trust region (the paper's 'None')"),
     PolicyGradientAlgorithm(

@@ -106,6 +106,18 @@ def test_two_runs_in_one_place_are_refused(tmp_path):
         ablation.write([*runs, runs[0]], tmp_path / "out")
 
 
+def test_of_cells_in_several_folders_the_first_wins(tmp_path):
+    make_runs(tmp_path / "all", seeds=2)
+    write_run(tmp_path / "other", alg="trpo", env="HalfCheetah", seed=7, returns=[1.0], **{**PARTS, **ALGS["trpo"]})
+    folders = [str(tmp_path / "other"), str(tmp_path / "all")]
+    runs = ablation.of_first_folder(load_runs(folders)[0], folders)
+    assert len(runs) == 2 * 5 * 2 - 2 + 1
+    assert [run.seed for run in runs if (run.env, run.alg) == ("HalfCheetah", "trpo")] == [7]
+    assert {run.seed for run in runs if (run.env, run.alg) == ("Hopper-v5", "trpo")} == {0, 1}
+    runs = ablation.of_first_folder(load_runs(folders[::-1])[0], folders[::-1])
+    assert len(runs) == 2 * 5 * 2 and 7 not in {run.seed for run in runs}
+
+
 def test_a_penalty_has_no_place(tmp_path):
     write_run(tmp_path / "run", alg="bgpg", env="Hopper-v5", seed=0, returns=[1.0], **{**PARTS, "penalty": "wasserstein"})
     with pytest.raises(UserError, match="penalty"):

@@ -88,6 +88,9 @@ def define_flags() -> None:
     flags.DEFINE_list("envs", [], "Only these tasks.")
     flags.DEFINE_bool("unfinished", False, "Take unfinished runs too.")
     flags.DEFINE_float("max_steps", None, "Leave out what came after so many steps.", lower_bound=1.0)
+    flags.DEFINE_bool(
+        "first_wins", False, "Take a cell of a task that several folders have from the first of them, in place of refusing."
+    )
 
 
 def main(argv: Sequence[str]) -> int:
@@ -101,6 +104,8 @@ def main(argv: Sequence[str]) -> int:
     runs = [run for run in runs if not run.is_evolution and run.env in (FLAGS.envs or [run.env])]
     if not runs:
         raise UserError("There is no policy-gradient run among those folders that --envs allows.")
+    if FLAGS.first_wins:
+        runs = of_first_folder(runs, folders)
     out = Path(FLAGS.out) if FLAGS.out else Path(folders[0]) / "ablation"
     for path in write(runs, out, left_out):
         print(path)
@@ -120,6 +125,19 @@ def cell_of(run: LoadedRun) -> Cell:
         raise UserError(f"{run.folder} has a penalty ({parts['penalty']}), which the ablation has no place for.")
     step = "Adam + clip" if parts["surrogate"] == "clipped" else "Adam"
     return Cell(METRICS[parts["preconditioner"]], "trust region" if parts["step_rule"] == "trust_region" else step)
+
+
+def of_first_folder(runs: Sequence[LoadedRun], folders: Sequence[str]) -> list[LoadedRun]:
+    """The runs without those of a cell of a task that an earlier one of the folders has, with whatever seeds."""
+
+    def place(run: LoadedRun) -> int:
+        return next(i for i, folder in enumerate(folders) if run.folder.resolve().is_relative_to(Path(folder).resolve()))
+
+    keys = [(run.env, cell_of(run)) for run in runs]
+    first: dict[tuple[str, Cell], int] = {}
+    for key, run in zip(keys, runs, strict=True):
+        first[key] = min(first.get(key, len(folders)), place(run))
+    return [run for key, run in zip(keys, runs, strict=True) if place(run) == first[key]]
 
 
 def outcome_of(run: LoadedRun) -> Outcome:
@@ -180,7 +198,8 @@ def write(runs: Sequence[LoadedRun], out: Path, left_out: int = 0) -> list[Path]
         key = (outcome.env, outcome.cell, outcome.seed)
         if key in seen:
             raise UserError(
-                f"Two runs share {outcome.cell} on {outcome.env} with seed {outcome.seed}: name the folder of one sweep."
+                f"Two runs share {outcome.cell} on {outcome.env} with seed {outcome.seed}: name the folder of one sweep "
+                "or say --first_wins."
             )
         seen.add(key)
     out.mkdir(parents=True, exist_ok=True)
