@@ -21,6 +21,14 @@ def texts(figure) -> list[str]:
     return [text.get_text() for ax in figure.axes for text in ax.texts]
 
 
+def test_panels_of_a_group_have_one_range():
+    x = np.array([0.0, 1.0])
+    curves = {env: {PPO: Band(x, np.array([[0.0, top]]))} for env, top in (("A", 1.0), ("B", 8.0), ("C", 50.0))}
+    panels = figures.draw_curves(curves, ylabel="Return", same_range=[("A", "B"), ("nothing",)]).axes
+    ranges = [ax.get_ylim() for ax in panels[:3]]
+    assert ranges[0] == ranges[1] and 8.0 < ranges[0][1] < 10.0 and ranges[2][1] > 50.0
+
+
 def test_curves_show_every_mean_and_name_every_line():
     x = np.linspace(0, 1e6, 11)
     made = {PPO: Band(x, np.stack([x, 3 * x])), WNPG: Band(x, np.stack([x, x]))}

@@ -214,12 +214,13 @@ def write(runs: Sequence[LoadedRun], out: Path, left_out: int = 0) -> list[Path]
         for run in runs
         for cell in [cell_of(run)]
     ]
-    order = {f"{task_name(o.env)}, {step}": None for o in outcomes for step in STEPS}
+    tasks = [[f"{task}, {step}" for step in STEPS] for task in dict.fromkeys(task_name(o.env) for o in outcomes)]
     found = bands([(label, return_curve(run)) for label, run in relabelled])
-    panels = {name: found[name] for name in order if name in found}
+    panels = {name: found[name] for names in tasks for name in names if name in found}
     curves = out / "curves.csv"
     curves.write_text(tables.curves_csv(panels, "steps"), encoding="utf-8")
-    return [text, table, *save(figures.draw_curves(panels, ylabel="Return"), out / "curves"), curves]
+    figure = figures.draw_curves(panels, ylabel="Return", same_range=tasks)
+    return [text, table, *save(figure, out / "curves"), curves]
 
 
 def scores_of(outcomes: Sequence[Outcome]) -> dict[str, dict[Cell, np.ndarray]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,8 +20,18 @@ STEPS, MINUTES = "Environment steps", "Minutes"
 _LABEL_POINTS = 7.0
 
 
-def draw_curves(tasks: Mapping[str, Bands], *, ylabel: str, xlabel: str = STEPS, log_y: bool = False) -> Figure:
-    """A panel a task: mean and standard deviation over runs, each line named at its end (Figure 2 of the paper)."""
+def draw_curves(
+    tasks: Mapping[str, Bands],
+    *,
+    ylabel: str,
+    xlabel: str = STEPS,
+    log_y: bool = False,
+    same_range: Sequence[Collection[str]] = (),
+) -> Figure:
+    """A panel a task: mean and standard deviation over runs, each line named at its end (Figure 2 of the paper).
+
+    The panels of each of the groups in `same_range` have one range of values.
+    """
     look = Look(method for bands in tasks.values() for method in bands)
     with in_style():
         figure, panels = _panels(len(tasks))
@@ -39,6 +49,12 @@ def draw_curves(tasks: Mapping[str, Bands], *, ylabel: str, xlabel: str = STEPS,
             ax.xaxis.set_major_formatter(EngFormatter(sep=""))
             ax.set_xlim(min(band.x[0] for band in bands.values()), max(band.x[-1] for band in bands.values()))
             ax.set_ylabel(ylabel)
+        for group in same_range:
+            together = [ax for ax, env in zip(panels, tasks, strict=True) if env in group]
+            limits = [ax.get_ylim() for ax in together]
+            for ax in together:
+                ax.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+        for ax, bands in zip(panels, tasks.values(), strict=True):
             _name_lines(ax, {method: (band.x, band.mean) for method, band in bands.items()}, look)
     return figure
 
