@@ -18,6 +18,8 @@ from wng_tf import checkpoint
 from wng_tf.errors import UserError
 from wng_tf.experiments import ablation
 from wng_tf.experiments.ablation import Cell
+from wng_tf.experiments.ablation_record import Measured, read_record, write_record
+from wng_tf.plots.curves import Curve
 from wng_tf.plots.runs import load_runs, up_to
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +48,10 @@ def make_runs(folder, envs=("Hopper-v5", "HalfCheetah"), seeds=5):
                 settings = {**PARTS, **parts, "columns": columns, "seconds_per_step": 1e-3}
                 write_run(folder / env / alg / str(seed), alg=alg, env=env, seed=seed, returns=returns, **settings)
     return load_runs([folder])[0]
+
+
+def measured(folder, **settings):
+    return [ablation.measure(run) for run in make_runs(folder, **settings)]
 
 
 def test_cells_are_named_by_parts_not_by_algorithms(tmp_path):
@@ -90,8 +96,9 @@ def test_scores_and_differences(tmp_path):
 
 
 def test_everything_is_written(tmp_path):
-    paths = ablation.write(make_runs(tmp_path / "runs"), tmp_path / "out", left_out=2)
-    assert {path.name for path in paths} == {"ablation.md", "runs.csv", "curves.png", "curves.svg", "curves.csv"}
+    paths = ablation.write(measured(tmp_path / "runs"), tmp_path / "out", left_out=2)
+    names = {path.name for path in paths}
+    assert names == {"ablation.md", "runs.csv", "returns.csv", "curves.png", "curves.svg", "curves.csv"}
     assert all(path.stat().st_size > 0 for path in paths)
     text = (tmp_path / "out" / "ablation.md").read_text()
     assert "2 runs are not finished" in text
@@ -101,21 +108,65 @@ def test_everything_is_written(tmp_path):
 
 
 def test_two_runs_in_one_place_are_refused(tmp_path):
-    runs = make_runs(tmp_path, envs=("Hopper-v5",), seeds=1)
+    runs = measured(tmp_path, envs=("Hopper-v5",), seeds=1)
     with pytest.raises(UserError, match="share"):
         ablation.write([*runs, runs[0]], tmp_path / "out")
+
+
+def places(runs):
+    return {(run.outcome.env, run.outcome.cell, run.outcome.seed) for run in runs}
 
 
 def test_of_cells_in_several_folders_the_first_wins(tmp_path):
     make_runs(tmp_path / "all", seeds=2)
     write_run(tmp_path / "other", alg="trpo", env="HalfCheetah", seed=7, returns=[1.0], **{**PARTS, **ALGS["trpo"]})
     folders = [str(tmp_path / "other"), str(tmp_path / "all")]
-    runs = ablation.of_first_folder(load_runs(folders)[0], folders)
+    runs = ablation.of_first_source(ablation.gather(folders)[0])
     assert len(runs) == 2 * 5 * 2 - 2 + 1
-    assert [run.seed for run in runs if (run.env, run.alg) == ("HalfCheetah", "trpo")] == [7]
-    assert {run.seed for run in runs if (run.env, run.alg) == ("Hopper-v5", "trpo")} == {0, 1}
-    runs = ablation.of_first_folder(load_runs(folders[::-1])[0], folders[::-1])
-    assert len(runs) == 2 * 5 * 2 and 7 not in {run.seed for run in runs}
+    trpo = Cell("Fisher", "trust region")
+    assert {place for place in places(runs) if place[1] == trpo} == {
+        ("HalfCheetah", trpo, 7), ("Hopper-v5", trpo, 0), ("Hopper-v5", trpo, 1)
+    }  # fmt: skip
+    runs = ablation.of_first_source(ablation.gather(folders[::-1])[0])
+    assert len(runs) == 2 * 5 * 2 and 7 not in {run.outcome.seed for run in runs}
+
+
+def test_a_record_stands_for_its_runs(tmp_path):
+    runs = measured(tmp_path / "runs", seeds=3)
+    ablation.write(runs, tmp_path / "whole")
+    # The same report from the record alone, and from a record of some with the folder of the others.
+    ablation.write([run for _, run in ablation.gather([tmp_path / "whole/runs.csv"])[0]], tmp_path / "again")
+    ablation.write([run for run in runs if run.outcome.env == "Hopper-v5"], tmp_path / "half")
+    sources = [tmp_path / "half/runs.csv", tmp_path / "runs/HalfCheetah"]
+    ablation.write([run for _, run in ablation.gather(sources)[0]], tmp_path / "both")
+    for name in ("ablation.md", "runs.csv", "returns.csv"):
+        whole = (tmp_path / "whole" / name).read_text()
+        assert whole == (tmp_path / "again" / name).read_text()
+        assert name == "returns.csv" or whole == (tmp_path / "both" / name).read_text()
+    again = ablation.of_first_source(ablation.gather([tmp_path / "both/runs.csv", tmp_path / "runs"])[0])
+    assert places(again) == places(runs) and len(again) == len(runs)
+
+
+def test_curves_of_a_record(tmp_path):
+    steps = np.arange(1, 301) * 1000
+    curve = Curve(steps, np.sqrt(steps))
+    run = measured(tmp_path / "runs", envs=("Hopper-v5",), seeds=1)[0]
+    (tmp_path / "out").mkdir()
+    write_record([Measured(run.outcome, curve), Measured(run.outcome._replace(seed=1), None)], tmp_path / "out")
+    kept, none = read_record(tmp_path / "out/runs.csv")
+    assert none.curve is None and none.outcome.seed == 1
+    assert kept.curve.steps.tolist() == [4000 * i for i in range(1, 76)]
+    assert np.allclose(kept.curve.values, np.sqrt(kept.curve.steps), rtol=1e-4)
+
+
+def test_what_is_no_record_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no file"):
+        read_record(tmp_path / "runs.csv")
+    (tmp_path / "runs.csv").write_text("env,final\nHopper-v5,1\n")
+    with pytest.raises(UserError, match="not an ablation's"):
+        read_record(tmp_path / "runs.csv")
+    with pytest.raises(UserError, match="cannot cut"):
+        ablation.gather([str(tmp_path / "runs.csv")], max_steps=1e5)
 
 
 def test_a_penalty_has_no_place(tmp_path):
@@ -154,3 +205,11 @@ def test_nearly_deterministic_policies_have_the_radii_of_the_ablation():
         metric = {"trpo": "fisher", "wtrpo": "wasserstein_exact"}[run["alg"]]
         assert run["trust_radius"] == radii[run["env"], metric]
         assert run["seed"] not in seeds
+
+
+def test_nearly_deterministic_policies_differ_in_the_radius_alone():
+    kept = ("env", "seed", "num_timesteps", "init_logstd")
+    before = {tuple(run[name] for name in kept) for run in planned("variance", "--algs=wtrpo")}
+    for flags in (("--grid=trust_radius=0.06",), ("--grid=radius_unit=absolute", "--grid=trust_radius=1e-4,1e-3")):
+        runs = planned("variance_radii", *flags)
+        assert runs and {tuple(run[name] for name in kept) for run in runs} < before

@@ -4,8 +4,8 @@
     python -m wng_tf.experiments.ablation runs/out/ablation --out=runs/results/ablation
 
 Every run is a cell of a grid, metric {none, Fisher, exact Wasserstein, kernel-estimated Wasserstein} x step rule {Adam, Adam
-with the clipped surrogate, trust region}, whatever its --alg is called. Writes ablation.md, curves (PNG, SVG, CSV) and
-runs.csv.
+with the clipped surrogate, trust region}, whatever its --alg is called. Writes ablation.md, curves (PNG, SVG, CSV) and the
+record of its runs, runs.csv and returns.csv; the path of such a runs.csv, in place of a folder, stands for those runs.
 """
 
 from __future__ import annotations
@@ -13,12 +13,22 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from wng_tf.cli import run_app
 from wng_tf.errors import UserError
+from wng_tf.experiments.ablation_record import (
+    CELLS,
+    METRICS,
+    STEPS,
+    Cell,
+    Measured,
+    Outcome,
+    read_record,
+    write_record,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,26 +38,6 @@ if TYPE_CHECKING:
 
 FLAGS = flags.FLAGS
 
-METRICS = {
-    "identity": "none",
-    "fisher": "Fisher",
-    "wasserstein_exact": "Wasserstein, exact",
-    "wasserstein": "Wasserstein, kernel",
-}
-STEPS = ("Adam", "Adam + clip", "trust region")
-
-
-class Cell(NamedTuple):
-    """A place in the grid, in the words of the tables."""
-
-    metric: str
-    step: str
-
-    def __str__(self) -> str:
-        return f"{self.metric} / {self.step}"
-
-
-CELLS = tuple(Cell(metric, step) for step in STEPS for metric in METRICS.values())
 OURS = Cell("Wasserstein, exact", "trust region")
 RIVALS = {
     "PPO": Cell("none", "Adam + clip"),
@@ -57,59 +47,80 @@ RIVALS = {
 }
 
 
-class Outcome(NamedTuple):
-    """What one run came to.
-
-    Attributes:
-      final: mean return of its last hundred episodes.
-      rate: environment steps per second.
-      entropy: of the policy at the end, in nats, and how much it fell from its first value.
-      kl, w2: median over updates of KL(old, new) and W2² per state that an update moved the policy by.
-      std_low, std_high: the smallest and the largest standard deviation of an action's coordinate at the end; NaN
-        without a checkpoint of then.
-    """
-
-    env: str
-    cell: Cell
-    seed: int
-    final: float
-    rate: float
-    entropy: float
-    entropy_fall: float
-    kl: float
-    w2: float
-    std_low: float
-    std_high: float
-
-
 def define_flags() -> None:
     """The flags of this command."""
     flags.DEFINE_string("out", None, "Folder for tables and figure; default: DIR/ablation of the first DIR.")
     flags.DEFINE_list("envs", [], "Only these tasks.")
     flags.DEFINE_bool("unfinished", False, "Take unfinished runs too.")
-    flags.DEFINE_float("max_steps", None, "Leave out what came after so many steps.", lower_bound=1.0)
+    flags.DEFINE_float("max_steps", None, "Leave out what came after so many steps; not of a record.", lower_bound=1.0)
     flags.DEFINE_bool(
-        "first_wins", False, "Take a cell of a task that several folders have from the first of them, in place of refusing."
+        "first_wins", False, "Take a cell of a task that several sources have from the first of them, in place of refusing."
     )
 
 
 def main(argv: Sequence[str]) -> int:
     """Do what the flags say. Returns the exit code."""
-    folders = argv[1:]
-    if not folders:
+    sources = argv[1:]
+    if not sources:
         raise UserError("Name the sweep's folder: python -m wng_tf.experiments.ablation runs/out/ablation.")
-    from wng_tf.plots.runs import load_runs
-
-    runs, left_out = load_runs(folders, unfinished=FLAGS.unfinished, max_steps=FLAGS.max_steps)
-    runs = [run for run in runs if not run.is_evolution and run.env in (FLAGS.envs or [run.env])]
-    if not runs:
-        raise UserError("There is no policy-gradient run among those folders that --envs allows.")
-    if FLAGS.first_wins:
-        runs = of_first_folder(runs, folders)
-    out = Path(FLAGS.out) if FLAGS.out else Path(folders[0]) / "ablation"
-    for path in write(runs, out, left_out):
+    found, left_out = gather(sources, unfinished=FLAGS.unfinished, max_steps=FLAGS.max_steps)
+    found = [(place, run) for place, run in found if run.outcome.env in (FLAGS.envs or [run.outcome.env])]
+    if not found:
+        raise UserError("There is no policy-gradient run among those sources that --envs allows.")
+    measured = of_first_source(found) if FLAGS.first_wins else [run for _, run in found]
+    first = Path(sources[0])
+    out = Path(FLAGS.out) if FLAGS.out else (first.parent if _is_record(first) else first) / "ablation"
+    for path in write(measured, out, left_out):
         print(path)
     return 0
+
+
+def gather(
+    sources: Sequence[str], *, unfinished: bool = False, max_steps: float | None = None
+) -> tuple[list[tuple[int, Measured]], int]:
+    """Every policy-gradient run of sweeps' folders and of records, with the place of its source among them; and how many
+    were left out because they are not finished.
+
+    Raises:
+      UserError: a source that is not there or holds no runs; a record to be cut.
+    """
+    from wng_tf.plots.runs import load_runs
+
+    found: list[tuple[int, Measured]] = []
+    folders = {place: source for place, source in enumerate(sources) if not _is_record(source)}
+    for place in range(len(sources)):
+        if place not in folders:
+            if max_steps is not None:
+                raise UserError(f"{sources[place]} is a record, which --max_steps cannot cut: name the folder of its runs.")
+            found += [(place, run) for run in read_record(sources[place])]
+    left_out = 0
+    if folders:
+        runs, left_out = load_runs(folders.values(), unfinished=unfinished, max_steps=max_steps)
+        roots = {place: Path(folder).resolve() for place, folder in folders.items()}
+        for run in runs:
+            if not run.is_evolution:
+                place = next(i for i, root in roots.items() if run.folder.resolve().is_relative_to(root))
+                found.append((place, measure(run)))
+    return found, left_out
+
+
+def of_first_source(found: Sequence[tuple[int, Measured]]) -> list[Measured]:
+    """The runs without those of a cell of a task that an earlier source has, with whatever seeds."""
+    first: dict[tuple[str, Cell], int] = {}
+    for place, run in found:
+        first[run.place] = min(first.get(run.place, place), place)
+    return [run for place, run in found if place == first[run.place]]
+
+
+def _is_record(source: str | Path) -> bool:
+    return Path(source).suffix == ".csv"
+
+
+def measure(run: LoadedRun) -> Measured:
+    """From the run's episodes and its log."""
+    from wng_tf.plots.curves import return_curve
+
+    return Measured(outcome_of(run), return_curve(run))
 
 
 def cell_of(run: LoadedRun) -> Cell:
@@ -180,19 +191,19 @@ def final_std(run: LoadedRun) -> tuple[float, float]:
     return (float("nan"), float("nan")) if std is None else (float(std.min()), float(std.max()))
 
 
-def write(runs: Sequence[LoadedRun], out: Path, left_out: int = 0) -> list[Path]:
+def write(measured: Sequence[Measured], out: Path, left_out: int = 0) -> list[Path]:
     """Writes tables and figure; returns the paths.
 
     Raises:
-      UserError: a run that the grid has no place for, or two that differ in a seed-less flag but share a cell.
+      UserError: two runs that share cell, task and seed.
     """
-    import dataclasses
-
     from wng_tf.plots import figures, tables
-    from wng_tf.plots.curves import bands, return_curve
+    from wng_tf.plots.curves import bands
+    from wng_tf.plots.runs import LoadedRun
     from wng_tf.plots.style import save, task_name
 
-    outcomes = sorted((outcome_of(run) for run in runs), key=lambda o: (o.env, CELLS.index(o.cell), o.seed))
+    measured = sorted(measured, key=lambda run: (run.outcome.env, CELLS.index(run.outcome.cell), run.outcome.seed))
+    outcomes = [run.outcome for run in measured]
     seen = set()
     for outcome in outcomes:
         key = (outcome.env, outcome.cell, outcome.seed)
@@ -203,24 +214,24 @@ def write(runs: Sequence[LoadedRun], out: Path, left_out: int = 0) -> list[Path]
             )
         seen.add(key)
     out.mkdir(parents=True, exist_ok=True)
-    table = out / "runs.csv"
-    columns = ("env", "metric", "step_rule", *Outcome._fields[2:])
-    table.write_text(tables.to_csv(columns, [(o.env, *o.cell, *o[2:]) for o in outcomes]), encoding="utf-8")
     text = out / "ablation.md"
     text.write_text(report(outcomes, left_out), encoding="utf-8")
+    written = [text, *write_record(measured, out)]
     # A panel for each task and step rule, with a line for each metric.
-    relabelled = [
-        (dataclasses.replace(run, env=f"{task_name(run.env)}, {cell.step}", alg=cell.metric, variant=""), run)
-        for run in runs
-        for cell in [cell_of(run)]
+    lines = [
+        (LoadedRun(out, alg=o.cell.metric, env=f"{task_name(o.env)}, {o.cell.step}", seed=o.seed, finished=True), curve)
+        for o, curve in measured
+        if curve is not None
     ]
+    if not lines:
+        return written
     tasks = [[f"{task}, {step}" for step in STEPS] for task in dict.fromkeys(task_name(o.env) for o in outcomes)]
-    found = bands([(label, return_curve(run)) for label, run in relabelled])
+    found = bands(lines)
     panels = {name: found[name] for names in tasks for name in names if name in found}
     curves = out / "curves.csv"
     curves.write_text(tables.curves_csv(panels, "steps"), encoding="utf-8")
     figure = figures.draw_curves(panels, ylabel="Return", same_range=tasks)
-    return [text, table, *save(figure, out / "curves"), curves]
+    return [*written, *save(figure, out / "curves"), curves]
 
 
 def scores_of(outcomes: Sequence[Outcome]) -> dict[str, dict[Cell, np.ndarray]]:
@@ -322,9 +333,9 @@ def _habits(outcomes: Sequence[Outcome]) -> str:
                     for name in ("entropy", "entropy_fall", "kl", "w2", "rate", "std_low", "std_high")
                 )
                 small = [f"{x:.2g}" if np.isfinite(x) else "" for x in (low, high, kl, w2)]
-                rows.append([task_name(env), *cell, f"{entropy:.2f}", f"{fall:.2f}", *small, f"{rate:.0f}"])
-    deviations = ["smallest σ", "largest σ"]
-    header = ["task", "metric", "step rule", "entropy", "its fall", *deviations, "KL an update", "W2² an update", "steps/s"]
+                rows.append([task_name(env), *cell, str(len(mine)), f"{entropy:.2f}", f"{fall:.2f}", *small, f"{rate:.0f}"])
+    identity, policy = ["task", "metric", "step rule", "runs"], ["entropy", "its fall", "smallest σ", "largest σ"]
+    header = [*identity, *policy, "KL an update", "W2² an update", "steps/s"]
     return _markdown(header, rows)
 
 

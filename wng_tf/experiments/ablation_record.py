@@ -1,0 +1,148 @@
+"""What an ablation keeps of its runs: a row of outcomes for each, and its learning curve. Enough to write the report again,
+with later runs beside them, when the runs themselves are gone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from wng_tf.errors import UserError
+
+if TYPE_CHECKING:
+    from baselines_compat.table import Table
+    from wng_tf.plots.curves import Curve
+
+METRICS = {
+    "identity": "none",
+    "fisher": "Fisher",
+    "wasserstein_exact": "Wasserstein, exact",
+    "wasserstein": "Wasserstein, kernel",
+}
+STEPS = ("Adam", "Adam + clip", "trust region")
+
+OUTCOMES = "runs.csv"
+RETURNS = "returns.csv"
+_POINTS = 75
+
+
+class Cell(NamedTuple):
+    """A place in the grid, in the words of the tables."""
+
+    metric: str
+    step: str
+
+    def __str__(self) -> str:
+        return f"{self.metric} / {self.step}"
+
+
+CELLS = tuple(Cell(metric, step) for step in STEPS for metric in METRICS.values())
+
+
+class Outcome(NamedTuple):
+    """What one run came to.
+
+    Attributes:
+      final: mean return of its last hundred episodes.
+      rate: environment steps per second.
+      entropy: of the policy at the end, in nats, and how much it fell from its first value.
+      kl, w2: median over updates of KL(old, new) and W2² per state that an update moved the policy by.
+      std_low, std_high: the smallest and the largest standard deviation of an action's coordinate at the end; NaN
+        without a checkpoint of then.
+    """
+
+    env: str
+    cell: Cell
+    seed: int
+    final: float
+    rate: float
+    entropy: float
+    entropy_fall: float
+    kl: float
+    w2: float
+    std_low: float
+    std_high: float
+
+
+class Measured(NamedTuple):
+    """A run of the ablation: what it came to, and its curve of mean returns, if that is known."""
+
+    outcome: Outcome
+    curve: Curve | None
+
+    @property
+    def place(self) -> tuple[str, Cell]:
+        """Its task and cell."""
+        return self.outcome.env, self.outcome.cell
+
+
+_IDENTITY = ("env", "metric", "step_rule", "seed")
+_COLUMNS = (*_IDENTITY, *Outcome._fields[3:])
+
+
+def write_record(measured: Sequence[Measured], folder: Path) -> list[Path]:
+    """Writes both tables into a folder that is there; returns their paths."""
+    import numpy as np
+
+    from wng_tf.plots.curves import interpolate
+    from wng_tf.plots.tables import to_csv
+
+    outcomes, returns = folder / OUTCOMES, folder / RETURNS
+    rows = [(o.env, *o.cell, *o[2:]) for o, _ in measured]
+    outcomes.write_text(to_csv(_COLUMNS, rows), encoding="utf-8")
+    curves = [
+        (row[: len(_IDENTITY)], curve)
+        for row, (_, curve) in zip(rows, measured, strict=True)
+        if curve is not None and len(curve.steps)
+    ]
+    if not curves:
+        return [outcomes]
+    longest = max(curve.steps[-1] for _, curve in curves)
+    steps = np.linspace(0, longest, _POINTS + 1).astype(int)[1:]
+    lines = []
+    for identity, curve in curves:
+        values = interpolate(steps, curve.steps, curve.values)
+        lines.append((*identity, *(f"{value:.5g}" if np.isfinite(value) else "" for value in values)))
+    returns.write_text(to_csv((*_IDENTITY, *map(str, steps)), lines), encoding="utf-8")
+    return [outcomes, returns]
+
+
+def read_record(path: str | os.PathLike[str]) -> list[Measured]:
+    """The runs of a record by the path of its outcomes, in its order; without curves where none lie beside it.
+
+    Raises:
+      UserError: it is not there, or not an ablation's.
+    """
+    from baselines_compat.table import read_csv
+
+    def identities(table: Table) -> list[tuple]:
+        return list(zip(*(table[name].tolist() for name in _IDENTITY), strict=True))
+
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"There is no file '{path}'.")
+    outcomes = read_csv(path)
+    if tuple(outcomes.columns) != _COLUMNS:
+        raise UserError(f"{path} is not an ablation's: its columns are not {', '.join(_COLUMNS)}.")
+    curves = {}
+    if path.with_name(RETURNS).is_file():
+        returns = read_csv(path.with_name(RETURNS))
+        curves = {identity: _curve(returns, row) for row, identity in enumerate(identities(returns))}
+    values = zip(*(outcomes[name].tolist() for name in _COLUMNS[4:]), strict=True)
+    return [
+        Measured(Outcome(identity[0], Cell(*identity[1:3]), identity[3], *numbers), curves.get(identity))
+        for identity, numbers in zip(identities(outcomes), values, strict=True)
+    ]
+
+
+def _curve(returns: Table, row: int) -> Curve:
+    import numpy as np
+
+    from wng_tf.plots.curves import Curve
+
+    names = returns.columns[len(_IDENTITY) :]
+    steps, values = np.array(names, int), np.array([returns[name][row] for name in names], float)
+    there = np.isfinite(values)
+    return Curve(steps[there], values[there])
