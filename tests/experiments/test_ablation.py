@@ -67,7 +67,7 @@ def test_cells_are_named_by_parts_not_by_algorithms(tmp_path):
 
 def test_outcome(tmp_path):
     run = next(run for run in make_runs(tmp_path, envs=("Hopper-v5",), seeds=3) if (run.alg, run.seed) == ("ppo", 2))
-    outcome = ablation.outcome_of(run)
+    outcome = ablation.measure(run).outcome
     assert (outcome.env, outcome.seed, outcome.final) == ("Hopper-v5", 2, 22.0)
     assert np.allclose(outcome[4:9], [1000.0, 4.0 - 1.5, 1.0, 0.01, 0.02])  # entropy from 3.5 to 2.5 at 6144 steps
     assert np.isnan(outcome[9:]).all()  # no checkpoint
@@ -85,7 +85,7 @@ def test_standard_deviations_of_the_final_policy(tmp_path):
 
 
 def test_scores_and_differences(tmp_path):
-    outcomes = [ablation.outcome_of(run) for run in make_runs(tmp_path)]
+    outcomes = [run.outcome for run in measured(tmp_path)]
     scores = ablation.scores_of(outcomes)
     for of in scores.values():  # 0 is seed 0 of WNPG, 54 seed 4 of WTRPO, on either task
         assert np.allclose(of[ablation.OURS], (50.0 + np.arange(5)) / 54.0)
@@ -173,6 +173,9 @@ def test_a_penalty_has_no_place(tmp_path):
     write_run(tmp_path / "run", alg="bgpg", env="Hopper-v5", seed=0, returns=[1.0], **{**PARTS, "penalty": "wasserstein"})
     with pytest.raises(UserError, match="penalty"):
         ablation.cell_of(load_runs([tmp_path])[0][0])
+    with pytest.raises(UserError, match="penalty"):
+        ablation.gather([tmp_path])
+    assert ablation.gather([tmp_path], envs=["HalfCheetah"]) == ([], 0)  # of the tasks asked for alone
 
 
 @functools.cache

@@ -33,6 +33,7 @@ from wng_tf.experiments.ablation_record import (
 if TYPE_CHECKING:
     import numpy as np
 
+    from wng_tf.plots.curves import Curve
     from wng_tf.plots.runs import LoadedRun
     from wng_tf.plots.statistics import Interval
 
@@ -63,8 +64,7 @@ def main(argv: Sequence[str]) -> int:
     sources = argv[1:]
     if not sources:
         raise UserError("Name the sweep's folder: python -m wng_tf.experiments.ablation runs/out/ablation.")
-    found, left_out = gather(sources, unfinished=FLAGS.unfinished, max_steps=FLAGS.max_steps)
-    found = [(place, run) for place, run in found if run.outcome.env in (FLAGS.envs or [run.outcome.env])]
+    found, left_out = gather(sources, envs=FLAGS.envs, unfinished=FLAGS.unfinished, max_steps=FLAGS.max_steps)
     if not found:
         raise UserError("There is no policy-gradient run among those sources that --envs allows.")
     measured = of_first_source(found) if FLAGS.first_wins else [run for _, run in found]
@@ -76,10 +76,13 @@ def main(argv: Sequence[str]) -> int:
 
 
 def gather(
-    sources: Sequence[str], *, unfinished: bool = False, max_steps: float | None = None
+    sources: Sequence[str], *, envs: Sequence[str] = (), unfinished: bool = False, max_steps: float | None = None
 ) -> tuple[list[tuple[int, Measured]], int]:
     """Every policy-gradient run of sweeps' folders and of records, with the place of its source among them; and how many
     were left out because they are not finished.
+
+    Args:
+      envs: only these tasks, if any are named.
 
     Raises:
       UserError: a source that is not there or holds no runs; a record to be cut.
@@ -87,20 +90,20 @@ def gather(
     from wng_tf.plots.runs import load_runs
 
     found: list[tuple[int, Measured]] = []
-    folders = {place: source for place, source in enumerate(sources) if not _is_record(source)}
-    for place in range(len(sources)):
-        if place not in folders:
+    for place, source in enumerate(sources):
+        if _is_record(source):
             if max_steps is not None:
-                raise UserError(f"{sources[place]} is a record, which --max_steps cannot cut: name the folder of its runs.")
-            found += [(place, run) for run in read_record(sources[place])]
-    left_out = 0
-    if folders:
-        runs, left_out = load_runs(folders.values(), unfinished=unfinished, max_steps=max_steps)
-        roots = {place: Path(folder).resolve() for place, folder in folders.items()}
-        for run in runs:
-            if not run.is_evolution:
-                place = next(i for i, root in roots.items() if run.folder.resolve().is_relative_to(root))
-                found.append((place, measure(run)))
+                raise UserError(f"{source} is a record, which --max_steps cannot cut: name the folder of its runs.")
+            found += [(place, run) for run in read_record(source) if run.outcome.env in (envs or [run.outcome.env])]
+    folders = [source for source in sources if not _is_record(source)]
+    if not folders:
+        return found, 0
+    runs, left_out = load_runs(folders, unfinished=unfinished, max_steps=max_steps)
+    roots = [Path(source).resolve() for source in sources]
+    for run in runs:
+        if not run.is_evolution and run.env in (envs or [run.env]):
+            place = next(i for i, root in enumerate(roots) if run.folder.resolve().is_relative_to(root))
+            found.append((place, measure(run)))
     return found, left_out
 
 
@@ -120,7 +123,8 @@ def measure(run: LoadedRun) -> Measured:
     """From the run's episodes and its log."""
     from wng_tf.plots.curves import return_curve
 
-    return Measured(outcome_of(run), return_curve(run))
+    curve = return_curve(run)
+    return Measured(outcome_of(run, curve), curve)
 
 
 def cell_of(run: LoadedRun) -> Cell:
@@ -138,24 +142,11 @@ def cell_of(run: LoadedRun) -> Cell:
     return Cell(METRICS[parts["preconditioner"]], "trust region" if parts["step_rule"] == "trust_region" else step)
 
 
-def of_first_folder(runs: Sequence[LoadedRun], folders: Sequence[str]) -> list[LoadedRun]:
-    """The runs without those of a cell of a task that an earlier one of the folders has, with whatever seeds."""
-
-    def place(run: LoadedRun) -> int:
-        return next(i for i, folder in enumerate(folders) if run.folder.resolve().is_relative_to(Path(folder).resolve()))
-
-    keys = [(run.env, cell_of(run)) for run in runs]
-    first: dict[tuple[str, Cell], int] = {}
-    for key, run in zip(keys, runs, strict=True):
-        first[key] = min(first.get(key, len(folders)), place(run))
-    return [run for key, run in zip(keys, runs, strict=True) if place(run) == first[key]]
-
-
-def outcome_of(run: LoadedRun) -> Outcome:
-    """From the run's episodes and its log."""
+def outcome_of(run: LoadedRun, curve: Curve) -> Outcome:
+    """From the run's curve of returns and its log."""
     import numpy as np
 
-    from wng_tf.plots.curves import final_value, return_curve
+    from wng_tf.plots.curves import final_value
     from wng_tf.plots.runs import STEPS, minutes
 
     def column(name: str) -> np.ndarray:
@@ -169,7 +160,7 @@ def outcome_of(run: LoadedRun) -> Outcome:
         env=run.env,
         cell=cell_of(run),
         seed=run.seed,
-        final=final_value(return_curve(run)),
+        final=final_value(curve),
         rate=float(column(STEPS)[-1] / (60.0 * minutes(run))),
         entropy=float(entropy[-1]),
         entropy_fall=float(entropy[0] - entropy[-1]),

@@ -104,7 +104,7 @@ def write_record(measured: Sequence[Measured], folder: Path) -> list[Path]:
     lines = []
     for identity, curve in curves:
         values = interpolate(steps, curve.steps, curve.values)
-        lines.append((*identity, *(f"{value:.5g}" if np.isfinite(value) else "" for value in values)))
+        lines.append((*identity, *(float(f"{value:.5g}") for value in values)))
     returns.write_text(to_csv((*_IDENTITY, *map(str, steps)), lines), encoding="utf-8")
     return [outcomes, returns]
 
