@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from wng_tf.natural_gradient import (
+    LayerScores,
     conjugate_gradient,
     fisher_natural_gradient,
     fisher_vector_product,
@@ -77,6 +78,48 @@ def test_keras_variables():
     vector = RNG.normal(size=8)
     product = fisher_vector_product(lambda: -tf.reduce_sum(tf.square(model(STATES) - ACTIONS), axis=1), variables)
     np.testing.assert_allclose(product(tf.constant(vector)), expected.T @ (expected @ vector) / NUM_SAMPLES, atol=1e-13)
+
+
+def layer_scores():
+    """SCORES once more: of z = s W + b, a = N(tanh z, σ), with δ by hand."""
+    mean, std = (np.asarray(x) for x in mean_and_std(STATES))
+    standardised = (np.asarray(ACTIONS) - mean) / std
+    return LayerScores([(STATES, standardised / std * (1 - mean**2)), (None, standardised**2 - 1)])
+
+
+def test_layer_scores_stand_for_the_matrix():
+    factored, rng = layer_scores(), np.random.default_rng(1)
+    assert factored.shape == SCORES.shape and factored.dtype == tf.float64
+    np.testing.assert_allclose(factored.dense(), SCORES, atol=1e-13)
+    vector, coefficients = rng.normal(size=NUM_PARAMETERS), rng.normal(size=NUM_SAMPLES)
+    np.testing.assert_allclose(factored.project(tf.constant(vector)), SCORES @ vector, atol=1e-12)
+    np.testing.assert_allclose(factored.combine(tf.constant(coefficients)), SCORES.T @ coefficients, atol=1e-12)
+    np.testing.assert_allclose(factored.gram(tf.float64), SCORES @ SCORES.T, atol=1e-12)
+    scaling = np.exp(vector)
+    np.testing.assert_allclose(factored.gram(tf.float64, tf.constant(scaling)), SCORES * scaling @ SCORES.T, atol=1e-12)
+    np.testing.assert_allclose(factored.squared_lengths(), np.diag(SCORES.T @ SCORES), atol=1e-12)
+
+
+@pytest.mark.parametrize("diagonal", [False, True])
+@pytest.mark.parametrize("samples", [6, NUM_SAMPLES])
+def test_layer_scores_solve_the_same_system(samples, diagonal):
+    """With fewer samples than parameters, where no matrix is formed, and with more."""
+    factored = LayerScores([(None if x is None else x[:samples], delta[:samples]) for x, delta in layer_scores().layers])
+    found = fisher_natural_gradient(GRADIENT, factored, 0.1, diagonal)
+    expected = fisher_natural_gradient(GRADIENT, SCORES[:samples], 0.1, diagonal)
+    for name, value in expected._asdict().items():
+        np.testing.assert_allclose(getattr(found, name), value, rtol=1e-9, atol=1e-13, err_msg=name)
+
+
+def test_layer_scores_refuse_what_does_not_fit():
+    with pytest.raises(ValueError, match="rank 2"):
+        LayerScores([])
+    with pytest.raises(ValueError, match="rank 2"):
+        LayerScores([(None, tf.zeros([3]))])
+    with pytest.raises(ValueError, match="one number of samples"):
+        LayerScores([(tf.zeros([4, 2]), tf.zeros([3, 2]))])
+    with pytest.raises(ValueError, match="NaN"):
+        fisher_natural_gradient(np.ones(2, np.float32), LayerScores([(None, tf.fill([3, 2], np.nan))]), 0.1)
 
 
 def test_sketched_scores_have_the_same_second_moment():

@@ -82,11 +82,18 @@ def test_semidefinite_inverse():
     matrix = symmetric(np.logspace(0, -6, 30))
     inverse = semidefinite_inverse(tf.constant(matrix), 1e-14)
     np.testing.assert_allclose(inverse @ matrix, np.eye(30), atol=1e-8)
-    # A repeated row: the second copy is passed over, and the rest is solved.
-    deficient = matrix[np.ix_([0, 1, 1, 2], [0, 1, 1, 2])]
-    expected = np.zeros((4, 4))
-    expected[np.ix_([0, 1, 3], [0, 1, 3])] = np.linalg.inv(matrix[:3, :3])
-    np.testing.assert_allclose(semidefinite_inverse(tf.constant(deficient), 1e-8), expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(("size", "copy"), [(4, 2), (41, 3), (41, 30)])
+def test_semidefinite_inverse_passes_over_a_repeated_row(size, copy):
+    """Within a block, and across: the copy of row 1 is left out, and the rest is solved."""
+    kept = symmetric(np.logspace(0, -3, size - 1))
+    order = np.insert(np.arange(size - 1), copy, 1)
+    expected = np.zeros((size, size))
+    others = np.delete(np.arange(size), copy)
+    expected[np.ix_(others, others)] = np.linalg.inv(kept)
+    found = semidefinite_inverse(tf.constant(kept[np.ix_(order, order)]), 1e-8)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("size", [6, 30])

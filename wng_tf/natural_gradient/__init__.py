@@ -43,9 +43,11 @@ from wng_tf.natural_gradient.jacobians import (
 )
 from wng_tf.natural_gradient.kernels import KernelBasis, similarity
 from wng_tf.natural_gradient.optimizer import WassersteinNaturalGradient
+from wng_tf.natural_gradient.score_rows import LayerScores
 
 __all__ = [
     "KernelBasis",
+    "LayerScores",
     "NaturalGradient",
     "WassersteinNaturalGradient",
     "conjugate_gradient",

@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from wng_tf.natural_gradient.checks import require_finite
 from wng_tf.natural_gradient.scalars import scalar
-from wng_tf.natural_gradient.small_systems import FEW, apply, damped_inverse, eigh, gram, inverse_root
+from wng_tf.natural_gradient.score_rows import DenseRows, LayerScores
+from wng_tf.natural_gradient.small_systems import FEW, apply, damped_inverse, eigh, inverse_root
 
 __all__ = ["NaturalGradient", "natural_gradient"]
 
@@ -58,7 +59,7 @@ def natural_gradient(
     """
     gradient, jacobian = tf.convert_to_tensor(gradient), tf.convert_to_tensor(jacobian)
     similarity, epsilon = tf.cast(similarity, tf.float64), scalar(epsilon, tf.float64)
-    check_problem("natural_gradient", gradient, jacobian, epsilon)
+    check_problem("natural_gradient", gradient, DenseRows(jacobian), epsilon)
     if not similarity.shape.is_compatible_with([jacobian.shape[0]] * 2):
         raise ValueError(f"natural_gradient: similarity is {similarity.shape}, but J {jacobian.shape}; it must be [M, M].")
     require_finite("natural_gradient", similarity=similarity)
@@ -70,7 +71,7 @@ def natural_gradient(
     return damped_solve(
         "natural_gradient",
         gradient,
-        jacobian,
+        DenseRows(jacobian),
         whitening,
         epsilon,
         diagonal,
@@ -80,18 +81,20 @@ def natural_gradient(
     )
 
 
-def check_problem(name: str, gradient: tf.Tensor, jacobian: tf.Tensor, epsilon: tf.Tensor) -> None:
+def check_problem(name: str, gradient: tf.Tensor, rows: DenseRows | LayerScores, epsilon: tf.Tensor) -> None:
     """Raises ValueError where shapes or types do not fit and, eagerly, where a number is not finite or ε not positive."""
-    if gradient.dtype != jacobian.dtype:
+    if gradient.dtype != rows.dtype:
         raise ValueError(
-            f"{name}: the gradient is {gradient.dtype.name}, the jacobian or scores {jacobian.dtype.name}; "
+            f"{name}: the gradient is {gradient.dtype.name}, the jacobian or scores {rows.dtype.name}; "
             "they must have one type."
         )
-    if jacobian.shape.rank != 2 or not gradient.shape.is_compatible_with([jacobian.shape[1]]):
+    if rows.shape.rank != 2 or not gradient.shape.is_compatible_with([rows.shape[1]]):
         raise ValueError(
-            f"{name}: the gradient is {gradient.shape}, the jacobian or scores {jacobian.shape}; they must be [P], [M, P]."
+            f"{name}: the gradient is {gradient.shape}, the jacobian or scores {rows.shape}; they must be [P], [M, P]."
         )
-    require_finite(name, gradient=gradient, jacobian=jacobian, epsilon=epsilon)
+    require_finite(name, gradient=gradient, epsilon=epsilon)
+    for tensor in rows.tensors():
+        require_finite(name, jacobian=tensor)
     if tf.executing_eagerly() and float(epsilon) <= 0.0:
         raise ValueError(f"{name}: epsilon is {float(epsilon)}, but must be positive.")
 
@@ -99,7 +102,7 @@ def check_problem(name: str, gradient: tf.Tensor, jacobian: tf.Tensor, epsilon: 
 def damped_solve(
     name: str,
     gradient: tf.Tensor,
-    jacobian: tf.Tensor,
+    rows: DenseRows | LayerScores,
     whitening: tf.Tensor,
     epsilon: tf.Tensor,
     diagonal: bool,
@@ -108,12 +111,12 @@ def damped_solve(
     rank: tf.Tensor,
     valid: tf.Tensor,
 ) -> NaturalGradient:
-    """The result from W [K, M] with Ĝ = (W J)ᵀ(W J), or from a number W that stands for W I.
+    """The result from W [K, M] with Ĝ = (W J)ᵀ(W J), or from a number W that stands for W I; `rows` are J's.
 
     `product_type` is that of the products J Jᵀ, `rank` goes into the evidence, and `valid` says that W is finite.
     """
-    problem = (gradient, jacobian, whitening, epsilon, diagonal)
-    if None not in jacobian.shape.as_list() and jacobian.shape[1] <= jacobian.shape[0]:
+    problem = (gradient, rows, whitening, epsilon, diagonal)
+    if None not in rows.shape.as_list() and rows.shape[1] <= rows.shape[0]:
         scaled, defect, lowest, highest, metric_finite = _solve_among_parameters(*problem)
     else:
         scaled, defect, lowest, highest, metric_finite = _solve_among_basis_functions(*problem, product_type)
@@ -155,7 +158,7 @@ def damped_solve(
 
 def _solve_among_basis_functions(
     gradient: tf.Tensor,
-    jacobian: tf.Tensor,
+    rows: DenseRows | LayerScores,
     whitening: tf.Tensor,
     epsilon: tf.Tensor,
     diagonal: bool,
@@ -165,43 +168,39 @@ def _solve_among_basis_functions(
 
     With P > M: only [M, M] systems. ε g_W has the scale of g, whatever ε is.
     """
-    if diagonal:
-        # Whitened rows T, so that Ĝ = TᵀT and its diagonal is the squared length of T's columns.
-        rows = apply(tf.cast(whitening, jacobian.dtype), jacobian)
-        scaling = _inverse_lengths(rows)
-        scaled_rows, whitening = rows * scaling, tf.ones([], tf.float64)
-    else:
-        rows, scaled_rows, scaling = jacobian, jacobian, None
-
     # T g [K] and Tᵀ c [P] for the whitened rows T = W rows; T itself is not needed.
-    def project(vectors: tf.Tensor, vector: tf.Tensor) -> tf.Tensor:
-        return apply(whitening, tf.cast(tf.linalg.matvec(vectors, vector), tf.float64))
+    def project(vector: tf.Tensor) -> tf.Tensor:
+        return apply(whitening, tf.cast(rows.project(vector), tf.float64))
 
     def combine(coefficients: tf.Tensor) -> tf.Tensor:
-        weights = tf.cast(apply(tf.transpose(whitening), coefficients), rows.dtype)
-        return tf.linalg.matvec(rows, weights, transpose_a=True)
+        return rows.combine(tf.cast(apply(tf.transpose(whitening), coefficients), rows.dtype))
 
-    metric = gram(scaled_rows, rows, product_type)
-    metric = apply(whitening, tf.transpose(apply(whitening, metric)))
+    scaling = None
+    if diagonal:
+        if whitening.shape.rank == 2:
+            rows, whitening = DenseRows(apply(tf.cast(whitening, rows.dtype), rows.dense())), tf.ones([], tf.float64)
+        # Ĝ = TᵀT, so its diagonal is the squared length of T's columns.
+        scaling = _inverse_lengths(tf.cast(whitening, rows.dtype) * tf.sqrt(rows.squared_lengths()))
+    metric = apply(whitening, tf.transpose(apply(whitening, rows.gram(product_type, scaling))))
     solve, highest, finite = damped_inverse(metric, epsilon, _rounding(product_type))
-    solution = solve(project(scaled_rows, gradient))
+    solution = solve(project(gradient if scaling is None else scaling * gradient))
     scaled = gradient - combine(solution)
     if scaling is not None:
         scaled = scaled * scaling
     # Ĝ g_W + ε D⁻¹ g_W - g, of which ε D⁻¹ g_W = g - combine(solution).
-    defect = combine(project(rows, scaled) / epsilon - solution)
+    defect = combine(project(scaled) / epsilon - solution)
     return scaled, defect, tf.zeros_like(highest), highest, finite
 
 
 def _solve_among_parameters(
-    gradient: tf.Tensor, jacobian: tf.Tensor, whitening: tf.Tensor, epsilon: tf.Tensor, diagonal: bool
+    gradient: tf.Tensor, rows: DenseRows | LayerScores, whitening: tf.Tensor, epsilon: tf.Tensor, diagonal: bool
 ) -> tuple[tf.Tensor, ...]:
     """The same where P ≤ M: Ĝ [P, P] is formed, because Woodbury's difference would cancel where g lies in its range."""
-    wide_gradient, wide_jacobian = tf.cast(gradient, tf.float64), tf.cast(jacobian, tf.float64)
-    rows = apply(whitening, wide_jacobian)
-    scaling = _inverse_lengths(rows) if diagonal else tf.ones_like(wide_gradient)
+    wide_gradient, wide_jacobian = tf.cast(gradient, tf.float64), tf.cast(rows.dense(), tf.float64)
+    whitened = apply(whitening, wide_jacobian)
+    scaling = _inverse_lengths(tf.norm(whitened, axis=0)) if diagonal else tf.ones_like(wide_gradient)
     root = tf.sqrt(scaling)
-    metric = tf.matmul(rows, rows, transpose_a=True)
+    metric = tf.matmul(whitened, whitened, transpose_a=True)
     eigenvalues, eigenvectors, finite = eigh(root[:, tf.newaxis] * metric * root)
     eigenvalues = tf.nn.relu(eigenvalues)
     rotated = tf.linalg.matvec(eigenvectors, root * wide_gradient, transpose_a=True)
@@ -215,9 +214,8 @@ def _rounding(product_type: tf.DType) -> float:
     return 1e-6 if product_type == tf.float32 else 1e-12
 
 
-def _inverse_lengths(rows: tf.Tensor) -> tf.Tensor:
-    """D [P]: one over the length of each column of T [M, P]; over the average one where a column is zero."""
-    lengths = tf.sqrt(tf.reduce_sum(tf.square(rows), axis=0))
+def _inverse_lengths(lengths: tf.Tensor) -> tf.Tensor:
+    """D [P]: one over the length of each column of T, of which `lengths` [P] are; over the average where it is zero."""
     average = tf.sqrt(tf.reduce_mean(tf.square(lengths)))
     lengths = tf.where(lengths > 1e-6 * tf.reduce_max(lengths), lengths, average)
     return tf.where(lengths > 0.0, 1.0 / lengths, 1.0)

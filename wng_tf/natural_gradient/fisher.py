@@ -10,6 +10,7 @@ from wng_tf.natural_gradient.checks import require_finite
 from wng_tf.natural_gradient.estimator import NaturalGradient, check_problem, damped_solve
 from wng_tf.natural_gradient.jacobians import dense_gradient, flatten, pullback, unflatten, watchable
 from wng_tf.natural_gradient.scalars import scalar
+from wng_tf.natural_gradient.score_rows import DenseRows, LayerScores
 from wng_tf.natural_gradient.seeds import stateless_seed
 
 __all__ = [
@@ -58,26 +59,28 @@ def sketched_scores(
 
 
 def fisher_natural_gradient(
-    gradient: tf.Tensor, scores: tf.Tensor, epsilon: float | tf.Tensor, diagonal: bool = False
+    gradient: tf.Tensor, scores: tf.Tensor | LayerScores, epsilon: float | tf.Tensor, diagonal: bool = False
 ) -> NaturalGradient:
     """Solves (F + ε D⁻¹) g_F = g with the empirical Fisher matrix F = SᵀS / N, from scores S [N, P].
 
-    `natural_gradient` with the scores in place of J and N·I in place of L: same evidence, same errors.
+    `natural_gradient` with the scores in place of J and N·I in place of L: same evidence, same errors. `LayerScores` give
+    the same direction as the matrix that they stand for, and sooner.
     """
-    gradient, scores = tf.convert_to_tensor(gradient), tf.convert_to_tensor(scores)
+    gradient = tf.convert_to_tensor(gradient)
+    rows = scores if isinstance(scores, LayerScores) else DenseRows(tf.convert_to_tensor(scores))
     epsilon = scalar(epsilon, tf.float64)
-    check_problem("fisher_natural_gradient", gradient, scores, epsilon)
-    count = tf.shape(scores)[0]
+    check_problem("fisher_natural_gradient", gradient, rows, epsilon)
+    count = rows.shape[0] or tf.shape(rows.tensors()[0])[0]
     whitening = tf.math.rsqrt(tf.cast(count, tf.float64))
     return damped_solve(
         "fisher_natural_gradient",
         gradient,
-        scores,
+        rows,
         whitening,
         epsilon,
         diagonal,
-        product_type=scores.dtype,
-        rank=count,
+        product_type=rows.dtype,
+        rank=tf.convert_to_tensor(count),
         valid=tf.constant(True),
     )
 
