@@ -37,6 +37,7 @@ def build() -> dict[str, Callable]:
 
     from wng_tf.natural_gradient import (
         KernelBasis,
+        LayerScores,
         conjugate_gradient,
         fisher_natural_gradient,
         flatten,
@@ -145,6 +146,20 @@ def build() -> dict[str, Callable]:
         scores = per_sample_scores(score_of, (observations, actions), weights)
         return fisher_natural_gradient(gradient, scores, EPSILON).direction
 
+    def fisher_by_layers(tape, gradient, embeddings, log_probs, weights, observations, seed, diagonal=False):
+        shifts = [tf.zeros([BATCH, units]) for units in (HIDDEN, HIDDEN, ACTIONS, ACTIONS)]
+        with tf.GradientTape() as inner:
+            inner.watch(shifts)
+            first = tf.tanh(observations @ weights[0] + weights[1] + shifts[0])
+            second = tf.tanh(first @ weights[2] + weights[3] + shifts[1])
+            mean, logstd = second @ weights[4] + weights[5] + shifts[2], weights[6] + shifts[3]
+            total = tf.reduce_sum(-0.5 * tf.square((actions - mean) * tf.exp(-logstd)) - logstd)
+        deltas = inner.gradient(total, shifts)
+        scores = LayerScores(list(zip([observations, first, second, None], deltas, strict=True)))
+        covered = gradient[: scores.shape[1]]
+        direction = fisher_natural_gradient(covered, scores, EPSILON, diagonal).direction
+        return tf.concat([direction, gradient[scores.shape[1] :]], axis=0)
+
     def sketched_fisher(tape, gradient, embeddings, log_probs, weights, observations, seed):
         scores = sketched_scores(tape, log_probs, BASIS, weights, seed=seed)
         return fisher_natural_gradient(gradient, scores, EPSILON).direction
@@ -160,6 +175,8 @@ def build() -> dict[str, Callable]:
         "WNG, score function": wasserstein(score=True),
         "WNG, exact metric, 10 CG": exact_wasserstein,
         "FNG, all 64 scores": fisher,
+        "FNG, all 64, by layers": fisher_by_layers,
+        "FNG, by layers, diagonal": partial(fisher_by_layers, diagonal=True),
         "FNG, 5 sketched scores": sketched_fisher,
     }
     observations = constant(BATCH, STATES)
