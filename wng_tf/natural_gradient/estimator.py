@@ -59,7 +59,8 @@ def natural_gradient(
     """
     gradient, jacobian = tf.convert_to_tensor(gradient), tf.convert_to_tensor(jacobian)
     similarity, epsilon = tf.cast(similarity, tf.float64), scalar(epsilon, tf.float64)
-    check_problem("natural_gradient", gradient, DenseRows(jacobian), epsilon)
+    rows = DenseRows(jacobian)
+    check_problem("natural_gradient", gradient, rows, epsilon)
     if not similarity.shape.is_compatible_with([jacobian.shape[0]] * 2):
         raise ValueError(f"natural_gradient: similarity is {similarity.shape}, but J {jacobian.shape}; it must be [M, M].")
     require_finite("natural_gradient", similarity=similarity)
@@ -71,7 +72,7 @@ def natural_gradient(
     return damped_solve(
         "natural_gradient",
         gradient,
-        DenseRows(jacobian),
+        rows,
         whitening,
         epsilon,
         diagonal,

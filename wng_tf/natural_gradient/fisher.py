@@ -70,7 +70,7 @@ def fisher_natural_gradient(
     rows = scores if isinstance(scores, LayerScores) else DenseRows(tf.convert_to_tensor(scores))
     epsilon = scalar(epsilon, tf.float64)
     check_problem("fisher_natural_gradient", gradient, rows, epsilon)
-    count = rows.shape[0] or tf.shape(rows.tensors()[0])[0]
+    count = tf.shape(rows.tensors()[0])[0]
     whitening = tf.math.rsqrt(tf.cast(count, tf.float64))
     return damped_solve(
         "fisher_natural_gradient",
@@ -80,7 +80,7 @@ def fisher_natural_gradient(
         epsilon,
         diagonal,
         product_type=rows.dtype,
-        rank=tf.convert_to_tensor(count),
+        rank=count,
         valid=tf.constant(True),
     )
 

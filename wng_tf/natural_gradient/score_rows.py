@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from wng_tf.natural_gradient.jacobians import flatten, unflatten
 from wng_tf.natural_gradient.small_systems import gram
 
 __all__ = ["DenseRows", "LayerScores"]
@@ -89,10 +90,16 @@ class LayerScores:
     @property
     def shape(self) -> tf.TensorShape:
         """[N, P]."""
-        return tf.TensorShape([self.layers[0].deltas.shape[0], sum(self._sizes())])
+        return tf.TensorShape([self.layers[0].deltas.shape[0], sum(s.shape.num_elements() for s in self._parameters())])
 
-    def _sizes(self) -> list[int]:
-        return [(0 if x is None else x.shape[1] * delta.shape[1]) + delta.shape[1] for x, delta in self.layers]
+    def _parameters(self) -> list[tf.TensorSpec]:
+        """The shapes of kernels [I, O] and biases [O], in their order."""
+        specs = []
+        for x, delta in self.layers:
+            if x is not None:
+                specs.append(tf.TensorSpec([x.shape[1], delta.shape[1]]))
+            specs.append(tf.TensorSpec([delta.shape[1]]))
+        return specs
 
     def tensors(self) -> list[tf.Tensor]:
         """What they are made of."""
@@ -129,23 +136,21 @@ class LayerScores:
         With a scaling the scores are formed, one layer's at a time.
         """
         if scaling is None:
-            products = [_product(delta, dtype) * (1.0 if x is None else _product(x, dtype) + 1.0) for x, delta in self.layers]
-            return tf.cast(tf.add_n(products), tf.float64)
+            return tf.add_n(
+                [gram(delta, delta, dtype) * (1.0 if x is None else gram(x, x, dtype) + 1.0) for x, delta in self.layers]
+            )
         products = []
         for (x, delta), (kernel, bias) in zip(self.layers, self._split(tf.sqrt(scaling)), strict=True):
-            products.append(_product(delta * bias, dtype))
+            blocks = [delta * bias]
             if x is not None:
-                products.append(_product(_outer(x, delta) * tf.reshape(kernel, [-1]), dtype))
-        return tf.cast(tf.add_n(products), tf.float64)
+                blocks.append(_outer(x, delta) * tf.reshape(kernel, [-1]))
+            products += [gram(block, block, dtype) for block in blocks]
+        return tf.add_n(products)
 
     def _split(self, vector: tf.Tensor) -> list[tuple[tf.Tensor | None, tf.Tensor]]:
         """Kernel [I, O], or None, and bias [O] of each layer from a vector [P]."""
-        pieces = []
-        for (x, delta), piece in zip(self.layers, tf.split(vector, self._sizes()), strict=True):
-            units = delta.shape[1]
-            kernel = None if x is None else tf.reshape(piece[:-units], [x.shape[1], units])
-            pieces.append((kernel, piece[-units:]))
-        return pieces
+        pieces = iter(unflatten(vector, self._parameters()))
+        return [(None if x is None else next(pieces), next(pieces)) for x, _ in self.layers]
 
     def _sum(self, of_deltas: Callable[[tf.Tensor], tf.Tensor], of_inputs: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
         """The sum [P] over the samples of the products of such functions of x_n and δ_n."""
@@ -153,18 +158,12 @@ class LayerScores:
         for x, delta in self.layers:
             weighted = of_deltas(delta)
             if x is not None:
-                pieces.append(tf.reshape(tf.matmul(of_inputs(x), weighted, transpose_a=True), [-1]))
+                pieces.append(tf.matmul(of_inputs(x), weighted, transpose_a=True))
             pieces.append(tf.reduce_sum(weighted, axis=0))
-        return tf.concat(pieces, axis=0)
+        return flatten(pieces)
 
 
 def _outer(inputs: tf.Tensor, deltas: tf.Tensor) -> tf.Tensor:
     """x_n δ_nᵀ, row by row, [N, I·O]."""
     product = inputs[:, :, tf.newaxis] * deltas[:, tf.newaxis]
     return tf.reshape(product, [-1, inputs.shape[1] * deltas.shape[1]])
-
-
-def _product(rows: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """R Rᵀ in the type given."""
-    rows = tf.cast(rows, dtype)
-    return tf.matmul(rows, rows, transpose_b=True)
