@@ -199,6 +199,16 @@ def test_flagfile_plans_the_whole_grid():
         assert run.get("damping", "adaptive") == ("fixed" if adam_with_a_metric else "adaptive")
 
 
+def test_a_million_steps_are_the_same_runs_for_longer():
+    length = {"num_timesteps", "log_path"}
+
+    def of(name: str) -> list[dict[str, str]]:
+        return [{flag: value for flag, value in run.items() if flag not in length} for run in planned(name)]
+
+    assert of("ablation_million") == of("ablation")
+    assert {float(run["num_timesteps"]) for run in planned("ablation_million")} == {1e6}
+
+
 def test_nearly_deterministic_policies_have_the_radii_of_the_ablation():
     radii = {(run["env"], run["preconditioner"]): run["trust_radius"] for run in planned("ablation") if run["alg"] == "trpo"}
     seeds = {run["seed"] for run in planned("ablation")}
