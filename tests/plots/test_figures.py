@@ -21,12 +21,16 @@ def texts(figure) -> list[str]:
     return [text.get_text() for ax in figure.axes for text in ax.texts]
 
 
-def test_panels_of_a_group_have_one_range():
+def test_panels_of_a_row_have_one_range_and_keep_their_column():
     x = np.array([0.0, 1.0])
-    curves = {env: {PPO: Band(x, np.array([[0.0, top]]))} for env, top in (("A", 1.0), ("B", 8.0), ("C", 50.0))}
-    panels = figures.draw_curves(curves, ylabel="Return", same_range=[("A", "B"), ("nothing",)]).axes
-    ranges = [ax.get_ylim() for ax in panels[:3]]
-    assert ranges[0] == ranges[1] and 8.0 < ranges[0][1] < 10.0 and ranges[2][1] > 50.0
+    curves = {env: {PPO: Band(x, np.array([[0.0, top]]))} for env, top in (("C", 50.0), ("A", 1.0), ("B", 8.0))}
+    figure = figures.draw_curves(curves, ylabel="Return", rows=[("A", "B"), ("nothing", "C")])
+    panels = {ax.get_title(loc="left"): ax for ax in figure.axes}
+    assert set(panels) == {"A", "B", "C"}
+    ranges = {name: ax.get_ylim() for name, ax in panels.items()}
+    assert ranges["A"] == ranges["B"] and 8.0 < ranges["A"][1] < 10.0 and ranges["C"][1] > 50.0
+    places = {name: ax.get_subplotspec() for name, ax in panels.items()}
+    assert [(places[name].rowspan.start, places[name].colspan.start) for name in "ABC"] == [(0, 0), (0, 1), (1, 1)]
 
 
 def test_curves_show_every_mean_and_name_every_line():

@@ -208,20 +208,19 @@ def write(measured: Sequence[Measured], out: Path, left_out: int = 0) -> list[Pa
     text = out / "ablation.md"
     text.write_text(report(outcomes, left_out), encoding="utf-8")
     written = [text, *write_record(measured, out)]
-    # A panel for each task and step rule, with a line for each metric.
-    lines = [
-        (LoadedRun(out, alg=o.cell.metric, env=f"{task_name(o.env)}, {o.cell.step}", seed=o.seed, finished=True), curve)
-        for o, curve in measured
-        if curve is not None
-    ]
-    if not lines:
+    drawn = [(outcome, curve) for outcome, curve in measured if curve is not None]
+    if not drawn:
         return written
-    tasks = [[f"{task}, {step}" for step in STEPS] for task in dict.fromkeys(task_name(o.env) for o in outcomes)]
-    found = bands(lines)
-    panels = {name: found[name] for names in tasks for name in names if name in found}
+    # A row for each task, in it a panel for each step rule, with a line for each metric.
+    panels = bands(
+        (LoadedRun(out, alg=o.cell.metric, env=f"{task_name(o.env)}, {o.cell.step}", seed=o.seed, finished=True), curve)
+        for o, curve in drawn
+    )
+    steps = [step for step in STEPS if any(o.cell.step == step for o, _ in drawn)]
+    rows = [[f"{task}, {step}" for step in steps] for task in dict.fromkeys(task_name(o.env) for o, _ in drawn)]
     curves = out / "curves.csv"
     curves.write_text(tables.curves_csv(panels, "steps"), encoding="utf-8")
-    figure = figures.draw_curves(panels, ylabel="Return", same_range=tasks)
+    figure = figures.draw_curves(panels, ylabel="Return", rows=rows)
     return [*written, *save(figure, out / "curves"), curves]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -26,16 +26,22 @@ def draw_curves(
     ylabel: str,
     xlabel: str = STEPS,
     log_y: bool = False,
-    same_range: Sequence[Collection[str]] = (),
+    rows: Sequence[Sequence[str]] = (),
 ) -> Figure:
     """A panel a task: mean and standard deviation over runs, each line named at its end (Figure 2 of the paper).
 
-    The panels of each of the groups in `same_range` have one range of values.
+    With `rows`, of one length and with every task in one of them, the panels stand in these rows, each row with one range of
+    values; a name in them that is no task leaves its place empty.
     """
+    places = [name for row in rows for name in row] or list(tasks)
     look = Look(method for bands in tasks.values() for method in bands)
     with in_style():
-        figure, panels = _panels(len(tasks))
-        for ax, (env, bands) in zip(panels, tasks.items(), strict=True):
+        figure, axes = _panels(len(places), columns=len(rows[0]) if rows else None)
+        panels = dict(zip(places, axes, strict=True))
+        for empty in [name for name in places if name not in tasks]:
+            panels.pop(empty).remove()
+        for env, bands in tasks.items():
+            ax = panels[env]
             for method in reversed(ordered(bands)):  # the first of the legend is drawn on top
                 band = bands[method]
                 ax.plot(band.x, band.mean, color=look.color(method), linestyle=look.line(method))
@@ -49,13 +55,13 @@ def draw_curves(
             ax.xaxis.set_major_formatter(EngFormatter(sep=""))
             ax.set_xlim(min(band.x[0] for band in bands.values()), max(band.x[-1] for band in bands.values()))
             ax.set_ylabel(ylabel)
-        for group in same_range:
-            together = [ax for ax, env in zip(panels, tasks, strict=True) if env in group]
+        for row in rows:
+            together = [panels[name] for name in row if name in panels]
             limits = [ax.get_ylim() for ax in together]
             for ax in together:
                 ax.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
-        for ax, bands in zip(panels, tasks.values(), strict=True):
-            _name_lines(ax, {method: (band.x, band.mean) for method, band in bands.items()}, look)
+        for env, bands in tasks.items():
+            _name_lines(panels[env], {method: (band.x, band.mean) for method, band in bands.items()}, look)
     return figure
 
 
@@ -121,8 +127,9 @@ def draw_efficiency(tasks: Mapping[str, Mapping[Method, np.ndarray]]) -> Figure:
     return figure
 
 
-def _panels(count: int, *, height: float = PANEL[1]) -> tuple[Figure, list[Axes]]:
-    columns = min(count, 3) if count != 4 else 2
+def _panels(count: int, *, columns: int | None = None, height: float = PANEL[1]) -> tuple[Figure, list[Axes]]:
+    if columns is None:
+        columns = min(count, 3) if count != 4 else 2
     rows = math.ceil(count / columns)
     figure = new_figure((PANEL[0] + 0.9) * columns, height * rows + 0.2)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
