@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-import shlex
-import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 import training
 
 from tests.plots.synthetic_runs import write_run
+from tests.sweeps.planned_runs import runs_of
 from wng_tf import checkpoint
 from wng_tf.errors import UserError
 from wng_tf.experiments import ablation
@@ -22,7 +18,6 @@ from wng_tf.experiments.ablation_record import Measured, read_record, write_reco
 from wng_tf.plots.curves import Curve
 from wng_tf.plots.runs import load_runs, up_to
 
-ROOT = Path(__file__).parents[2]
 PARTS = {"penalty": "none", "surrogate": "importance", "step_rule": "minibatch", "preconditioner": "identity"}
 ALGS = {
     "pg": {},
@@ -178,21 +173,11 @@ def test_a_penalty_has_no_place(tmp_path):
     assert ablation.gather([tmp_path], envs=["HalfCheetah"]) == ([], 0)  # of the tasks asked for alone
 
 
-@functools.cache
-def planned(name: str, *flags: str) -> list[dict[str, str]]:
-    """Flags of every run of a sweep, which checks itself that its runs would take them."""
-    command = [sys.executable, "-m", "wng_tf.sweep", f"--flagfile=runs/{name}.flags", "--dry_run", *flags]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    words = [shlex.split(line)[3:] for line in done.stdout.splitlines()]
-    return [dict(word.removeprefix("--").split("=", 1) for word in line) for line in words]
-
-
 def test_flagfile_plans_the_whole_grid():
-    runs = planned("ablation")
+    runs = runs_of("ablation")
     places = Counter((run["env"], run["alg"], run["preconditioner"]) for run in runs)
     assert len(places) == 4 * 3 * 4 and set(places.values()) == {5}
-    selection = planned("ablation_selection")
+    selection = runs_of("ablation_selection")
     assert not {run["seed"] for run in runs} & {run["seed"] for run in selection}
     for run in [*runs, *selection]:
         adam_with_a_metric = run["alg"] != "trpo" and run["preconditioner"] in ("fisher", "wasserstein_exact")
@@ -203,16 +188,16 @@ def test_a_million_steps_are_the_same_runs_for_longer():
     length = {"num_timesteps", "log_path"}
 
     def of(name: str) -> list[dict[str, str]]:
-        return [{flag: value for flag, value in run.items() if flag not in length} for run in planned(name)]
+        return [{flag: value for flag, value in run.items() if flag not in length} for run in runs_of(name)]
 
     assert of("ablation_million") == of("ablation")
-    assert {float(run["num_timesteps"]) for run in planned("ablation_million")} == {1e6}
+    assert {float(run["num_timesteps"]) for run in runs_of("ablation_million")} == {1e6}
 
 
 def test_nearly_deterministic_policies_have_the_radii_of_the_ablation():
-    radii = {(run["env"], run["preconditioner"]): run["trust_radius"] for run in planned("ablation") if run["alg"] == "trpo"}
-    seeds = {run["seed"] for run in planned("ablation")}
-    runs = planned("variance") + planned("variance", "--algs=wtrpo", "--grid=radius_unit=absolute")
+    radii = {(run["env"], run["preconditioner"]): run["trust_radius"] for run in runs_of("ablation") if run["alg"] == "trpo"}
+    seeds = {run["seed"] for run in runs_of("ablation")}
+    runs = runs_of("variance") + runs_of("variance", "--algs=wtrpo", "--grid=radius_unit=absolute")
     assert len(runs) == 2 * 2 * (2 + 1) * 3
     for run in runs:
         metric = {"trpo": "fisher", "wtrpo": "wasserstein_exact"}[run["alg"]]
@@ -222,7 +207,7 @@ def test_nearly_deterministic_policies_have_the_radii_of_the_ablation():
 
 def test_nearly_deterministic_policies_differ_in_the_radius_alone():
     kept = ("env", "seed", "num_timesteps", "init_logstd")
-    before = {tuple(run[name] for name in kept) for run in planned("variance", "--algs=wtrpo")}
+    before = {tuple(run[name] for name in kept) for run in runs_of("variance", "--algs=wtrpo")}
     for flags in (("--grid=trust_radius=0.06",), ("--grid=radius_unit=absolute", "--grid=trust_radius=1e-4,1e-3")):
-        runs = planned("variance_radii", *flags)
+        runs = runs_of("variance_radii", *flags)
         assert runs and {tuple(run[name] for name in kept) for run in runs} < before
