@@ -197,6 +197,10 @@ def test_a_resumed_run_keeps_the_versions_it_started_with(tmp_path):
     "argv, command",
     [
         (["/home/me/venv/bin/python", "-m", "wng_tf.run", "--alg=ppo"], "python -m wng_tf.run --alg=ppo"),
+        ([".venv/bin/python", "-m", "wng_tf.run", "--alg=ppo"], "python -m wng_tf.run --alg=ppo"),
+        (["../my envs/bin/python3.11", "-m", "wng_tf.run"], "python3.11 -m wng_tf.run"),
+        (["{cwd}/.venv/bin/wng-run", "--alg=ppo"], "wng-run --alg=ppo"),
+        ([], ""),
         (["python", "--log_path=/data/me/runs/ppo/", "--env=Hopper"], "python --log_path=ppo --env=Hopper"),
         (["python", "--log_path", "{cwd}/runs/ppo"], "python --log_path runs/ppo"),
         (["python", "--run={cwd}/a,/data/me/b"], "python --run=a,b"),
@@ -212,6 +216,17 @@ def test_the_command_tells_no_path_of_the_machine(argv, command, tmp_path, monke
 
 def test_the_command_is_that_of_this_process():
     assert run_folder.versions()["command"].split()[0] == os.path.basename(sys.orig_argv[0])
+
+
+def test_the_command_is_the_same_however_python_is_started(tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    code = "from wng_tf import run_folder; print(run_folder.versions()['command'])"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    for started, folder in (("bin/python", tmp_path), ("../bin/python", tmp_path / "bin"), (tmp_path / "bin/python", tmp_path)):
+        command = [started, "-c", code]
+        said = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True).stdout
+        assert said.startswith("python -c "), said
 
 
 def git(folder, *arguments):
@@ -243,4 +258,4 @@ run_folder.write_versions(run_folder.create({str(tmp_path / "run")!r}, "--alg=pp
 checkpoint.save({str(tmp_path)!r}, 1, None)
 assert "tensorflow" not in sys.modules
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)

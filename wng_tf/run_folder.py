@@ -220,8 +220,17 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def _command(argv: Sequence[str]) -> str:
-    """The command line; absolute paths become relative, or outside the working folder their last name."""
-    return shlex.join(_ABSOLUTE_PATH.sub(lambda match: _relative(match[0]), argument) for argument in argv)
+    """The command line; absolute paths become relative, or outside the working folder their last name.
+
+    The interpreter is its name alone, however it was started: where it lies says nothing of the run.
+    """
+    interpreter, arguments = argv[:1], argv[1:]
+    return shlex.join(
+        [
+            *map(os.path.basename, interpreter),
+            *(_ABSOLUTE_PATH.sub(lambda match: _relative(match[0]), argument) for argument in arguments),
+        ]
+    )
 
 
 def _relative(path: str) -> str:

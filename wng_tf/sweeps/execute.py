@@ -226,7 +226,7 @@ def _attempt(job: Job, record: Record, lock: int, stopped: Callable[[], bool]) -
     finally:
         _kill_group(process.pid)  # what is left of it after the run's own end
         process.wait()
-        attempt.seconds = round(time.monotonic() - start, 1)
+        attempt.seconds = time.monotonic() - start
         attempt.exit_code = process.returncode
         write_record(paths.record, record)
     return process.returncode, _reason(process.returncode, stalled, _last_line(paths.stderr, first_word))

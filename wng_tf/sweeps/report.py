@@ -57,11 +57,16 @@ def _timings(summary: Mapping[str, Any], record: Record | None) -> dict[str, Any
     return {
         "attempts": len(attempts),
         "resumed": sum(attempt.resumed for attempt in attempts),
-        "wall_seconds": round(sum(attempt.seconds or 0.0 for attempt in attempts), 1),
-        "time_elapsed": "" if elapsed is None else round(elapsed, 1),
-        "steps_per_second": round(steps / elapsed, 1) if elapsed and steps else "",
+        "wall_seconds": _digits(sum(attempt.seconds or 0.0 for attempt in attempts)),
+        "time_elapsed": "" if elapsed is None else _digits(elapsed),
+        "steps_per_second": _digits(steps / elapsed) if elapsed and steps else "",
         "host": attempts[-1].host if attempts else "",
     }
+
+
+def _digits(value: float) -> str:
+    """Six digits that count, so that neither a short time nor a slow run becomes zero."""
+    return f"{value:.6g}"
 
 
 def _place(run: Run) -> tuple:
