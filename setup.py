@@ -37,6 +37,7 @@ setup(
         "test": [
             "pytest>=8,<10",
             "pytest-cov>=5,<8",
+            "pytest-random-order>=1.1,<2",
             "pytest-xdist>=3.6,<4",
             "hypothesis>=6.100,<7",
             "POT>=0.9.5,<1",

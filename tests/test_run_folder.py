@@ -223,7 +223,8 @@ def test_the_command_is_the_same_however_python_is_started(tmp_path):
     (tmp_path / "bin" / "python").symlink_to(sys.executable)
     code = "from wng_tf import run_folder; print(run_folder.versions()['command'])"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    for started, folder in (("bin/python", tmp_path), ("../bin/python", tmp_path / "bin"), (tmp_path / "bin/python", tmp_path)):
+    below = tmp_path / "bin"
+    for started, folder in (("bin/python", tmp_path), ("../bin/python", below), (below / "python", tmp_path)):
         command = [started, "-c", code]
         said = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True).stdout
         assert said.startswith("python -c "), said

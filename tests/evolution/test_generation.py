@@ -225,11 +225,17 @@ def test_after_a_fault_in_one_part_the_others_stop():
     worlds.close()
 
 
+def interrupt_when_under_way(generation):
+    while not any(loop._record.step for loop in generation.loops):
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
 def test_an_interruption_waits_for_all_parts():
     worlds, generation, thetas, rest = endless()
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest's own workers ignore it
     try:
-        threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+        threading.Thread(target=interrupt_when_under_way, args=(generation,), daemon=True).start()
         with pytest.raises(KeyboardInterrupt):
             generation(thetas, *rest)
     finally:
