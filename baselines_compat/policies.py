@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from baselines_compat import streams
 from baselines_compat.actor import ACTIVATIONS, Actor, ActorSpec
 from baselines_compat.distributions import Pd, make_pdtype
 from baselines_compat.models import get_network_builder, ortho_init
@@ -177,15 +178,15 @@ def build_policy(
       ValueError: unknown network, or an action space that no distribution fits.
     """
     build = get_network_builder(network)
-    seeds = np.random.SeedSequence(seed).generate_state(4)
+    seeds = streams.WEIGHTS.words(4, seed)
     if network == "mlp":
-        builders = [build(seed=int(s), **network_kwargs) for s in seeds[:2]]
+        builders = [build(seed=s, **network_kwargs) for s in seeds[:2]]
     else:
-        keras.utils.set_random_seed(int(seeds[0]))  # a registered network draws its weights from Keras' own streams
+        keras.utils.set_random_seed(seeds[0])  # a registered network draws its weights from Keras' own streams
         builders = [build(**network_kwargs) for _ in range(2)]
     shape = (int(np.prod(observation_space.shape)),)  # rollouts hand over flat observations
     pdtype = make_pdtype(action_space)
     units = action_space.n if isinstance(action_space, gym.spaces.Discrete) else pdtype.sample_shape()[0]
-    actor = _head(builders[0](shape), int(units), 0.01, int(seeds[2]), "actor")
-    critic = _head(builders[1](shape), 1, 1.0, int(seeds[3]), "critic")
+    actor = _head(builders[0](shape), int(units), 0.01, seeds[2], "actor")
+    critic = _head(builders[1](shape), 1, 1.0, seeds[3], "critic")
     return PolicyWithValue(observation_space, action_space, actor, critic, init_logstd)

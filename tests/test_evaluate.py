@@ -22,6 +22,7 @@ from wng_tf import checkpoint, evaluate, saved_policy, video
 from wng_tf.envs import tasks
 from wng_tf.errors import UserError
 from wng_tf.evaluate import Returns
+from wng_tf.training import streams
 
 GRADIENTS = ["ppo on CartPole", "wnpg on CartPole", "ppo on Hopper", "bg_wnpg on pendulum"]
 ALL = [*GRADIENTS, "wnes on Point"]
@@ -149,10 +150,9 @@ def test_returns_are_those_of_a_plain_loop(deterministic, trained):
     with contextlib.closing(tasks.make("Hopper-v5")) as world:
         found = evaluate.play(policy, world, 3, 5, deterministic=deterministic)
     for episode in range(3):
-        start, noise = np.random.SeedSequence([5, episode]).spawn(2)
-        rng = np.random.default_rng(noise)
+        rng = streams.generator(5, streams.EVALUATION_ACTIONS, episode)
         with contextlib.closing(gymnasium.make("Hopper-v5")) as world:
-            observation, _ = world.reset(seed=int(start.generate_state(1)[0]))
+            observation, _ = world.reset(seed=streams.EVALUATION_START.words(1, 5, episode)[0])
             rewards = []
             while True:
                 action = policy.act(observation, rng, deterministic)

@@ -30,6 +30,7 @@ from wng_tf import flags as run_flags
 from wng_tf.envs import tasks
 from wng_tf.errors import UserError
 from wng_tf.saved_policy import SavedPolicy
+from wng_tf.training import streams
 
 OUTPUT = "evaluation.json"
 
@@ -88,9 +89,8 @@ def play(
     """
     returns, lengths = [], []
     for episode in range(episodes):
-        start, noise = np.random.SeedSequence([seed, episode]).spawn(2)
-        rng = np.random.default_rng(noise)
-        observation, _ = world.reset(seed=int(start.generate_state(1)[0]))
+        rng = streams.generator(seed, streams.EVALUATION_ACTIONS, episode)
+        observation, _ = world.reset(seed=streams.EVALUATION_START.words(1, seed, episode)[0])
         total, steps, over = 0.0, 0, False
         while not over:
             _check_finite("observation", observation, episode)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 
+from baselines_compat import streams
 from baselines_compat.actor import Actor
 from baselines_compat.running_mean_std import Moments
 from baselines_compat.vec_env.normalizer import LocalNormalizer, NormalizerSettings
@@ -95,10 +96,8 @@ class EnvSlot:
     def __init__(self, env_fn: Callable[[], gym.Env], index: int, seed: int):
         self.env = env_fn()
         self.index = index
-        sequence = np.random.SeedSequence([seed, index])
-        reset_seed, noise_seed = sequence.spawn(2)
-        self._reset_seed: int | None = int(reset_seed.generate_state(1)[0])
-        self.rng = np.random.Generator(np.random.Philox(noise_seed))
+        self._reset_seed: int | None = streams.ENVIRONMENT_START.words(1, seed, index)[0]
+        self.rng = streams.ENVIRONMENT_ACTIONS.generator(seed, index)
         self.env.action_space.seed(self._reset_seed)
         box = isinstance(self.env.action_space, gym.spaces.Box)
         self._low = self.env.action_space.low if box else None

@@ -12,6 +12,7 @@ from baselines_compat.vec_env import NonFiniteError
 from wng_tf.errors import UserError
 from wng_tf.policy_gradient import objectives
 from wng_tf.policy_gradient.learner import make_optimizer
+from wng_tf.transport import RandomFeatures
 
 SEVEN = ("pg", "ppo", "ppo_kl", "bgpg", "npg", "wnpg", "bg_wnpg")
 LR = 0.01
@@ -148,6 +149,35 @@ def test_draws_are_keyed_by_seed_and_update(fresh_learner):
         np.testing.assert_array_equal(one, two)
     assert not np.array_equal(learner.draw(3).order, learner.draw(4).order)
     assert not np.array_equal(learner.draw(3).order, other.draw(3).order)
+
+
+def features_of(learner) -> np.ndarray:
+    return learner.penalty.kernel.omega.numpy()
+
+
+def test_the_features_of_the_penalty_are_those_of_the_seed(fresh_learner):
+    one, same, other = (fresh_learner("bgpg", seed=seed) for seed in (1, 1, 2**32 + 1))
+    assert np.array_equal(features_of(one), features_of(same))
+    assert not np.isclose(features_of(one), features_of(other)).any()
+
+
+def test_a_run_keeps_the_features_that_it_began_with(fresh_learner, batch_of):
+    """Checkpoints of runs that shared one constant name no seed of features."""
+    one, other = fresh_learner("bgpg", seed=1), fresh_learner("bgpg", seed=2)
+    other.restore(one.state())
+    assert np.array_equal(features_of(one), features_of(other))
+
+    old = one.state()
+    del old["penalty_seed"]
+    other.update(batch_of(other), 1, LR)  # compiled with features that it is then to lose
+    for learner in (one, other):
+        learner.restore(old)
+    constant = RandomFeatures.sample(2, one.config.num_features, one.config.bandwidth, 20210)
+    assert np.array_equal(features_of(one), constant.omega.numpy())
+    other.seed = one.seed
+    batch = batch_of(one)
+    assert one.update(batch, 2, LR) == other.update(batch, 2, LR)
+    assert one.state()["penalty_seed"] == other.state()["penalty_seed"] == 20210
 
 
 def test_noise_has_the_distribution_that_its_policy_needs(fresh_learner):

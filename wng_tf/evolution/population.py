@@ -12,27 +12,28 @@ uninterrupted one would have drawn.
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wng_tf.training import streams
 
-class Stream(IntEnum):
+
+class Stream(Enum):
     """One stream a purpose: no two uses share a random number."""
 
-    PERTURBATIONS = 1
-    STARTS = 2
-    ACTIONS = 3
-    BASIS = 4
-    FEATURES = 5
-    PARAMETERS = 6
+    PERTURBATIONS = streams.POPULATION_PERTURBATIONS
+    STARTS = streams.POPULATION_STARTS
+    ACTIONS = streams.POPULATION_ACTIONS
+    BASIS = streams.POPULATION_BASIS
+    FEATURES = streams.POPULATION_FEATURES
+    PARAMETERS = streams.POPULATION_PARAMETERS
 
 
 def generator(seed: int, generation: int, stream: Stream) -> np.random.Generator:
-    """The generator of one purpose in one generation: Philox with key (seed, generation), the purpose its counter."""
-    key = np.array([seed % 2**64, generation], np.uint64)
-    return np.random.Generator(np.random.Philox(key=key, counter=np.array([0, 0, 0, stream], np.uint64)))
+    """The generator of one purpose in one generation."""
+    return streams.generator(seed, stream.value, generation)
 
 
 def perturbations(seed: int, generation: int, shape: tuple[int, int], *, unit_norm: bool = False) -> NDArray[np.float64]:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import operator
+
 import tensorflow as tf
 
 __all__ = ["stateless_seed"]
 
 
 def stateless_seed(seed) -> tf.Tensor:
-    """The pair [2] int32 for the stateless generators, from an int or from a pair (ints or a tensor)."""
-    if isinstance(seed, int):
-        # Ints beyond 32 bits fill the second half, so that none of their bits is lost.
-        low, high = seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF
-        return tf.constant([low - (low >> 31 << 32), high - (high >> 31 << 32)], tf.int32)
-    return tf.reshape(tf.cast(seed, tf.int32), [2])
+    """The pair [2] int32 for the stateless generators, from an int or from a pair (ints or a tensor).
+
+    Raises:
+      ValueError: an int outside of 0 ... 2**64 - 1, which two words cannot hold.
+    """
+    try:
+        number = operator.index(seed)
+    except TypeError:
+        return tf.reshape(tf.cast(seed, tf.int32), [2])
+    if not 0 <= number < 2**64:
+        raise ValueError(f"A seed is an integer from 0 to 2**64 - 1, not {number}.")
+    # Ints beyond 32 bits fill the second half, so that none of their bits is lost.
+    low, high = number & 0xFFFFFFFF, number >> 32
+    return tf.constant([low - (low >> 31 << 32), high - (high >> 31 << 32)], tf.int32)

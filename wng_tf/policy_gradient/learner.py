@@ -28,8 +28,9 @@ from wng_tf.policy_gradient import objectives, preconditioners
 from wng_tf.policy_gradient.config import PolicyGradientConfig
 from wng_tf.policy_gradient.fields import Fields
 from wng_tf.policy_gradient.moved import Moved
-from wng_tf.policy_gradient.penalty import WassersteinPenalty
+from wng_tf.policy_gradient.penalty import FEATURES_OF_ALL_RUNS, WassersteinPenalty
 from wng_tf.policy_gradient.preconditioners import Minibatch
+from wng_tf.training import streams
 
 LOSS_NAMES = ("policy_loss", "value_loss", "policy_entropy", "approxkl", "clipfrac")
 EVIDENCE_NAMES = ("cosine", "effective_rank", "residual", "condition_number", "guarded", "reduction_ratio", "epsilon")
@@ -85,7 +86,8 @@ class Learner:
         self.kl_coef = config.kl_coef
         self.natural = config.preconditioner != "identity"
         self.precondition = preconditioners.make(config, policy, embedding)
-        self.penalty = self._make_penalty() if config.penalty == "wasserstein" else None
+        features = int(streams.generator(seed, streams.PENALTY_FEATURES).integers(2**63))
+        self.penalty = self._make_penalty(features) if config.penalty == "wasserstein" else None
         self.theta = tf.Variable(policy.get_flat(), name="theta")
         self.optimizer = make_optimizer(config.optimizer, 0.0)
         self.optimizer.build([self.theta])
@@ -94,13 +96,13 @@ class Learner:
         self._fields: Fields | None = None
         self._compiled: Any = None
 
-    def _make_penalty(self) -> WassersteinPenalty:
+    def _make_penalty(self, seed: int) -> WassersteinPenalty:
         if self.policy.discrete:
             raise UserError(
                 "The Wasserstein penalty draws reparameterised actions, which a discrete action space does not have: "
                 "use --alg=ppo, ppo_kl, npg or wnpg, or --penalty=none."
             )
-        return WassersteinPenalty.from_config(self.config, self.policy.pdtype.sample_shape()[0])
+        return WassersteinPenalty.from_config(self.config, self.policy.pdtype.sample_shape()[0], seed)
 
     @property
     def draws_actions(self) -> bool:
@@ -170,7 +172,7 @@ class Learner:
     def draw(self, number: int) -> Draws:
         """The random draws of update `number`."""
         config = self.config
-        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, number, 1])))
+        rng = streams.generator(self.seed, streams.UPDATE, number)
         epochs, size = config.noptepochs, self.minibatch_size
         order = np.stack([rng.permutation(self.batch_size) for _ in range(epochs)]).astype(np.int32)
         steps = epochs * config.nminibatches
@@ -331,12 +333,13 @@ class Learner:
 
     def state(self) -> dict[str, Any]:
         """Everything that the next update depends on."""
-        return {
+        state = {
             "theta": self.theta.numpy(),
             "optimizer": [np.asarray(v) for v in self.optimizer.variables],
             "damping": [np.asarray(x) for x in self.damping],
             "kl_coef": self.kl_coef,
         }
+        return state if self.penalty is None else {**state, "penalty_seed": self.penalty.seed}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.theta.assign(state["theta"])
@@ -344,3 +347,6 @@ class Learner:
             variable.assign(value)
         self.damping = damping.DampingState(*(tf.constant(x) for x in state["damping"]))
         self.kl_coef = float(state["kl_coef"])
+        if self.penalty is not None and (seed := state.get("penalty_seed", FEATURES_OF_ALL_RUNS)) != self.penalty.seed:
+            self.penalty = self._make_penalty(seed)
+            self._compiled = None

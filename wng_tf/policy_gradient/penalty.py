@@ -19,6 +19,9 @@ from baselines_compat.distributions import DiagGaussianPd
 from wng_tf.policy_gradient.config import PolicyGradientConfig
 from wng_tf.transport import GaussianKernel, RandomFeatures, transport_estimate
 
+# Seed of the features of runs that were begun when all runs shared them: their checkpoints name none.
+FEATURES_OF_ALL_RUNS = 20210
+
 
 class WassersteinPenalty:
     """The estimate of W2² per state, as a differentiable term of the loss.
@@ -27,10 +30,18 @@ class WassersteinPenalty:
       num_features: random features R; 0 takes the Gaussian kernel itself.
       bandwidth, gamma: of the kernel and of the entropic regularisation, in units of s and s².
       inner_steps, inner_lr: ascent of the test functions.
+      seed: of the random features.
     """
 
     def __init__(
-        self, action_size: int, num_features: int, bandwidth: float, gamma: float, inner_steps: int, inner_lr: float
+        self,
+        action_size: int,
+        num_features: int,
+        bandwidth: float,
+        gamma: float,
+        inner_steps: int,
+        inner_lr: float,
+        seed: int = FEATURES_OF_ALL_RUNS,
     ):
         self.action_size = action_size
         self.num_features = num_features
@@ -38,7 +49,7 @@ class WassersteinPenalty:
         self.gamma = gamma
         self.inner_steps = inner_steps
         self.inner_lr = inner_lr
-        seed = 20210
+        self.seed = seed
         self.kernel = (
             RandomFeatures.sample(action_size, num_features, bandwidth, seed)
             if num_features
@@ -47,7 +58,9 @@ class WassersteinPenalty:
         self._gram = tf.function(self.kernel.gram, jit_compile=True, autograph=False)
 
     @classmethod
-    def from_config(cls, config: PolicyGradientConfig, action_size: int) -> WassersteinPenalty:
+    def from_config(
+        cls, config: PolicyGradientConfig, action_size: int, seed: int = FEATURES_OF_ALL_RUNS
+    ) -> WassersteinPenalty:
         return cls(
             action_size,
             config.num_features,
@@ -55,6 +68,7 @@ class WassersteinPenalty:
             config.gamma_w,
             config.inner_steps,
             config.inner_lr,
+            seed,
         )
 
     def prepare(self, pd_flat: np.ndarray, noise: np.ndarray) -> dict[str, np.ndarray]:

@@ -38,6 +38,7 @@ from wng_tf.policy_gradient.line_search import backtrack, length_at
 from wng_tf.policy_gradient.moved import Moved
 from wng_tf.policy_gradient.preconditioners import Minibatch
 from wng_tf.policy_gradient.value_fit import fit_value
+from wng_tf.training import streams
 
 EVIDENCE_NAMES = (
     "cosine",
@@ -167,7 +168,7 @@ class TrustRegionLearner:
     def draw(self, number: int) -> Draws:
         """The random draws of update `number`."""
         config = self.config
-        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, number, 1])))
+        rng = streams.generator(self.seed, streams.UPDATE, number)
         order = np.stack([rng.permutation(self.batch_size) for _ in range(config.vf_iters)]).astype(np.int32)
         order = order.reshape(config.vf_iters * config.nminibatches, -1)
         states = -(-self.batch_size // config.metric_stride)

@@ -1,0 +1,1 @@
+"""What the training runs of both families share."""
