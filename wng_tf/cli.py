@@ -7,10 +7,11 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from absl import flags
 
+from wng_tf import faults, flagfile, trust
 from wng_tf.errors import UserError
 from wng_tf.quiet import STDERR, quiet
 
@@ -18,6 +19,9 @@ FAULT, USAGE_ERROR, INTERRUPTED = 1, 2, 130
 _HELP = {"help", "helpfull", "helpshort", "h", "?"}
 
 Main = Callable[[Sequence[str]], int | None]
+
+_typed: frozenset[str] = frozenset()
+"""What the user typed himself, not what the flagfiles add."""
 
 
 def load_tensorflow() -> None:
@@ -31,32 +35,97 @@ def load_tensorflow() -> None:
 def run_app(main: Main, *, positionals: bool = False) -> None:
     """Parse flags and run `main(argv)`; a `UserError` becomes one line on stderr and exit code 2.
 
-    Ctrl-C gives exit code 130, and output that nobody reads any more (`| head`) exit code 1.
+    So does what the system refuses (a full disk, a folder that cannot be written, too little memory). Ctrl-C gives exit
+    code 130, and output that nobody reads any more (`| head`) exit code 1.
 
     Args:
       main: takes the arguments left after flag parsing (program name first), returns an exit code or None.
       positionals: whether arguments that are not flags are allowed.
     """
     try:
+        _check_surroundings()
         argv = _parse(sys.argv)
         if len(argv) > 1 and not positionals:
             raise UserError(f"Unexpected argument '{argv[1]}': settings are given as --name=value.")
         code = main(argv)
+        sys.stdout.flush()
     except UserError as error:
         code = fail(str(error), USAGE_ERROR)
     except KeyboardInterrupt:
         code = fail("interrupted.", INTERRUPTED)
     except BrokenPipeError:
-        # The interpreter flushes stdout at its end, which would fail once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
         code = fail("the reader of the output has gone.", FAULT)
+    except OSError as error:
+        _drop_stdout()  # it may be what failed
+        code = fail(faults.sentence(error), USAGE_ERROR)
+    except Exception as error:
+        if not faults.is_out_of_memory(error):
+            raise
+        code = fail("There is not enough memory for this: choose smaller settings, or a larger machine.", USAGE_ERROR)
     sys.exit(code)
 
 
 def fail(message: str, code: int) -> int:
     """Say on stderr what went wrong. Returns `code`."""
-    print(f"error: {message}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # then the code has to say it
+        print(f"error: {message}", file=sys.stderr or sys.stdout, flush=True)
     return code
+
+
+def check_trust(envs: Iterable[str] = (), embeddings: Iterable[str | None] = ()) -> None:
+    """UserError if one of the names, from the flags, would run code that the user did not ask for.
+
+    What he typed himself is trusted, and with --trust what a flagfile says, too.
+    """
+    if trusted():
+        return
+    for names, check in ((envs, trust.check), (embeddings, trust.check_embedding)):
+        for name in names:
+            if name is not None and not is_typed(name):
+                check(name, "The flagfile")
+
+
+def trusted() -> bool:
+    """Whether the user gave --trust."""
+    return "trust" in flags.FLAGS and bool(flags.FLAGS.trust)
+
+
+def is_typed(text: str) -> bool:
+    """Whether the user typed the value, or the `module:name`, himself."""
+    return text in _typed
+
+
+def _check_surroundings() -> None:
+    """UserError if the process cannot say anything, or is nowhere."""
+    for descriptor in (0, 1, 2):  # else the next file opened would be taken for the standard output
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for stream, number in (("output", 1), ("error", 2)):
+        if (sys.stdout, sys.stderr)[number - 1] is None:
+            raise UserError(f"The standard {stream} is closed: send it to a file, or to /dev/null ({number}>/dev/null).")
+    try:
+        os.write(1, b"")  # /dev/full refuses even that
+    except OSError as error:
+        raise UserError(f"Cannot write to the standard output ({faults.reason(error)}).") from None
+    try:
+        os.getcwd()
+    except OSError:
+        raise UserError("The working folder does not exist any more: change to another one.") from None
+
+
+def _drop_stdout() -> None:
+    """Lead a broken stdout to nowhere, since the interpreter flushes it at its end, which would fail once more."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        pass
+    else:
+        return
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def required(name: str) -> str:
@@ -89,8 +158,12 @@ def _parse(argv: Sequence[str]) -> list[str]:
     if any(argument.lstrip("-").split("=")[0] in _HELP for argument in argv[1:] if argument.startswith("-")):
         print(_help(), flush=True)
         sys.exit(0)
+    global _typed
+    _typed = frozenset(trust.words(argv[1:]))
+    if "trust" not in flags.FLAGS:
+        flags.DEFINE_bool("trust", False, "Run code that a run folder or a flagfile names and that is not installed.")
     try:
-        return flags.FLAGS(list(argv))
+        return flags.FLAGS([*argv[:1], *flagfile.expand(argv[1:])])
     except flags.Error as error:
         raise UserError(f"{_plain(error)} Run with --help to see the flags.") from None
 

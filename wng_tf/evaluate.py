@@ -116,8 +116,9 @@ def evaluate_run(
     seed: int = 0,
     which: str | int = "latest",
     progress: Callable[[], object] = lambda: None,
+    trust: bool = False,
 ) -> dict[str, Any]:
-    """Evaluate the policy of a run; see `play`.
+    """Evaluate the policy of a run; see `play`. `trust`: see `saved_policy.environment`.
 
     Returns:
       what `evaluation.json` holds: `env`, `alg`, `which`, `step` of the checkpoint, `seed`, `episodes`, and the fields
@@ -132,7 +133,7 @@ def evaluate_run(
     if seed < 0:
         raise UserError(f"--seed must not be negative, as {seed} is.")
     policy = saved_policy.load(run, which)
-    env = saved_policy.flag(run, "env")
+    env = saved_policy.environment(run, trust)
     step, _ = checkpoint.load(Path(run) / run_folder.CHECKPOINTS, which)
     played = {}
     for name, deterministic in (("deterministic", True), ("stochastic", False)):
@@ -155,11 +156,11 @@ def main(argv: Sequence[str]) -> int:
     try:
         if values.video is not None:
             policy = saved_policy.load(run, which)
-            with video.filming(values.video, saved_policy.flag(run, "env")) as world:
+            with video.filming(values.video, saved_policy.environment(run, cli.trusted())) as world:
                 play(policy, world, values.video_episodes, values.seed, deterministic=True)
             print(f"Wrote {values.video}", flush=True)
         with _bar(2 * values.episodes) as advance:
-            result = evaluate_run(run, values.episodes, values.seed, which, advance)
+            result = evaluate_run(run, values.episodes, values.seed, which, advance, cli.trusted())
         _write(run / OUTPUT, result)
         print(_report(run, result))
         print(f"Wrote {run / OUTPUT}", flush=True)

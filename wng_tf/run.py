@@ -29,6 +29,7 @@ def main(argv: Sequence[str]) -> int:
     del argv
     values = flags.FLAGS
     algorithm = algorithms.find(values.alg)
+    cli.check_trust([values.env], [values.embedding])
     task = tasks.resolve(values.env)
     given = _check(algorithm, task)
     if task.env_id != values.env:

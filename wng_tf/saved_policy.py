@@ -12,6 +12,7 @@ from gymnasium import spaces
 from wng_tf import algorithms, run_folder
 from wng_tf.algorithms import PolicyGradientAlgorithm
 from wng_tf.errors import UserError
+from wng_tf.trust import check as check_trust
 
 
 class SavedPolicy(Protocol):
@@ -53,6 +54,21 @@ def load(run_dir: str | os.PathLike[str], which: str | int = "latest") -> SavedP
     else:
         from wng_tf.evolution.saved_policy import load_policy
     return load_policy(run_dir, which)
+
+
+def environment(run_dir: str | os.PathLike[str], trust: bool = False) -> str:
+    """The name of the environment that a run was trained in.
+
+    Args:
+      trust: also one of a module that is not an installed package's. To make such an environment runs that module.
+
+    Raises:
+      UserError: there is no run in the folder, or it names such a module and is not trusted.
+    """
+    name = flag(run_dir, "env")
+    if not trust:
+        check_trust(name, f"'{Path(run_dir) / run_folder.FLAGS}'")
+    return name
 
 
 def flag(run_dir: str | os.PathLike[str], name: str) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from absl import flags
 
-from wng_tf.cli import run_app
+from wng_tf.cli import check_trust, is_typed, run_app, trusted
 from wng_tf.errors import UserError
 
 FLAGS = flags.FLAGS
@@ -77,13 +77,18 @@ def _runs() -> list:
     from wng_tf.sweeps.check import check_settings
     from wng_tf.sweeps.grid import Grid, parse_axes, parse_override, parse_seeds, parse_settings
 
+    if FLAGS.runner != RUNNER and not trusted() and not is_typed(FLAGS.runner):
+        raise UserError(f"The flagfile has --runner={FLAGS.runner}, a program to start: give --trust if you trust it.")
+    overrides = [parse_override(text) for text in FLAGS.override]
+    named = [name for override in overrides for name in override.conditions.get("env", ())]
+    check_trust([*FLAGS.envs, *named])
     grid = Grid(
         algs=[algorithms.find(name).name for name in FLAGS.algs],
         envs=[tasks.resolve(name).name for name in FLAGS.envs],
         seeds=parse_seeds(FLAGS.seeds),
         axes=parse_axes(FLAGS.grid),
         settings=parse_settings(FLAGS.set),
-        overrides=[parse_override(text) for text in FLAGS.override],
+        overrides=overrides,
     )
     for override in grid.overrides:
         # One that matches no run is in order: a flagfile may be narrowed by --envs. One that never could is not.
@@ -92,6 +97,7 @@ def _runs() -> list:
         for name in override.conditions.get("env", ()):
             tasks.resolve(name)
     runs = grid.runs()
+    check_trust(embeddings={dict((*run.settings, *run.axes)).get("embedding") for run in runs})
     if FLAGS.runner == RUNNER:
         # Runs that differ in nothing but their seed take the same flags: one of them is enough.
         for run in {(run.env, run.alg, run.axes, run.settings): run for run in runs}.values():

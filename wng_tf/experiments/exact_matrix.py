@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from absl import flags
 
-from wng_tf.cli import load_tensorflow, run_app
+from wng_tf.cli import load_tensorflow, run_app, trusted
 from wng_tf.errors import UserError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def main(argv: Sequence[str]) -> int:
     rows: list[Row] = []
     against: dict[tuple[str, str, int], float] = {}
     for run in runs:
-        final = final_batch(run, nsteps=max(FLAGS.num_states, 2048))
+        final = final_batch(run, nsteps=max(FLAGS.num_states, 2048), trust=trusted())
         if final.policy.discrete:
             raise UserError(f"{run.folder}: the exact matrix that is compared here is that of continuous actions.")
         name = (run.env, run.alg, run.seed)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from wng_tf.cli import run_app
+from wng_tf.cli import run_app, trusted
 from wng_tf.errors import UserError
 from wng_tf.experiments.final_batch import final_batch
 
@@ -48,7 +48,12 @@ def define_flags() -> None:
 
 
 def final_loss(
-    run: LoadedRun, *, loss: str = "total", nsteps: int | None = None, which: str | int = "latest"
+    run: LoadedRun,
+    *,
+    loss: str = "total",
+    nsteps: int | None = None,
+    which: str | int = "latest",
+    trust: bool = False,
 ) -> tuple[Callable, np.ndarray]:
     """The loss of a finished run on the batch that its next update would have used.
 
@@ -57,6 +62,7 @@ def final_loss(
       loss: `total`, a function of all parameters; `policy`, of the policy's alone.
       nsteps: length of the batch per environment; None: the run's.
       which: checkpoint, `latest` or the one of a given step.
+      trust: see `final_batch`.
 
     Returns:
       a function [P] -> [] of TensorFlow tensors, and the run's final parameters [P] (NumPy, float32).
@@ -68,7 +74,7 @@ def final_loss(
 
     from wng_tf.policy_gradient import objectives
 
-    policy, theta, batch, config = final_batch(run, nsteps=nsteps, which=which)
+    policy, theta, batch, config = final_batch(run, nsteps=nsteps, which=which, trust=trust)
     observations, actions = tf.constant(batch.observations), tf.constant(batch.actions)
     log_probs, returns, values = (tf.constant(x) for x in (batch.log_probs, batch.returns, batch.values))
     advantages = objectives.normalised(tf.constant(batch.advantages))
@@ -108,7 +114,7 @@ def main(argv: Sequence[str]) -> int:
 
     found = []
     for number, run in enumerate(runs, start=1):
-        loss, parameters = final_loss(run, loss=FLAGS.loss, nsteps=FLAGS.nsteps)
+        loss, parameters = final_loss(run, loss=FLAGS.loss, nsteps=FLAGS.nsteps, trust=trusted())
         if FLAGS.num_eigenvalues > len(parameters):
             raise UserError(f"--num_eigenvalues={FLAGS.num_eigenvalues} is more than the {len(parameters)} parameters.")
         try:

@@ -24,16 +24,19 @@ class FinalBatch(NamedTuple):
     config: PolicyGradientConfig
 
 
-def final_batch(run: LoadedRun, *, nsteps: int | None = None, which: str | int = "latest") -> FinalBatch:
+def final_batch(
+    run: LoadedRun, *, nsteps: int | None = None, which: str | int = "latest", trust: bool = False
+) -> FinalBatch:
     """From a run's checkpoint.
 
     Args:
       run: of a policy gradient.
       nsteps: length of the batch per environment; None: the run's.
       which: checkpoint, `latest` or the one of a given step.
+      trust: also if the run's environment is of a module that is not an installed package's, which is run then.
 
     Raises:
-      UserError: not a policy-gradient run, or one without a checkpoint.
+      UserError: not a policy-gradient run, or one without a checkpoint; or one that is not trusted.
     """
     from baselines_compat.runner import Runner
     from wng_tf import algorithms, checkpoint, run_folder
@@ -41,9 +44,12 @@ def final_batch(run: LoadedRun, *, nsteps: int | None = None, which: str | int =
     from wng_tf.policy_gradient import config as settings
     from wng_tf.policy_gradient.learn import make_normalized, make_policy
     from wng_tf.sweeps.check import typed
+    from wng_tf.trust import check as check_trust
 
     if run.is_evolution:
         raise UserError(f"{run.folder} is a run of an evolution strategy: name one of a policy gradient.")
+    if not trust:
+        check_trust(run.env, f"The run in '{run.folder}'")
     given = dict(run.settings)
     network = given.pop("network", "mlp")
     kind = tasks.resolve(run.env).kind

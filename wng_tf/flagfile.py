@@ -1,0 +1,95 @@
+"""Flagfiles, read with care: they may come from somebody else, or be no flagfile at all."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Sequence
+
+from wng_tf.errors import UserError
+
+#: Bytes of a flagfile at most.
+LIMIT = 1 << 20
+#: Flags that count only where the user types them.
+TYPED_ONLY = ("trust",)
+
+_DIRECTIVE = re.compile(r"--?flagfile(?:[= ](.*))?", re.DOTALL)
+
+
+def expand(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the lines of a file in the place of each `--flagfile=FILE`; files may include others.
+
+    Empty lines and those that begin with `#` or `//` are left out, as absl does.
+
+    Raises:
+      UserError: a file that cannot be read, is no text, includes itself, or gives what only a user may.
+    """
+    expanded: list[str] = []
+    left = list(arguments)
+    while left:
+        argument = left.pop(0)
+        if argument == "--":
+            return [*expanded, argument, *left]
+        match = _DIRECTIVE.fullmatch(argument)
+        if match is None:
+            expanded.append(argument)
+            continue
+        path = match[1]
+        if path is None:
+            if not left:
+                raise UserError("--flagfile is given without a file.")
+            path = left.pop(0)
+        expanded.extend(_lines(path, ()))
+    return expanded
+
+
+def _lines(path: str, opened: tuple[str, ...]) -> list[str]:
+    """The flags in a file; `opened` are the files that include it, outermost first."""
+    path = os.path.expanduser(path)
+    if not path:
+        return []
+    text = read(path)
+    itself = os.path.realpath(path)
+    if itself in opened:
+        raise UserError(f"The flagfile '{path}' includes itself.")
+    lines = []
+    for line in map(str.strip, text.splitlines()):
+        match = _DIRECTIVE.fullmatch(line)
+        if match is not None:
+            lines += _lines((match[1] or "").strip(), (*opened, itself))
+        elif line and not line.startswith(("#", "//")):
+            name = line.lstrip("-").partition("=")[0]
+            if line.startswith("-") and name.removeprefix("no") in TYPED_ONLY:
+                raise UserError(f"The flagfile '{path}' has {line}, which counts only on the command line: delete it there.")
+            lines.append(line)
+    return lines
+
+
+def read(path: str) -> str:
+    """The text of a flagfile.
+
+    Raises:
+      UserError: it cannot be read, is no regular file, is too long, or holds what no flagfile does.
+    """
+    try:
+        # Without O_NONBLOCK a pipe that nobody writes to would be waited for.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with open(descriptor, "rb") as file:
+            mode = os.fstat(descriptor).st_mode
+            if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+                raise UserError(f"The flagfile '{path}' is a device: name a file of flags, one a line.")
+            if stat.S_ISFIFO(mode):
+                os.set_blocking(descriptor, True)  # `--flagfile=<(command)`: its writer is there already
+            data = file.read(LIMIT + 1)
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        raise UserError(f"The flagfile '{path}' cannot be read ({getattr(error, 'strerror', None) or error}).") from None
+    if len(data) > LIMIT:
+        raise UserError(f"The flagfile '{path}' is longer than {LIMIT} bytes: it is no file of flags.")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"The flagfile '{path}' is not UTF-8 text ({error.reason} at byte {error.start}).") from None
+    if any(not (character.isprintable() or character.isspace()) for character in text):
+        raise UserError(f"The flagfile '{path}' is not text: it holds control characters.")
+    return text
