@@ -123,6 +123,46 @@ class Choice(gym.Env):
         return observation, float(right), self.t >= self.limit, False, {}
 
 
+KEPT_SPACES: dict[str, spaces.Space] = {
+    "float32": spaces.Box(-0.1, 0.1, (2,), np.float32),
+    "float64": spaces.Box(-0.1, 0.1, (2,), np.float64),
+    "one-sided": spaces.Box(np.array([-0.1, -np.inf]), np.array([np.inf, 0.1]), dtype=np.float64),
+    "float16": spaces.Box(-0.1, 0.1, (2,), np.float16),
+    "int32": spaces.Box(-(2**31), 2**31 - 1, (2,), np.int32),
+    "int64": spaces.Box(-(2**63), 2**63 - 1, (2,), np.int64),
+    "uint8": spaces.Box(3, 5, (2,), np.uint8),
+    "int8": spaces.Box(-1, 1, (2,), np.int8),
+    "bool": spaces.Box(0, 1, (2,), np.bool_),
+    "discrete": spaces.Discrete(3),
+}
+
+
+class Keeping(gym.Env):
+    """Keeps every action that it is sent, and fails where one is not of its space or was written over."""
+
+    def __init__(self, space: str):
+        self.observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
+        self.action_space = KEPT_SPACES[space]
+        self.kept: list[Any] = []
+        self.copies: list[Any] = []
+
+    def reset(self, *, seed: int | None = None, options: Any = None):
+        super().reset(seed=seed)
+        return self._look(), {}
+
+    def _look(self) -> np.ndarray:
+        return self.np_random.normal(size=2).astype(np.float32)
+
+    def step(self, action: Any):
+        assert self.action_space.contains(action), f"{action!r} is not in {self.action_space}"
+        assert action.dtype == self.action_space.dtype, f"{action.dtype} is not {self.action_space.dtype}"
+        for kept, copy in zip(self.kept, self.copies, strict=True):
+            assert np.array_equal(kept, copy), f"{copy} became {kept}"
+        self.kept = [*self.kept[-20:], action]
+        self.copies = [*self.copies[-20:], np.array(action)]
+        return self._look(), float(np.clip(np.asarray(action, np.float64), -9, 9).sum()), False, False, {}
+
+
 class Aim(gym.Env):
     """Say where the target is: observation [x, y, 1], x and y ~ U(-1, 1), reward -|action - (x, y)|², one step."""
 
@@ -202,6 +242,8 @@ def episode_length(trajectory: Any, length: int) -> list[float]:
     return [float(len(trajectory.rewards)), float(trajectory.rewards.sum())]
 
 
+for _name in KEPT_SPACES:
+    gym.register(f"toy/Keeping-{_name}-v0", entry_point=Keeping, kwargs={"space": _name}, max_episode_steps=9)
 gym.register("toy/Aim-v0", entry_point="toy_envs:Aim")
 gym.register("toy/Drifting-v0", entry_point="toy_envs:Drifting")
 for _what in ("observation", "reward"):

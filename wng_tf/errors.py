@@ -1,10 +1,5 @@
-"""The one exception that users are meant to see."""
+"""The one exception that users are meant to see: `wng_tf.cli` prints its sentence on stderr and exits with code 2."""
 
-from __future__ import annotations
+from baselines_compat.errors import UserError
 
-
-class UserError(ValueError):
-    """Bad input or a fault that the user can act on: one clear sentence that says what to do.
-
-    Entry points print the sentence on stderr and exit with code 2 (`wng_tf.cli.run_app`).
-    """
+__all__ = ["UserError"]

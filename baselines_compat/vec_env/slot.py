@@ -16,13 +16,11 @@ import gymnasium as gym
 import numpy as np
 
 from baselines_compat import streams
+from baselines_compat.actions import to_environment
 from baselines_compat.actor import Actor
+from baselines_compat.errors import NonFiniteError
 from baselines_compat.running_mean_std import Moments
 from baselines_compat.vec_env.normalizer import LocalNormalizer, NormalizerSettings
-
-
-class NonFiniteError(ArithmeticError):
-    """An environment, policy or gradient produced NaN or infinity; the message names which."""
 
 
 class EpisodeRecord(NamedTuple):
@@ -99,10 +97,7 @@ class EnvSlot:
         self._reset_seed: int | None = streams.ENVIRONMENT_START.words(1, seed, index)[0]
         self.rng = streams.ENVIRONMENT_ACTIONS.generator(seed, index)
         self.env.action_space.seed(self._reset_seed)
-        box = isinstance(self.env.action_space, gym.spaces.Box)
-        self._low = self.env.action_space.low if box else None
-        self._high = self.env.action_space.high if box else None
-        self._dtype = self.env.action_space.dtype
+        self.environment_action = to_environment(self.env.action_space)
         self.pending: np.ndarray | None = None
         self._reset_state: dict[str, Any] | None = None
         self._played: list[np.ndarray] = []  # the open episode's actions as chosen, piece by piece
@@ -126,12 +121,6 @@ class EnvSlot:
     @staticmethod
     def _flat(observation: Any) -> np.ndarray:
         return np.array(observation, np.float64).reshape(-1)  # a copy: environments may reuse their buffer
-
-    def environment_action(self, action: Any) -> Any:
-        """What the environment is sent: the action clipped to its space, in memory of its own."""
-        if self._low is None:
-            return int(action) + int(self.env.action_space.start)
-        return np.minimum(np.maximum(action, self._low), self._high).astype(self._dtype, copy=False)
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
         """Clip, act, and record. Returns raw observation [obs] float64, raw reward, terminated, truncated, info."""

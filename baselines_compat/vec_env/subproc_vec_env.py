@@ -16,8 +16,9 @@ import gymnasium as gym
 import numpy as np
 
 from baselines_compat.actor import Actor, ActorSpec
+from baselines_compat.errors import NonFiniteError
 from baselines_compat.vec_env.normalizer import Normalizer
-from baselines_compat.vec_env.slot import EnvSlot, EpisodeRecord, NonFiniteError, SegmentArrays
+from baselines_compat.vec_env.slot import EnvSlot, EpisodeRecord, SegmentArrays
 from baselines_compat.vec_env.vec_env import EnvFn, VecEnv, lock_step
 
 

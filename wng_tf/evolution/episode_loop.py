@@ -22,7 +22,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from baselines_compat.vec_env.slot import NonFiniteError
+from baselines_compat.actions import to_environment
+from baselines_compat.errors import NonFiniteError
 from wng_tf.evolution.embeddings import Trajectories
 from wng_tf.evolution.exported import normalise
 from wng_tf.evolution.normaliser import Normaliser
@@ -122,7 +123,7 @@ class EpisodeLoop:
         self._record = _Record(env.num_envs, horizon, spec.observations, spec.head.size, every_step)
         self._centre, self._half = spec.head.stretch()
         self._noise_scale = np.float32(action_noise) * self._half
-        self._bounds = tuple(np.array(bound, np.float32) for bound in (spec.head.low, spec.head.high))
+        self._to_environment = to_environment(spec.head.space())
         layers = [
             (tf.TensorSpec([None, outputs, inputs]), tf.TensorSpec([None, outputs, 1]))
             for inputs, outputs, *_ in spec.layers
@@ -240,9 +241,10 @@ class EpisodeLoop:
             # Worlds that have ended are frozen: what they are sent does not matter.
             record.chosen[members] = actions
             actions = record.chosen
+        outputs = actions
         if not self.spec.head.discrete:
-            noisy = actions if record.noise is None else actions + record.noise[t]
-            actions = np.clip(noisy, *self._bounds)
+            outputs = actions if record.noise is None else actions + record.noise[t]
+            actions = self._to_environment(outputs)
         everybody = alive.all()
         if self._normalize:
             weight = 1.0 if everybody else alive[:, np.newaxis]
@@ -260,8 +262,8 @@ class EpisodeLoop:
         record.step = t + 1
         record.alive = alive & ~(terminated | truncated)
         # A sum is not finite where a term is not; it costs less than looking at each.
-        if not np.isfinite(observation.sum() + reward.sum() + actions.sum()):
-            broken = (("action", actions), ("observation", observation), ("reward", reward))
+        if not np.isfinite(observation.sum() + reward.sum() + outputs.sum()):
+            broken = (("action", outputs), ("observation", observation), ("reward", reward))
             record.broken = next((name for name, array in broken if not np.isfinite(array).all()), "")
         count = len(alive) if members is None else len(members)
         half = 2 * np.count_nonzero(record.alive) > count

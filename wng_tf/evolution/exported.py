@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
+from baselines_compat.graph_actions import to_environment
 from wng_tf.evolution.normaliser import CLIP
 from wng_tf.evolution.saved_policy import SavedPolicy
 
@@ -35,7 +35,6 @@ class ExportedPolicy(tf.Module):
         self.normaliser = [tf.Variable(vector, trainable=False) for vector in vectors]
         self._head = head
         self._noise = policy.action_noise
-        self._bounds = tuple(np.array(bound, np.float32) for bound in (head.low, head.high))
         self._input = tf.TensorSpec([None, policy.spec.observations], tf.float32, name="observation")
 
     def signatures(self) -> dict[str, Any]:
@@ -69,4 +68,4 @@ class ExportedPolicy(tf.Module):
         if noise:
             _, half = self._head.stretch()
             x += half * noise * tf.random.normal(tf.shape(x))
-        return {"action": tf.clip_by_value(x, *self._bounds)}
+        return {"action": to_environment(x, self._head.space())}

@@ -162,7 +162,6 @@ class _Worlds:
         self._envs = [tasks.make(name, **kwargs) for _ in buffers["seed"]]
         self._active: list[tuple[int, gymnasium.Env[Any, Any]]] = []
         self._just_ended: list[int] = []  # worlds whose last reward still stands in the buffer
-        self._discrete = buffers["action"].ndim == 1
         if tasks.resolve(name).kind == "pybullet":
             # A Bullet world's first episode is unlike its others (the floor counts as a part from the second on), so that
             # without this a return would tell how long its world has lived.
@@ -188,10 +187,10 @@ class _Worlds:
     def step(self) -> None:
         buffers = self._buffers
         observations, rewards = buffers["observation"], buffers["reward"]
+        actions = buffers["action"].copy()  # the buffer is written again, and an environment may keep what it was sent
         ended = False
         for i, env in self._active:
-            action = buffers["action"][i]
-            observations[i], rewards[i], terminated, truncated, _ = env.step(int(action) if self._discrete else action)
+            observations[i], rewards[i], terminated, truncated, _ = env.step(actions[i])
             if terminated or truncated:
                 buffers["terminated"][i], buffers["truncated"][i] = terminated, truncated
                 ended = True
@@ -231,7 +230,7 @@ def _layout(
     return {
         "seed": ((num_envs,), "int64"),
         "observation": ((num_envs, *observation.shape), "float64"),
-        "action": ((num_envs, *action.shape), "float32" if isinstance(action, gymnasium.spaces.Box) else "int64"),
+        "action": ((num_envs, *action.shape), str(action.dtype)),
         "reward": ((num_envs,), "float64"),
         "terminated": ((num_envs,), "bool"),
         "truncated": ((num_envs,), "bool"),

@@ -9,7 +9,6 @@ for an unbounded one, and is an argmax over logits for Discrete actions.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,8 @@ from numpy.typing import NDArray
 
 NETWORKS = ("toeplitz", "mlp")
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 @dataclass(frozen=True)
 class ActionHead:
@@ -27,38 +28,41 @@ class ActionHead:
     Attributes:
         size: outputs of the last layer.
         discrete: argmax over logits.
-        low, high: bounds of a Box, one pair per action; infinite where it has none.
+        low, high: bounds of a Box, one pair per action; infinite where it has none. Whole numbers where its are.
+        dtype: of a Box, NumPy's name.
     """
 
     size: int
     discrete: bool
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    dtype: str = "float32"
 
     @classmethod
     def of(cls, space: spaces.Space[Any]) -> ActionHead:
         """The head for a Box of one dimension or a Discrete space starting at 0."""
         if isinstance(space, spaces.Discrete):
             return cls(int(space.n), True)
-        low, high = (tuple(bound.astype(float).tolist()) for bound in (space.low, space.high))
-        return cls(len(low), False, low, high)
+        low, high = (tuple(bound.tolist()) for bound in (space.low, space.high))
+        return cls(len(low), False, low, high, str(space.dtype))
 
     def space(self) -> spaces.Space[Any]:
         """The action space."""
         if self.discrete:
             return spaces.Discrete(self.size)
-        return spaces.Box(np.array(self.low, np.float32), np.array(self.high, np.float32), dtype=np.float32)
+        dtype = np.dtype(self.dtype)
+        return spaces.Box(np.array(self.low, dtype), np.array(self.high, dtype), dtype=dtype.type)
 
     @property
     def bounded(self) -> bool:
-        """Whether tanh and stretching apply: every action has two finite bounds."""
-        return not self.discrete and all(math.isfinite(bound) for bound in (*self.low, *self.high))
+        """Whether tanh and stretching apply: every action has two finite bounds, which float32 can stretch to."""
+        return not self.discrete and all(abs(bound) <= _LARGEST for bound in (*self.low, *self.high))
 
     def stretch(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(centre, half-range), each [size]; 0 and 1 where there are no bounds."""
         if not self.bounded:
             return np.zeros(self.size, np.float32), np.ones(self.size, np.float32)
-        low, high = np.array(self.low), np.array(self.high)
+        low, high = np.array(self.low, np.float64), np.array(self.high, np.float64)
         return ((high + low) / 2).astype(np.float32), ((high - low) / 2).astype(np.float32)
 
 

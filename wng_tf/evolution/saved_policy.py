@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from baselines_compat.actions import to_environment
 from wng_tf import checkpoint, run_folder
 from wng_tf.errors import UserError
 from wng_tf.evolution.normaliser import Normaliser
@@ -40,6 +42,10 @@ class SavedPolicy:
     def _layers(self) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         return self.spec.materialise(self.theta)
 
+    @cached_property
+    def _to_environment(self) -> Callable[[Any], Any]:
+        return to_environment(self.action_space)
+
     @property
     def action_space(self) -> spaces.Space[Any]:
         """Of the environment."""
@@ -63,14 +69,14 @@ class SavedPolicy:
             rng = rng or np.random.default_rng()
             _, half = head.stretch()
             action = action + half * np.float32(self.action_noise) * rng.standard_normal(action.shape, np.float32)
-        return np.clip(action, np.array(head.low, np.float32), np.array(head.high, np.float32))
+        return self._to_environment(action)
 
     def export(self, path: str | os.PathLike[str]) -> Path:
         """Writes a SavedModel that needs nothing but TensorFlow.
 
         Signatures: `serving_default` (the action itself) and `sample` (with the population's noise), both from
             `observation`
-        [B, obs] float32, as the environment gives it, to `action` [B, act] float32 or [B] int64.
+        [B, obs] float32, as the environment gives it, to `action` [B, act] in the action space's dtype, or [B] int64.
         """
         import tensorflow as tf
 
@@ -107,7 +113,7 @@ def from_tree(tree: dict[str, Any]) -> SavedPolicy:
             network=spec["network"],
             observations=spec["observations"],
             hidden=tuple(spec["hidden"]),
-            head=ActionHead(head["size"], head["discrete"], tuple(head["low"]), tuple(head["high"])),
+            head=ActionHead(**{**head, "low": tuple(head["low"]), "high": tuple(head["high"])}),
         ),
         theta=tree["theta"],
         normaliser=None if tree["normaliser"] is None else Normaliser(**tree["normaliser"]),

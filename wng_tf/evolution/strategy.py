@@ -42,8 +42,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from baselines_compat.errors import NonFiniteError
 from baselines_compat.running_mean_std import Moments
-from baselines_compat.vec_env.slot import NonFiniteError
 from wng_tf.evolution import optimizers
 from wng_tf.evolution.config import EvolutionConfig
 from wng_tf.evolution.fitness import mirrored_gradient, shape

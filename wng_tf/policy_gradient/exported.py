@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from gymnasium import spaces
 
+from baselines_compat.graph_actions import to_environment
 from wng_tf.policy_gradient.saved import Layer, SavedPolicy
 
 ACTIVATIONS: Mapping[str, Callable[[tf.Tensor], tf.Tensor]] = {
@@ -88,7 +89,7 @@ class ExportedPolicy(tf.Module):
 
     def _mode(self, observation: tf.Tensor) -> dict[str, tf.Tensor]:
         params = self.actor(self._normalised(observation))
-        return {"action": tf.argmax(params, axis=-1) if self._discrete else self._clipped(params)}
+        return {"action": tf.argmax(params, axis=-1) if self._discrete else to_environment(params, self._space)}
 
     def _sample(self, observation: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         params = self.actor(self._normalised(observation))
@@ -98,11 +99,7 @@ class ExportedPolicy(tf.Module):
             uniform = tf.random.stateless_uniform(tf.shape(params), seeds, minval=tiny)
             return {"action": tf.argmax(params - tf.math.log(-tf.math.log(uniform)), axis=-1)}
         noise = tf.random.stateless_normal(tf.shape(params), seeds)
-        return {"action": self._clipped(params + tf.exp(self.logstd) * noise)}
-
-    def _clipped(self, action: tf.Tensor) -> tf.Tensor:
-        low, high = np.float32(self._space.low), np.float32(self._space.high)
-        return tf.cast(tf.clip_by_value(action, low, high), self._space.dtype)
+        return {"action": to_environment(params + tf.exp(self.logstd) * noise, self._space)}
 
     def _value(self, observation: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"value": self.critic(self._normalised(observation))[:, 0]}

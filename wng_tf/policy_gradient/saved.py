@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gymnasium import spaces
 
+from baselines_compat.actions import to_environment
 from baselines_compat.actor import Actor, ActorSpec
 from baselines_compat.running_mean_std import RunningMeanStd
 from baselines_compat.vec_env.normalizer import NormalizerSettings, normalize
@@ -83,7 +84,7 @@ class SavedPolicy:
             below = cumulative <= perturbations * cumulative[:, -1:]
             return np.minimum(below.sum(axis=-1), params.shape[-1] - 1)
         raw = params if perturbations is None else params + perturbations
-        return np.clip(raw, self.action_space.low, self.action_space.high).astype(self.action_space.dtype)
+        return to_environment(self.action_space)(raw)
 
     def export(self, path: str | os.PathLike[str]) -> Path:
         """Write a SavedModel that needs nothing but TensorFlow to the folder `path`; see `ExportedPolicy`."""
