@@ -24,6 +24,9 @@ from baselines_compat.table import complete_lines, parse_csv
 
 FORMATS = ("stdout", "log", "csv", "json", "tensorboard")
 
+FILES = {"csv": "progress.csv", "json": "progress.json"}
+"""The files of rows that other programs read, and that a resumed run continues."""
+
 STEP_KEY = "misc/total_timesteps"
 """TensorBoard's horizontal axis. Rows without it are counted 1, 2, 3, ... as Baselines counts all of them."""
 
@@ -176,6 +179,28 @@ def make_output_format(
     raise ValueError(f"Unknown log format '{format}'; choose from {', '.join(FORMATS)}.")
 
 
+def check_resume(
+    folder: str | os.PathLike[str], formats: Sequence[str], resume_from: ResumeFrom, rows: int | None = None
+) -> None:
+    """What `make_output_format` refuses to resume from, without writing anything.
+
+    Raises ValueError; also if a file has less than `rows` rows up to there (None: whatever it has). One that is gone
+    is no fault: it is begun anew.
+    """
+    kinds = {"csv": (_values_in_csv, 1), "json": (_values_in_json, 0)}
+    for format, name in FILES.items():
+        path = Path(folder) / name
+        if format not in formats or not path.exists():
+            continue
+        values_of, header = kinds[format]
+        kept = len(_kept_lines(path, resume_from, values_of, header)) - header
+        if rows is not None and kept < rows:
+            raise ValueError(
+                f"'{path}' has {max(kept, 0)} of the {rows} rows that were logged: restore it, or delete it to continue "
+                "without them."
+            )
+
+
 # Values.
 
 
@@ -240,15 +265,25 @@ def _start_file(
     if resume_from is None or not path.exists():
         path.write_text("")
         return
+    lines = _kept_lines(path, resume_from, values_of, header)
+    with atomic_write(path) as file:
+        file.writelines(line + "\n" for line in lines)
+
+
+def _kept_lines(
+    path: Path, resume_from: ResumeFrom, values_of: Callable[[list[str], str], list], header: int
+) -> list[str]:
     key, limit = resume_from
-    lines = complete_lines(path)
-    values = values_of(lines, key)
+    lines = [line for line in complete_lines(path) if line.strip()]
+    try:
+        values = values_of(lines, key)
+    except ValueError as error:
+        raise ValueError(f"'{path}' is damaged ({error}): restore it, or delete it to continue without it.") from error
     if values and all(value is None for value in values):
         raise ValueError(f"'{path}' has no '{key}' to resume from.")
     # A row without the key goes with the one before it.
     beyond = (row for row, value in enumerate(values) if value is not None and value > limit)
-    with atomic_write(path) as file:
-        file.writelines(line + "\n" for line in lines[: header + next(beyond, len(values))])
+    return lines[: header + next(beyond, len(values))]
 
 
 def _values_in_csv(lines: list[str], key: str) -> list[float | None]:

@@ -31,6 +31,7 @@ from baselines_compat.log_formats import (
     ResumeFrom,
     SeqWriter,
     TensorBoardOutputFormat,
+    check_resume,
     make_output_format,
 )
 from baselines_compat.table import Table, read_csv, read_json
@@ -43,6 +44,7 @@ __all__ = [
     "Logger",
     "SeqWriter",
     "TensorBoardOutputFormat",
+    "check_resume",
     "configure",
     "debug",
     "dump_tabular",

@@ -149,7 +149,10 @@ class ResultsWriter:
         self.filename = _with_extension(Path(filename))
         self.header = dict(header or {})
         self.keys = ("r", "l", "t", *extra_keys)
-        rows = [] if resume_rows is None else self._kept_rows(resume_rows)
+        rows: list[str] = []
+        if resume_rows is not None:
+            found, rows = _kept_rows(self.filename, self.keys, resume_rows)
+            self.header = found or self.header
         self.rows = len(rows)
         self.filename.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(self.filename) as file:
@@ -168,19 +171,26 @@ class ResultsWriter:
     def close(self) -> None:
         self.f.close()
 
-    def _kept_rows(self, count: int) -> list[str]:
-        if not self.filename.exists():
-            return []
-        rows = complete_lines(self.filename)[2:]
-        if len(rows) < count:
-            raise ValueError(
-                f"'{self.filename}' has {len(rows)} of the {count} episodes that were recorded: restore it, "
-                "or delete it to continue without them."
-            )
-        self.header, table = _parse(self.filename)
-        if tuple(table.columns) != self.keys:
-            raise ValueError(f"'{self.filename}' has the columns {table.columns}, not {list(self.keys)}.")
-        return rows[:count]
+    @staticmethod
+    def check_resume(filename: str | os.PathLike[str], resume_rows: int, extra_keys: Sequence[str] = ()) -> None:
+        """ValueError or LoadMonitorResultsError where `ResultsWriter(..., resume_rows=...)` raises it; writes nothing."""
+        _kept_rows(_with_extension(Path(filename)), ("r", "l", "t", *extra_keys), resume_rows)
+
+
+def _kept_rows(file: Path, keys: Sequence[str], count: int) -> tuple[dict[str, Any] | None, list[str]]:
+    """The header and the first `count` rows of a monitor file; None and none if it is gone."""
+    if not file.exists():
+        return None, []
+    rows = [line for line in complete_lines(file)[2:] if line.strip()]
+    if len(rows) < count:
+        raise ValueError(
+            f"'{file}' has {len(rows)} of the {count} episodes that were recorded: restore it, or delete it to continue "
+            "without them."
+        )
+    header, table = _parse(file)
+    if tuple(table.columns) != tuple(keys):
+        raise ValueError(f"'{file}' has the columns {table.columns}, not {list(keys)}.")
+    return header, rows[:count]
 
 
 def get_monitor_files(dir: str | os.PathLike[str]) -> list[str]:

@@ -11,6 +11,7 @@ an `.npz` without pickle, so `numpy.load` shows the arrays (named by their place
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -47,21 +48,47 @@ def save(
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     path = _path(directory, step)
-    for target in (path, directory / BEST) if best else (path,):
-        with atomic_write(target, "wb") as file:
+    with contextlib.ExitStack() as files:
+        # Left in reverse order: the best takes its place first. A process killed between the two leaves a best that is
+        # ahead of the newest checkpoint, and whoever continues from that comes by it again.
+        for target in (path, directory / BEST) if best else (path,):
+            file = files.enter_context(atomic_write(target, "wb"))
             file.write(data)
-    if keep is not None:
-        for old in sorted(set(steps(directory)) - {step}, reverse=True)[keep - 1 :]:
-            _path(directory, old).unlink()
-    for left_behind in directory.glob(temporary_of(Path("checkpoint-*.npz")).name):
-        left_behind.unlink()
+            file.flush()
+            os.fsync(file.fileno())  # a full disk shows before either takes its place
+    tidy(directory, keep, written=step)
     return path
 
 
-def load(directory: str | os.PathLike[str], which: str | int = "latest") -> tuple[int, Any]:
+def tidy(directory: str | os.PathLike[str], keep: int | None, *, written: int | None = None) -> None:
+    """Delete all checkpoints but the newest `keep` (None: all stay), and what a killed `save` left unfinished.
+
+    The checkpoint of the step `written` counts as the newest.
+    """
+    directory = Path(directory)
+    there = sorted(steps(directory), key=lambda step: (step == written, step))
+    for old in [] if keep is None else there[:-keep]:
+        _path(directory, old).unlink()
+    for name in ("checkpoint-*.npz", BEST):
+        for left_behind in directory.glob(temporary_of(Path(name)).name):
+            left_behind.unlink()
+
+
+def make_best(directory: str | os.PathLike[str], step: int) -> None:
+    """Make `best.npz` a copy of the checkpoint of `step`."""
+    directory = Path(directory)
+    data = _path(directory, step).read_bytes()
+    with atomic_write(directory / BEST, "wb") as file:
+        file.write(data)
+
+
+def load(
+    directory: str | os.PathLike[str], which: str | int = "latest", *, advice: str = "use another checkpoint"
+) -> tuple[int, Any]:
     """The step and state of the newest checkpoint ("latest"), of `best.npz` ("best"), or of a given step.
 
-    Raises UserError if there is none, or if it is damaged: an older one is never taken silently.
+    `advice` ends the sentence about a damaged one that was asked for by name. Raises UserError if there is none, or if
+    it is damaged: an older one is never taken silently.
     """
     directory = Path(directory)
     there = steps(directory)
@@ -76,7 +103,7 @@ def load(directory: str | os.PathLike[str], which: str | int = "latest") -> tupl
         raise UserError(
             f"There is no '{path}'; there are checkpoints of steps: {', '.join(map(str, there)) or 'none'}."
         )
-    return _load(path, "use another checkpoint")
+    return _load(path, advice)
 
 
 def steps(directory: str | os.PathLike[str]) -> list[int]:
@@ -119,7 +146,46 @@ def _load(path: Path, advice: str) -> tuple[int, Any]:
     step = manifest["step"]
     if path.name not in (BEST, _path(path.parent, step).name):
         raise UserError(f"The checkpoint '{path}' is of step {step}, not of the step in its name: {advice}.")
-    return step, _from_tree(manifest["tree"], blobs)
+    try:
+        return step, _from_tree(manifest["tree"], blobs)
+    except (IndexError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise UserError(f"The checkpoint '{path}' is damaged ({error}): {advice}.") from error
+
+
+class MisfitError(ValueError):
+    """A state is not one of the thing that is to continue from it; the message names the place and what is there."""
+
+
+def check_fits(state: Any, like: Any, place: str = "state") -> None:
+    """MisfitError unless `state` has the structure of `like`: its keys, the lengths of its lists, and the shapes and
+    kinds of its arrays. Keys that only `state` has are no fault; numbers may have any value."""
+    if isinstance(like, (np.ndarray, np.generic)):
+        if not isinstance(state, (np.ndarray, np.generic)):
+            raise MisfitError(f"{place} is no array")
+        if (state.shape, state.dtype.kind) != (like.shape, like.dtype.kind):
+            raise MisfitError(f"{place} is {_kind(state)}, not {_kind(like)}")
+    elif isinstance(like, dict):
+        for key, part in like.items():
+            if not isinstance(state, dict) or key not in state:
+                raise MisfitError(f"{place} has no {key}")
+            check_fits(state[key], part, f"{place}/{key}")
+    elif isinstance(like, (list, tuple)):
+        if not isinstance(state, (list, tuple)) or len(state) != len(like):
+            raise MisfitError(f"{place} has not {len(like)} parts")
+        for i, (one, part) in enumerate(zip(state, like, strict=True)):
+            check_fits(one, part, f"{place}/{i}")
+    elif isinstance(like, (int, float)) != isinstance(state, (int, float, np.number)):
+        raise MisfitError(f"{place} is {state!r}, not a {type(like).__name__}")
+
+
+def no_policy(directory: Path, error: Exception) -> UserError:
+    """What to say of a whole checkpoint from which no policy can be made, because of `error`."""
+    reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+    return UserError(f"The checkpoint in '{directory}' holds no policy ({reason}): train it again.")
+
+
+def _kind(array: np.ndarray | np.generic) -> str:
+    return f"{array.dtype}{list(array.shape)}"
 
 
 # Bytes of a checkpoint.
@@ -147,7 +213,10 @@ def _open(data: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
     checksum = _array(blobs.pop("checksum"))
     if not np.array_equal(checksum, _checksum(blobs)):
         raise ValueError("its checksum does not match")
-    return json.loads(_array(blobs["manifest"]).tobytes()), blobs
+    manifest = json.loads(_array(blobs["manifest"]).tobytes())
+    if "format" not in manifest or not isinstance(manifest["step"], int):
+        raise ValueError("its manifest says no format or step")
+    return manifest, blobs
 
 
 def _npy(array: np.ndarray) -> bytes:

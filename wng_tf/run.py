@@ -35,6 +35,7 @@ def main(argv: Sequence[str]) -> int:
     if task.env_id != values.env:
         print(f"{values.env} is {task.env_id}", flush=True)
     log_path = values.log_path or str(Path("runs", "out", f"{algorithm.name}-{_plain(values.env)}-{values.seed}"))
+    run_folder.check_free(log_path)
     if values.resume:
         run_folder.read_flags(log_path)
     else:
@@ -63,6 +64,7 @@ def main(argv: Sequence[str]) -> int:
             log_path=log_path,
             resume=values.resume,
             progress=values.progress,
+            conclude=_export,
             **given,
         )
     except (NonFiniteError, WorkerError) as error:
@@ -74,10 +76,14 @@ def main(argv: Sequence[str]) -> int:
     except Interrupted as stopped:
         print(stopped, file=sys.stderr)
         return cli.INTERRUPTED
+    return 0
+
+
+def _export(folder: Path) -> None:
+    """The last thing before a run counts as finished: a run that has its summary has its model."""
     from wng_tf.export import export_run
 
-    print(f"Exported to {export_run(log_path)}")
-    return 0
+    print(f"Exported to {export_run(folder)}", flush=True)
 
 
 def _check(algorithm: PolicyGradientAlgorithm | EvolutionAlgorithm, task: tasks.Task) -> dict[str, Any]:

@@ -3,11 +3,12 @@
     flags.txt    versions.json  progress.csv  progress.json  log.txt  N.monitor.csv
     tb/          checkpoints/   export/       summary.json
 
-`summary.json` is written last: a folder that has it holds a finished run.
+`summary.json` is written last: a folder that has it holds a finished run. One process at a time writes in it, see `writing`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import math
@@ -18,12 +19,13 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from baselines_compat.files import atomic_write
+from baselines_compat.files import atomic_write, temporary_of
+from wng_tf import locks
 from wng_tf.errors import UserError
 
 FLAGS = "flags.txt"
@@ -32,6 +34,7 @@ SUMMARY = "summary.json"
 CHECKPOINTS = "checkpoints"
 EXPORT = "export"
 TENSORBOARD = "tb"
+LOCK = ".lock"
 
 MAY_CHANGE_ON_RESUME = frozenset(
     {
@@ -60,6 +63,36 @@ _PACKAGES = {
 }
 
 
+@contextlib.contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Be the one process that writes in the folder of a run, which is made if absent.
+
+    Raises UserError if another process is at work in it, or if it cannot be written to. A folder that was made, and in
+    which nothing came to be, is removed at the end.
+    """
+    path = Path(path)
+    made = not path.exists()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        unusable = f"Cannot write to '{path}' ({{reason}}): give another --log_path."
+        with locks.holding(path / LOCK, busy=_busy(path), unusable=unusable):
+            yield
+    finally:
+        if made:
+            with contextlib.suppress(OSError):  # it holds something
+                path.rmdir()
+
+
+def check_free(path: str | os.PathLike[str]) -> None:
+    """UserError if another process is at work in the folder. Nothing is written."""
+    with contextlib.suppress(OSError):  # what cannot be written to is said where it is written to
+        if locks.is_locked(Path(path) / LOCK):
+            raise UserError(_busy(Path(path)))
+
+
 def create(
     path: str | os.PathLike[str],
     flags_text: str,
@@ -81,24 +114,42 @@ def create(
     no run, or if its flags were different.
     """
     path = Path(path)
-    if resume:
-        _check_same_flags(read_flags(path), _flag_lines(flags_text), may_change, defaults, path)
-    else:
-        check_new(path)
+    check(path, flags_text, resume=resume, may_change=may_change, defaults=defaults)
     try:
         path.mkdir(parents=True, exist_ok=True)
         with atomic_write(path / FLAGS) as file:
             file.write(flags_text.rstrip("\n") + "\n")
         (path / SUMMARY).unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"Cannot write to '{path}' ({error.strerror}): give another --log_path.") from error
+        raise _unwritable(path, error) from error
     return path
 
 
-def check_new(path: str | os.PathLike[str]) -> None:
-    """UserError if there is something in the folder already, so that a new run cannot have it."""
+def check(
+    path: str | os.PathLike[str],
+    flags_text: str,
+    *,
+    resume: bool,
+    may_change: Collection[str] = MAY_CHANGE_ON_RESUME,
+    defaults: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """What `create` refuses, without making or changing anything."""
     path = Path(path)
-    if path.is_dir() and any(path.iterdir()):
+    if resume:
+        _check_same_flags(read_flags(path), _flag_lines(flags_text), may_change, defaults, path)
+        _read_versions(path)
+    else:
+        check_new(path)
+
+
+def check_new(path: str | os.PathLike[str]) -> None:
+    """UserError if there is something in the folder already, so that a new run cannot have it.
+
+    What a run leaves that was killed before its flags were whole is nothing.
+    """
+    path = Path(path)
+    nothing = {LOCK, temporary_of(path / FLAGS).name}
+    if path.is_dir() and any(entry.name not in nothing for entry in path.iterdir()):
         raise UserError(f"'{path}' is not empty: continue its run with --resume, or give another --log_path.")
 
 
@@ -116,12 +167,11 @@ def write_versions(path: str | os.PathLike[str], argv: Sequence[str] | None = No
     A resumed run keeps what it started with, and adds itself to the list "resumed". `argv` defaults to the
     command line of this process.
     """
-    file = Path(path) / VERSIONS
     record = versions(argv)
-    if file.exists():
-        started = _read_json(file)
+    started = _read_versions(Path(path))
+    if started is not None:
         record = {**started, "resumed": [*started.get("resumed", []), record]}
-    _write_json(file, record)
+    _write_json(Path(path) / VERSIONS, record)
 
 
 def versions(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -145,6 +195,24 @@ def read_summary(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """The summary of a finished run; None if the run is not finished. UserError if the file is damaged."""
     file = Path(path) / SUMMARY
     return _read_json(file) if file.exists() else None
+
+
+def _read_versions(path: Path) -> dict[str, Any] | None:
+    file = path / VERSIONS
+    if not file.exists():
+        return None
+    record = _read_json(file)
+    if not isinstance(record.get("resumed", []), list):
+        raise _damaged(file, "'resumed' is no list")
+    return record
+
+
+def _busy(path: Path) -> str:
+    return f"Another process is at work in '{path}': wait until it ends, or give another --log_path."
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(f"Cannot write to '{path}' ({error.strerror}): give another --log_path.")
 
 
 def _flag_lines(text: str) -> list[str]:
@@ -183,9 +251,16 @@ def _write_json(file: Path, content: Mapping[str, Any]) -> None:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"'{file}' is damaged ({error}): delete it, and continue with --resume.") from error
+        raise _damaged(file, error) from error
+    if not isinstance(content, dict):
+        raise _damaged(file, "it holds no JSON object")
+    return content
+
+
+def _damaged(file: Path, why: object) -> UserError:
+    return UserError(f"'{file}' is damaged ({why}): delete it, and continue with --resume.")
 
 
 def _plain(value: Any) -> Any:

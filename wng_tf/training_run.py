@@ -3,7 +3,7 @@
 Both families of algorithms run inside it:
 
     with TrainingRun(...) as run:
-        state = run.start()                 # None, or the state of the last checkpoint
+        resumed = run.start(restore)        # restore(state) is called with the last checkpoint's, if there is one
         while ...:
             ...                             # one update
             run.log(kvs, episodes, steps)
@@ -32,9 +32,10 @@ from typing import Any
 import numpy as np
 
 from baselines_compat import logger
-from baselines_compat.monitor import LoadMonitorResultsError, ResultsWriter
+from baselines_compat.log_formats import FILES
+from baselines_compat.monitor import LoadMonitorResultsError, Monitor, ResultsWriter
 from baselines_compat.vec_env.slot import EpisodeRecord
-from wng_tf import checkpoint, run_folder
+from wng_tf import checkpoint, resume, run_folder
 from wng_tf.errors import UserError
 
 STEPS_KEY = "misc/total_timesteps"
@@ -152,6 +153,7 @@ class TrainingRun:
       keep: checkpoints kept, besides the best.
       progress: True or False forces the bar; None shows it on a terminal.
       formats: output formats of the logger.
+      conclude: called with the folder when the last checkpoint is saved, before the run counts as finished.
 
     Raises:
       UserError: the folder holds something else, or is to be resumed and does not fit.
@@ -168,6 +170,7 @@ class TrainingRun:
         keep: int = 3,
         progress: bool | None = None,
         formats: Sequence[str] = FORMATS,
+        conclude: Callable[[Path], object] | None = None,
     ):
         if resume and log_path is None:
             raise UserError("--resume needs --log_path, the folder of the run to continue.")
@@ -180,6 +183,9 @@ class TrainingRun:
         self._save_interval = save_interval
         self._keep = keep
         self._formats = list(formats)
+        self._conclude = conclude
+        self._log_rows = 0
+        self._saved_at: int | None = None
         self._monitors: list[ResultsWriter] = []
         self._opened = contextlib.ExitStack()
         self._monitor_rows = [0] * num_env
@@ -202,54 +208,93 @@ class TrainingRun:
         self._progress.close()
         self._opened.close()
 
-    def start(self) -> Any:
-        """Open the folder and the log. Returns the learner's state of the last checkpoint, or None at the beginning."""
+    def start(self, restore: Callable[[Any], None]) -> bool:
+        """Open the folder and the log. Returns whether the run goes on from a checkpoint.
+
+        Whatever is refused is refused before anything in the folder changes: a finished run stays finished.
+
+        Args:
+          restore: brings the learner to its state in the last checkpoint, if there is one; `checkpoint.MisfitError`
+            where it is not a state of this learner.
+
+        Raises:
+          UserError: see the class; another process is at work in the folder; a file in it is damaged or does not fit.
+        """
         if self.folder is None:
             self._opened.enter_context(_log_to_stdout())
-            return None
-        saved = None
-        if self._resume:
-            run_folder.read_flags(self.folder)
-            if checkpoint.latest_step(self.folder / run_folder.CHECKPOINTS) is not None:
-                steps, saved = checkpoint.load(self.folder / run_folder.CHECKPOINTS)
+            return False
         defaults = {name: _text(value) for name, value in self.info.defaults.items() if value is not None}
-        run_folder.create(self.folder, self.info.flags_text(), resume=self._resume, defaults=defaults)
-        resume_from = None
-        if saved is not None:
-            self._restore(saved["run"])
-            resume_from = (STEPS_KEY, steps)
-            self._last_logged = (time.time(), steps)
-            self._progress.start(steps)
-        try:
-            self._open(resume_from)
-        except (ValueError, LoadMonitorResultsError) as error:
-            raise UserError(f"The run in '{self.folder}' cannot be continued: {error}") from error
+        text = self.info.flags_text()
+        run_folder.check_free(self.folder)
+        run_folder.check(self.folder, text, resume=self._resume, defaults=defaults)
+        self._opened.enter_context(run_folder.writing(self.folder))
+        found = resume.find(self.folder, self._num_env, restore) if self._resume else None
+        if found is not None:
+            self._check_curves(found)
+        run_folder.create(self.folder, text, resume=self._resume, defaults=defaults)
+        if found is not None:
+            self._restore(found)
+        self._open(found)
         run_folder.write_versions(self.folder)
-        if saved is None:
+        if found is None:
             settings = {name: value for name, value in self.info.flags.items() if value is not None}
             logger.write_hparams(self.folder / run_folder.TENSORBOARD, settings, ["eprewmean"])
-        else:
-            logger.log(f"Continuing from step {steps}")
-        return None if saved is None else saved["learner"]
+            return False
+        logger.log(f"Continuing from step {found.steps}")
+        resume.repair(self.folder, found, self._keep)
+        if found.lost:
+            logger.log(
+                f"The best checkpoint, of score {found.run.best:g}, is gone: {checkpoint.BEST} will be the best of those "
+                "to come and the one that is there."
+            )
+        return True
 
-    def _open(self, resume_from: tuple[str, int] | None) -> None:
+    def _check_curves(self, found: resume.Found) -> None:
+        """UserError if rows that were there at the checkpoint are missing from the log or a monitor file."""
+        try:
+            logger.check_resume(self.folder, self._formats, (STEPS_KEY, found.steps), rows=found.run.log_rows)
+            for i, rows in enumerate(found.run.monitor_rows):
+                ResultsWriter.check_resume(self._monitor_file(i), rows)
+        except (ValueError, LoadMonitorResultsError) as error:
+            raise UserError(f"The run in '{self.folder}' cannot be continued: {error}") from error
+
+    def _monitor_file(self, i: int) -> Path:
+        return self.folder / f"{i}.{Monitor.EXT}"
+
+    def _open(self, found: resume.Found | None) -> None:
         """Open the log and the monitor files, dropping what is later than the checkpoint."""
+        resume_from = None if found is None else (STEPS_KEY, found.steps)
+        gone = [] if found is None else self._gone(found.run)
         self._opened.enter_context(logger.scoped_configure(self.folder, self._formats, resume_from=resume_from))
+        for name in gone:
+            logger.warn(f"'{name}' is gone: what it held up to step {found.steps} is lost, it begins anew.")
         header = {"t_start": self._started, "env_id": self.info.env_id}
         for i, rows in enumerate(self._monitor_rows):
-            writer = ResultsWriter(
-                self.folder / f"{i}.monitor.csv", header, resume_rows=None if resume_from is None else rows
-            )
+            writer = ResultsWriter(self._monitor_file(i), header, resume_rows=None if found is None else rows)
             self._monitors.append(writer)
             self._opened.callback(writer.close)
 
-    def _restore(self, state: Mapping[str, Any]) -> None:
-        self.episodes.extend(EpisodeRecord(float(r), int(n), float(t)) for r, n, t in state["episodes"])
-        self.num_episodes = state["num_episodes"]
-        self._monitor_rows = list(state["monitor_rows"])
-        self._best = state["best"]
-        self._updates = state["updates"]
-        self._elapsed_before = state["elapsed"]
+    def _gone(self, state: resume.RunState) -> list[str]:
+        """Files that had rows at the checkpoint and that are no longer there."""
+        logs = [name for format, name in FILES.items() if format in self._formats and state.log_rows != 0]
+        logs = [name for name in logs if not (self.folder / name).exists()]
+        if logs:
+            self._log_rows = 0  # what both files are sure to have
+        monitors = [self._monitor_file(i) for i, rows in enumerate(state.monitor_rows) if rows]
+        return logs + [file.name for file in monitors if not file.exists()]
+
+    def _restore(self, found: resume.Found) -> None:
+        state = found.run
+        self.episodes.extend(state.episodes)
+        self.num_episodes = state.num_episodes
+        self._monitor_rows = list(state.monitor_rows)
+        self._log_rows = state.log_rows or 0
+        self._best = found.best
+        self._updates = state.updates
+        self._elapsed_before = state.elapsed
+        self._saved_at = found.steps
+        self._last_logged = (time.time(), found.steps)
+        self._progress.start(found.steps)
 
     # ---- every update ---------------------------------------------------------------------------------------------
 
@@ -295,6 +340,7 @@ class TrainingRun:
         self._progress.clear()
         logger.logkvs(row)
         logger.dumpkvs()
+        self._log_rows += 1
 
     def checkpoint_if_due(self, steps: int, make_state: Callable[[], Any], eprewmean: float | None = None) -> None:
         """Save every `save_interval` updates. If the user asked to stop, save and raise `Interrupted`."""
@@ -314,28 +360,39 @@ class TrainingRun:
     def _save(self, steps: int, learner_state: Any, eprewmean: float | None, *, may_be_best: bool = True) -> None:
         if self.folder is None:
             return
-        score = self.eprewmean if eprewmean is None else eprewmean
-        best = may_be_best and math.isfinite(score) and score > self._best
+        best = may_be_best and self._is_best(eprewmean)
         if best:
-            self._best = score
-        state = {
-            "learner": learner_state,
-            "run": {
-                "episodes": [list(e) for e in self.episodes],
-                "num_episodes": self.num_episodes,
-                "monitor_rows": [writer.rows for writer in self._monitors],
-                "best": self._best,
-                "updates": self._updates,
-                "elapsed": self.elapsed,
-            },
-        }
+            self._best = self._score(eprewmean)
+        run = resume.RunState(
+            episodes=self.episodes,
+            num_episodes=self.num_episodes,
+            monitor_rows=[writer.rows for writer in self._monitors],
+            best=self._best,
+            updates=self._updates,
+            elapsed=self.elapsed,
+            log_rows=self._log_rows,
+        )
+        state = {"learner": learner_state, "run": run.tree()}
         checkpoint.save(self.folder / run_folder.CHECKPOINTS, steps, state, keep=self._keep, best=best)
+        self._saved_at = steps
+
+    def _score(self, eprewmean: float | None) -> float:
+        return self.eprewmean if eprewmean is None else eprewmean
+
+    def _is_best(self, eprewmean: float | None) -> bool:
+        score = self._score(eprewmean)
+        return math.isfinite(score) and score > self._best
 
     def finish(self, steps: int, make_state: Callable[[], Any], eprewmean: float | None = None) -> None:
-        """Save the last checkpoint, then write the summary, which marks the run as finished."""
-        self._save(steps, make_state(), eprewmean)
+        """Save the last checkpoint and conclude, then write the summary, which marks the run as finished."""
+        # One that is there stays, to the last bit, unless it was saved by Ctrl-C, which leaves open whether it is the best.
+        if self._saved_at != steps or self._is_best(eprewmean):
+            self._save(steps, make_state(), eprewmean)
         if self.folder is None:
             return
+        if self._conclude is not None:
+            self._progress.close()  # the bar is full, and what follows has lines of its own
+            self._conclude(self.folder)
         run_folder.write_summary(
             self.folder,
             {
@@ -344,7 +401,7 @@ class TrainingRun:
                 "env": self.info.env,
                 "seed": self.info.seed,
                 "total_timesteps": steps,
-                "eprewmean": self.eprewmean if eprewmean is None else eprewmean,
+                "eprewmean": self._score(eprewmean),
                 "episodes": self.num_episodes,
                 "time_elapsed": self.elapsed,
             },

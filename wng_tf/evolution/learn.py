@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from baselines_compat import logger
@@ -34,6 +35,7 @@ def learn(
     resume: bool = False,
     progress: bool | None = None,
     callback: Callable[[Progress, Report], None] | None = None,
+    conclude: Callable[[Path], object] | None = None,
     **given: Any,
 ) -> SavedPolicy:
     """Train a policy by evolution strategies.
@@ -48,6 +50,7 @@ def learn(
       resume: continue the run in `log_path` from its last checkpoint.
       progress: True or False forces the progress bar; None shows it on a terminal.
       callback: called with how far the run is and what happened, after every generation.
+      conclude: called with the run's folder when the last checkpoint is saved, before the run counts as finished.
       **given: settings of `EvolutionConfig`.
 
     Returns:
@@ -91,6 +94,7 @@ def learn(
         save_interval=config.save_interval,
         keep=config.keep_checkpoints,
         progress=progress,
+        conclude=conclude,
     )
     members = 2 * config.population + config.evaluation_episodes
     horizon = horizon_of(task, config.horizon)
@@ -103,8 +107,13 @@ def learn(
             seed=seed,
             schedule=lambda steps: rate(max(0.0, 1.0 - steps / total_timesteps)),
         )
-        saved = run.start()
-        now = trainer.start() if saved is None else Progress.from_tree(saved)
+        now = trainer.start()
+
+        def restore(saved: dict[str, Any]) -> None:
+            nonlocal now
+            now = trainer.restored(saved)
+
+        run.start(restore)
         logger.log(f"{algorithm.name} on {env} ({task.env_id}), seed {seed}: {trainer.spec.num_parameters} parameters")
         while now.steps < total_timesteps:
             started = time.process_time()

@@ -104,11 +104,12 @@ def from_tree(tree: dict[str, Any]) -> SavedPolicy:
 
     Raises:
         UserError: the tree is of a version that clipped observations even where it did not normalise them.
+        AttributeError, IndexError, KeyError, TypeError, ValueError: it is the tree of something else.
     """
     if "normaliser" not in tree:
         raise UserError("This run is of an older version, whose policies saw observations otherwise: start it anew.")
     spec, head, space = tree["spec"], tree["spec"]["head"], tree["observation_space"]
-    return SavedPolicy(
+    policy = SavedPolicy(
         spec=PolicySpec(
             network=spec["network"],
             observations=spec["observations"],
@@ -120,6 +121,13 @@ def from_tree(tree: dict[str, Any]) -> SavedPolicy:
         action_noise=tree["action_noise"],
         observation_space=spaces.Box(space["low"], space["high"], dtype=np.dtype(space["dtype"]).type),
     )
+    expected = policy.spec.num_parameters
+    if np.shape(policy.theta) != (expected,):
+        raise ValueError(f"its weights have the shape {list(np.shape(policy.theta))}, not [{expected}]")
+    shape = policy.observation_space.shape
+    if shape != (policy.spec.observations,):
+        raise ValueError(f"its observations have the shape {list(shape)}, not [{policy.spec.observations}]")
+    return policy
 
 
 def load_policy(run_dir: str | os.PathLike[str], which: str | int = "latest") -> SavedPolicy:
@@ -129,5 +137,9 @@ def load_policy(run_dir: str | os.PathLike[str], which: str | int = "latest") ->
     Raises:
         UserError: there is no such checkpoint, or it is damaged.
     """
-    _, state = checkpoint.load(Path(run_dir) / run_folder.CHECKPOINTS, which)
-    return from_tree(state["learner"]["policy"])
+    folder = Path(run_dir) / run_folder.CHECKPOINTS
+    _, state = checkpoint.load(folder, which)
+    try:
+        return from_tree(state["learner"]["policy"])
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise checkpoint.no_policy(folder, error) from error

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baselines_compat.running_mean_std import Moments
+from wng_tf.checkpoint import MisfitError, check_fits
 from wng_tf.evolution import population, saved_policy, strategy
 from wng_tf.evolution.config import EvolutionConfig
 from wng_tf.evolution.embeddings import PopulationEmbedding
@@ -116,6 +117,24 @@ class Trainer:
         rng = population.generator(self.seed, 0, Stream.PARAMETERS)
         theta = self.spec.initial(rng, positive=self.config.initial_weights == "positive")
         return Progress(0, strategy.initial(theta, self.config, self.spec.observations))
+
+    def restored(self, tree: dict[str, Any]) -> Progress:
+        """The progress in a checkpoint.
+
+        Raises:
+            MisfitError: it is another strategy's or another policy's.
+            UserError: it is of an older version.
+        """
+        like = self.start().tree()
+        del like["strategy"]["past"]
+        check_fits(tree, {**like, "policy": {}, "policy_return": 0.0}, "learner")
+        past = tree["strategy"].get("past")  # as long as the run is, and its embedding
+        if not isinstance(past, np.ndarray) or past.ndim != 2 or past.dtype.kind != "f":
+            raise MisfitError("learner/strategy/past holds no embeddings")
+        try:
+            return Progress.from_tree(tree)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise MisfitError(f"learner/policy: {error}") from error
 
     def policy(self, state: strategy.State) -> SavedPolicy:
         """The unperturbed policy of a state."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from baselines_compat.schedules import parse_schedule
 from baselines_compat.vec_env import VecNormalize, make_vec_env
 from wng_tf import algorithms, embeddings
 from wng_tf.algorithms import PolicyGradientAlgorithm
+from wng_tf.checkpoint import MisfitError, check_fits
 from wng_tf.embeddings import Embedding
 from wng_tf.envs import tasks
 from wng_tf.errors import UserError
@@ -37,6 +39,7 @@ def learn(
     resume: bool = False,
     progress: bool | None = None,
     callback: Callable[[dict[str, Any]], None] | None = None,
+    conclude: Callable[[Path], object] | None = None,
     **given: Any,
 ) -> PolicyWithValue:
     """Train a policy, as Baselines' `ppo2.learn` does.
@@ -51,6 +54,7 @@ def learn(
       resume: continue the run in `log_path` from its last checkpoint.
       progress: True or False forces the progress bar; None shows it on a terminal.
       callback: called with the local state after every update.
+      conclude: called with the run's folder when the last checkpoint is saved, before the run counts as finished.
       **given: settings of `PolicyGradientConfig`.
 
     Returns:
@@ -89,6 +93,7 @@ def learn(
         save_interval=config.save_interval,
         keep=config.keep_checkpoints,
         progress=progress,
+        conclude=conclude,
     )
     with run, make_normalized(env, config, seed) as venv:
         policy = make_policy(venv, network, config, seed)
@@ -96,11 +101,28 @@ def learn(
         runner = Runner(env=venv, model=policy, nsteps=config.nsteps, gamma=config.gamma, lam=config.lam)
         described = describe(policy, venv)
         number, steps = 0, 0
-        saved = run.start()
-        if saved is not None:
+
+        def restore(saved: dict[str, Any]) -> None:
+            nonlocal number, steps
+            own = learner.state()
+            like = {
+                "number": 0,
+                "steps": 0,
+                "learner": {name: own[name] for name in ("theta", "optimizer")},
+                "env": {
+                    "environments": [{}] * config.num_env,
+                    "normalizer": {"ob_rms": venv.normalizer.state()["ob_rms"]},
+                },
+            }
+            check_fits(saved, like, "learner")
             number, steps = saved["number"], saved["steps"]
-            learner.restore(saved["learner"])
+            try:
+                learner.restore(saved["learner"])
+            except (KeyError, TypeError, ValueError) as error:
+                raise MisfitError(f"learner/learner: {error}") from error
             venv.set_state(saved["env"])
+
+        resumed = run.start(restore)
         logger.log(f"{algorithm.name} on {env} ({task.env_id}), seed {seed}: {policy.size} parameters")
 
         def state() -> dict[str, Any]:
@@ -112,7 +134,7 @@ def learn(
                 "policy": described,
             }
 
-        if saved is None:
+        if not resumed:
             logger.log("Collecting the first batch, then compiling the update (some seconds, once)")
         while steps < total_timesteps:
             batch, episodes = runner.run(learner.theta.numpy())

@@ -16,7 +16,6 @@ from baselines_compat.actor import Actor, ActorSpec
 from baselines_compat.running_mean_std import RunningMeanStd
 from baselines_compat.vec_env.normalizer import NormalizerSettings, normalize
 from wng_tf import checkpoint, run_folder
-from wng_tf.errors import UserError
 
 if TYPE_CHECKING:
     from baselines_compat.policies import PolicyWithValue
@@ -120,15 +119,15 @@ def load_policy(run_dir: str | os.PathLike[str], which: str | int = "latest") ->
     _, state = checkpoint.load(folder, which)
     try:
         return _from_state(state["learner"])
-    except KeyError as error:
-        raise UserError(f"The checkpoint in '{folder}' holds no policy ({error} is missing): train it again.") from None
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise checkpoint.no_policy(folder, error) from error
 
 
 def _from_state(state: Mapping[str, Any]) -> SavedPolicy:
     shape = state["policy"]
     statistics = RunningMeanStd()
     statistics.restore(state["env"]["normalizer"]["ob_rms"])
-    return SavedPolicy(
+    policy = SavedPolicy(
         actor_spec=ActorSpec(_layers_of(shape["actor"]), shape["discrete"]),
         critic_layers=_layers_of(shape["critic"]),
         theta=state["learner"]["theta"],
@@ -138,6 +137,18 @@ def _from_state(state: Mapping[str, Any]) -> SavedPolicy:
         observation_space=_space_of(shape["observation_space"]),
         action_space=_space_of(shape["action_space"]),
     )
+    _check(policy)
+    return policy
+
+
+def _check(policy: SavedPolicy) -> None:
+    """ValueError unless weights and statistics have the sizes that go with the layers and the observations."""
+    actor, critic = policy.actor_spec.size, sum((inputs + 1) * units for inputs, units, _ in policy.critic_layers)
+    if np.shape(policy.theta) != (actor + critic,):
+        raise ValueError(f"its weights have the shape {list(np.shape(policy.theta))}, not [{actor + critic}]")
+    shape = policy.observation_space.shape
+    if not policy.mean.shape == policy.var.shape == shape:
+        raise ValueError(f"its statistics have the shape {list(policy.mean.shape)}, not {list(shape)}")
 
 
 def _layers_of(tree: list[list[Any]]) -> tuple[Layer, ...]:

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from wng_tf.errors import UserError
+from wng_tf.locks import holding, is_locked
 from wng_tf.sweeps.execute import Job, Outcome, execute, is_finished, read_summary
 from wng_tf.sweeps.grid import Run
 from wng_tf.sweeps.progress import SweepProgress
-from wng_tf.sweeps.records import BOOK_FOLDER, is_locked, try_lock
+from wng_tf.sweeps.records import BOOK_FOLDER
 from wng_tf.sweeps.report import write_tables
 
 FAILED = 1
@@ -132,16 +132,10 @@ def _lost(job: Job, error: Exception, stopped: bool) -> Outcome:
 @contextlib.contextmanager
 def _only_sweep(root: Path) -> Iterator[None]:
     path = root / BOOK_FOLDER / "lock"
-    try:
-        lock = try_lock(path)
-    except OSError as error:
-        raise UserError(f"{root} cannot be used for a sweep ({error.strerror}): choose another --log_path.") from error
-    if lock is None:
-        raise UserError(f"Another sweep is at work in {root}: wait for it, or choose another --log_path.")
-    try:
+    busy = f"Another sweep is at work in {root}: wait for it, or choose another --log_path."
+    unusable = f"{root} cannot be used for a sweep ({{reason}}): choose another --log_path."
+    with holding(path, busy=busy, unusable=unusable):
         yield
-    finally:
-        os.close(lock)
 
 
 def _return_text(folder: Path) -> str:

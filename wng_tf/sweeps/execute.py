@@ -24,8 +24,9 @@ from typing import Any
 import wng_tf
 from wng_tf import checkpoint, run_folder
 from wng_tf.errors import UserError
+from wng_tf.locks import try_lock
 from wng_tf.sweeps.grid import Run
-from wng_tf.sweeps.records import Attempt, Record, RunPaths, read_record, try_lock, write_record
+from wng_tf.sweeps.records import Attempt, Record, RunPaths, read_record, write_record
 
 #: Exit code of a run that refuses its flags: trying again would change nothing.
 BAD_INPUT = 2
@@ -199,7 +200,8 @@ def _attempt(job: Job, record: Record, lock: int, stopped: Callable[[], bool]) -
     paths = job.paths
     resume = checkpoint.latest_step(paths.folder / run_folder.CHECKPOINTS) is not None
     if not resume and paths.folder.exists():
-        shutil.rmtree(paths.folder)  # it died before its first checkpoint: nothing to continue from
+        with run_folder.writing(paths.folder):  # not while somebody trains there by hand
+            shutil.rmtree(paths.folder)  # it died before its first checkpoint: nothing to continue from
     paths.folder.parent.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     # The attempt is on record before the process exists, so a kill between the two cannot orphan a folder.

@@ -5,22 +5,23 @@
     <log_path>/.sweep/lock                    held while a sweep works in the folder
     <log_path>/.sweep/<env>/.../seed0/        lock, record.json and stderr.txt of one run
 
-Locks are `flock`s: the kernel drops them when the last process that holds them ends, however it ends. A run's process
-inherits its lock, so the lock of a run tells whether the run is alive, whatever became of the sweep that started it.
+The locks are those of `wng_tf.locks`. A run's process inherits its lock, so the lock of a run tells whether the run is
+alive, whatever became of the sweep that started it.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from baselines_compat.files import atomic_write
 from wng_tf.errors import UserError
+from wng_tf.locks import is_locked, try_lock
 from wng_tf.sweeps.grid import Run
+
+__all__ = ["Attempt", "Record", "RunPaths", "all_records", "is_locked", "read_record", "try_lock", "write_record"]
 
 BOOK_FOLDER = ".sweep"
 
@@ -94,15 +95,30 @@ def read_record(path: Path) -> Record | None:
       UserError: a damaged record.
     """
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text(encoding="utf-8"))
+        run = values.pop("run")
+        pairs = {name: tuple(map(tuple, run.pop(name))) for name in ("axes", "settings")}
+        attempts = [Attempt(**attempt) for attempt in values.pop("attempts")]
+        return _checked(Record(run=Run(**run, **pairs), attempts=attempts, **values))
     except FileNotFoundError:
         return None
-    except ValueError:
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}).") from error
+    except (AttributeError, KeyError, TypeError, ValueError):  # not JSON, or JSON of another shape
         raise UserError(f"{path} is damaged: delete it and the run's folder, and start the sweep again.") from None
-    run = values.pop("run")
-    pairs = {name: tuple(map(tuple, run.pop(name))) for name in ("axes", "settings")}
-    attempts = [Attempt(**attempt) for attempt in values.pop("attempts")]
-    return Record(run=Run(**run, **pairs), attempts=attempts, **values)
+
+
+def _checked(record: Record) -> Record:
+    """The record, its fields of the types they are declared with; TypeError otherwise."""
+    run = record.run
+    texts = [run.env, run.alg, record.runner, record.error, *record.flags, *(a.started for a in record.attempts)]
+    texts += [text for pair in (*run.axes, *run.settings) for text in pair]
+    numbers = [run.seed, *(attempt.pid for attempt in record.attempts)]
+    if not all(isinstance(text, str) for text in texts) or not all(isinstance(number, int) for number in numbers):
+        raise TypeError("a field of another type")
+    if not all(len(pair) == 2 for pair in (*run.axes, *run.settings)):
+        raise TypeError("a pair of another length")
+    return record
 
 
 def write_record(path: Path, record: Record) -> None:
@@ -118,29 +134,3 @@ def all_records(root: Path) -> Iterator[Record]:
         record = read_record(path)
         if record is not None:
             yield record
-
-
-def try_lock(path: Path) -> int | None:
-    """Takes the lock in `path` and returns its open file descriptor, or None if another process holds it.
-
-    The lock lives as long as any process has the descriptor (or a duplicate that it inherited) open.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a process holds the lock in `path`."""
-    if not path.exists():
-        return False
-    descriptor = try_lock(path)
-    if descriptor is None:
-        return True
-    os.close(descriptor)
-    return False
