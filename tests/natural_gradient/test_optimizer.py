@@ -127,3 +127,69 @@ def test_state_is_saved_with_a_checkpoint(model, tmp_path):
     assert restored.epsilon == wng.epsilon != WassersteinNaturalGradient(4).epsilon
     directions = [x(tape, loss, embeddings, model.trainable_variables)[1].direction for x in (wng, restored)]
     np.testing.assert_array_equal(*directions)
+
+
+# ---- variables without influence ------------------------------------------------------------------------------------
+
+
+def of_eager(function):
+    return function
+
+
+def of_graph(function):
+    return tf.function(function)
+
+
+def of_xla(function):
+    return tf.function(function, jit_compile=True)
+
+
+MODES = [of_eager, of_graph, of_xla]
+
+
+def actor_and_critic():
+    keras.utils.set_random_seed(0)
+    actor, critic = (keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]) for _ in range(2))
+    return actor, critic, [*actor.trainable_variables, *critic.trainable_variables, tf.Variable([1.0, 2.0])]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("score", [False, True])
+def test_variables_that_the_embeddings_do_not_depend_on_keep_their_gradient(mode, score):
+    """Where J is zero, g_W is g / ε. The last variable nothing depends on."""
+    actor, critic, variables = actor_and_critic()
+    wng = WassersteinNaturalGradient(3, epsilon=1e-2)
+
+    def gradients():
+        with tf.GradientTape(persistent=True) as tape:
+            embeddings = actor(INPUTS)
+            log_probs = -tf.reduce_sum(tf.square(embeddings - TARGETS), axis=1)
+            loss = tf.reduce_mean(tf.square(embeddings)) + tf.reduce_mean(tf.square(critic(INPUTS)))
+        natural, _ = wng(tape, loss, embeddings, variables, log_probs=log_probs if score else None)
+        return natural, tape.gradient(loss, critic.trainable_variables)
+
+    natural, plain = mode(gradients)()
+    assert [tuple(g.shape) for g in natural] == [tuple(v.shape) for v in variables]
+    assert any(np.abs(g).max() > 0.0 for g in natural[:2])
+    for one, other in zip(natural[2:4], plain, strict=True):
+        np.testing.assert_allclose(one, other / 1e-2, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(natural[4], [0.0, 0.0])
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", ["loss", "embeddings", "log_probs"])
+def test_what_was_computed_outside_of_the_tape_is_named(mode, name):
+    actor, _, variables = actor_and_critic()
+    wng = WassersteinNaturalGradient(3, epsilon=1e-2)
+
+    def gradients():
+        with tf.GradientTape(persistent=True) as tape:
+            recorded = {"embeddings": actor(INPUTS)}
+            recorded["log_probs"] = -tf.reduce_sum(tf.square(recorded["embeddings"]), axis=1)
+            recorded["loss"] = tf.reduce_mean(recorded["log_probs"])
+        recorded[name] = tf.identity(recorded[name])
+        given = recorded if name == "log_probs" else {**recorded, "log_probs": None}
+        return wng(tape, given["loss"], given["embeddings"], variables, log_probs=given["log_probs"])[0]
+
+    with pytest.raises(ValueError, match=f"`{name}` was computed outside of the tape"):
+        mode(gradients)()

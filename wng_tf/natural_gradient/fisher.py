@@ -55,7 +55,7 @@ def sketched_scores(
         [num_rows, count], stateless_seed(seed), minval=0, maxval=2, dtype=tf.int32, alg="philox"
     )
     signs = tf.cast(2 * bits - 1, log_probs.dtype) / count**0.5
-    return pullback(tape, log_probs, signs, variables)
+    return pullback(tape, log_probs, signs, variables, name="log_probs")
 
 
 def fisher_natural_gradient(

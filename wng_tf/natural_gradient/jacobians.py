@@ -34,28 +34,54 @@ def unflatten(vector: tf.Tensor, variables: Sequence[tf.Tensor]) -> list[tf.Tens
     return [tf.reshape(piece, variable.shape) for piece, variable in zip(tf.split(vector, sizes), variables, strict=True)]
 
 
-def pullback(tape: tf.GradientTape, outputs: tf.Tensor, cotangents: tf.Tensor, variables: Sequence[tf.Tensor]) -> tf.Tensor:
+def pullback(
+    tape: tf.GradientTape,
+    outputs: tf.Tensor,
+    cotangents: tf.Tensor,
+    variables: Sequence[tf.Tensor],
+    *,
+    name: str = "outputs",
+) -> tf.Tensor:
     """[M, P]: row m is Σ cotangents[m] · ∂outputs/∂variables, for cotangents [M, *outputs.shape].
 
-    `tape` must be persistent and have recorded the outputs. Variables that they do not depend on give zeros.
+    `tape` must be persistent and have recorded the outputs. Variables (of TensorFlow or Keras) that they do not depend on
+    give zeros; `name` is what the outputs are called where they depend on none of them.
+
+    Raises:
+      ValueError: the tape is not persistent, or has not seen the outputs depend on any of the variables.
     """
     if not tape._persistent:  # the tape has no public attribute for it, and its own message comes one call too late
         raise ValueError("The tape is used more than once: open it as tf.GradientTape(persistent=True).")
 
+    variables = list(variables)
+    unseen = False
+
+    def dense_row(row: tf.Tensor) -> list[tf.Tensor]:
+        nonlocal unseen
+        gradients = tape.gradient(outputs, variables, output_gradients=row)
+        unseen = _none(gradients)
+        return _filled(gradients, variables)
+
     num_rows = tf.shape(cotangents)[0]
-    rows = tf.vectorized_map(lambda row: dense_gradient(tape, outputs, variables, row), cotangents)
+    rows = tf.vectorized_map(dense_row, cotangents)
+    if unseen:  # raised here, because an error inside of the map would come with the map's own text around it
+        raise _unseen(name)
     return tf.concat([tf.reshape(block, [num_rows, -1]) for block in rows], axis=1)
 
 
-def dense_gradient(tape: tf.GradientTape, outputs, variables: Sequence[tf.Tensor], cotangents=None) -> list[tf.Tensor]:
-    """`tape.gradient` with zeros for variables that the outputs do not depend on, and no sparse slices."""
-    gradients = tape.gradient(
-        outputs,
-        list(variables),
-        output_gradients=cotangents,
-        unconnected_gradients=tf.UnconnectedGradients.ZERO,
-    )
-    return [tf.convert_to_tensor(gradient) for gradient in gradients]
+def dense_gradient(
+    tape: tf.GradientTape, outputs, variables: Sequence[tf.Tensor], cotangents=None, *, name: str | None = None
+) -> list[tf.Tensor]:
+    """`tape.gradient` with zeros for variables that the outputs do not depend on, and no sparse slices.
+
+    Raises:
+      ValueError: they depend on none, and have a `name`.
+    """
+    variables = list(variables)
+    gradients = tape.gradient(outputs, variables, output_gradients=cotangents)
+    if name is not None and _none(gradients):
+        raise _unseen(name)
+    return _filled(gradients, variables)
 
 
 def reparameterised_jacobian(
@@ -67,9 +93,10 @@ def reparameterised_jacobian(
     """J [M, P] where the embeddings X = B_θ(Z) are a differentiable function of the variables (Eq. 10, left).
 
     J_m = (1/N) Σ_n ∇h_m(X_n)ᵀ ∂X_n/∂θ, from the embeddings [N, d] that the persistent `tape` has recorded and
-    C = basis.gradients(embeddings) [M, N, d]. Equal to `tape.jacobian` of the mean of `basis(embeddings)`.
+    C = basis.gradients(embeddings) [M, N, d]. Equal to `tape.jacobian` of the mean of `basis(embeddings)`. Raises as
+    `pullback` does.
     """
-    return pullback(tape, embeddings, basis_gradients / _count(embeddings), variables)
+    return pullback(tape, embeddings, basis_gradients / _count(embeddings), variables, name="embeddings")
 
 
 def score_jacobian(
@@ -79,9 +106,9 @@ def score_jacobian(
 
     J_m = (1/N) Σ_n (h_m(X_n) - h̄_m) ∂ log q_θ(X_n)/∂θ, from log_probs [N] that the persistent `tape` has recorded
     and the basis' values h [M, N]. Subtracting the mean h̄_m leaves the expectation and cuts the variance. The
-    log-probability of a trajectory's actions may stand for that of its embedding.
+    log-probability of a trajectory's actions may stand for that of its embedding. Raises as `pullback` does.
     """
-    return pullback(tape, log_probs, _centred(values) / _count(log_probs), variables)
+    return pullback(tape, log_probs, _centred(values) / _count(log_probs), variables, name="log_probs")
 
 
 def evolution_jacobian(
@@ -106,6 +133,26 @@ def evolution_jacobian(
 def watchable(variables: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     """Tensors and tf.Variables, which `tape.watch` and ForwardAccumulator take, for Keras variables, which they do not."""
     return [v if isinstance(v, tf.Tensor | tf.Variable) else v.value for v in variables]
+
+
+def _none(gradients: Sequence[tf.Tensor | None]) -> bool:
+    return all(gradient is None for gradient in gradients)
+
+
+def _unseen(name: str) -> ValueError:
+    return ValueError(
+        f"`{name}` was computed outside of the tape, or without the variables: the tape has not seen it depend on any of "
+        "them. Compute it inside `with tf.GradientTape(persistent=True) as tape:`, from these variables, with operations "
+        "that have a gradient."
+    )
+
+
+def _filled(gradients: Sequence[tf.Tensor | None], variables: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """Zeros for None. They are made here, because `UnconnectedGradients.ZERO` does not know Keras' variables."""
+    return [
+        tf.zeros(variable.shape, variable.dtype) if gradient is None else tf.convert_to_tensor(gradient)
+        for gradient, variable in zip(gradients, variables, strict=True)
+    ]
 
 
 def _centred(values: tf.Tensor) -> tf.Tensor:

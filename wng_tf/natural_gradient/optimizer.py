@@ -75,11 +75,16 @@ class WassersteinNaturalGradient(tf.Module):
         """The natural gradients, shaped as the variables, and the evidence for them.
 
         The persistent `tape` must have recorded `loss` and the embeddings [N, d] (further axes are flattened). Where
-        no gradient passes through the embeddings, give the recorded `log_probs` [N] of the samples as well.
+        no gradient passes through the embeddings, give the recorded `log_probs` [N] of the samples as well. Variables that
+        the loss or the embeddings do not depend on give zeros.
+
+        Raises:
+          ValueError: the tape is for one use, or has not seen the loss, or the embeddings, depend on any of the variables;
+            eagerly also numbers that are not finite.
         """
         variables = list(variables)
         embeddings = tf.convert_to_tensor(embeddings)
-        gradient = flatten(dense_gradient(tape, loss, variables))
+        gradient = flatten(dense_gradient(tape, loss, variables, name="loss"))
         points = tf.reshape(embeddings, [tf.shape(embeddings)[0], -1])
         self._calls.assign_add(1)
         basis_seed = tf.random.experimental.stateless_fold_in(self._seed, self._calls, alg="philox")
