@@ -6,8 +6,10 @@ import contextlib
 import os
 import re
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from absl import flags
 
@@ -16,6 +18,8 @@ from wng_tf.errors import UserError
 from wng_tf.quiet import STDERR, quiet
 
 FAULT, USAGE_ERROR, INTERRUPTED = 1, 2, 130
+#: Where a run's folder keeps the traceback of an environment that failed.
+TRACEBACK = "traceback.txt"
 _HELP = {"help", "helpfull", "helpshort", "h", "?"}
 
 Main = Callable[[Sequence[str]], int | None]
@@ -126,6 +130,27 @@ def _drop_stdout() -> None:
         return
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def traceback_of(error: BaseException, folder: str | os.PathLike[str]) -> str:
+    """Keep an environment's traceback: in the run's folder, or, before there is one, in a temporary file.
+
+    Returns:
+      a sentence that says where, to be put after the error's; nothing, if there is no traceback or nowhere to keep it.
+    """
+    details = getattr(error, "details", "")
+    if not details:
+        return ""
+    path = Path(folder) / TRACEBACK
+    try:
+        if not path.parent.is_dir():
+            number, name = tempfile.mkstemp(prefix="wng_tf-", suffix=f"-{TRACEBACK}")
+            os.close(number)
+            path = Path(name)
+        path.write_text(details, encoding="utf-8", errors="backslashreplace")
+    except OSError:
+        return ""
+    return f" Its traceback is in {path}."
 
 
 def required(name: str) -> str:

@@ -24,10 +24,10 @@ from absl import flags
 from scipy import special
 
 from baselines_compat.files import atomic_write
-from baselines_compat.vec_env import NonFiniteError
+from baselines_compat.vec_env import NonFiniteError, WorkerError
 from wng_tf import checkpoint, cli, run_folder, saved_policy, video
 from wng_tf import flags as run_flags
-from wng_tf.envs import tasks
+from wng_tf.envs.guarded import Guarded
 from wng_tf.errors import UserError
 from wng_tf.saved_policy import SavedPolicy
 from wng_tf.training import streams
@@ -79,7 +79,7 @@ def play(
 
     Args:
       policy: who acts.
-      world: from `tasks.make`; fresh, if its physics remembers (PyBullet's does).
+      world: a `Guarded` one, or from `tasks.make`; fresh, if its physics remembers (PyBullet's does).
       seed: episode i starts from, and draws its actions by, streams keyed by (seed, i).
       deterministic: whether the policy's likeliest action is taken, or a sampled one.
       progress: called after each episode.
@@ -126,6 +126,7 @@ def evaluate_run(
 
     Raises:
       UserError: no such run or checkpoint, or the environment cannot be made.
+      EnvironmentFailure: the environment raised.
       NonFiniteError: an observation or reward is NaN or infinite.
     """
     if episodes < 1:
@@ -137,7 +138,7 @@ def evaluate_run(
     step, _ = checkpoint.load(Path(run) / run_folder.CHECKPOINTS, which)
     played = {}
     for name, deterministic in (("deterministic", True), ("stochastic", False)):
-        with contextlib.closing(tasks.make(env)) as world:
+        with Guarded(env) as world:
             result = play(policy, world, episodes, seed, deterministic=deterministic, progress=progress)
         played[name] = dataclasses.asdict(result)
     about = {"env": env, "alg": saved_policy.flag(run, "alg"), "which": which, "step": step}
@@ -164,8 +165,8 @@ def main(argv: Sequence[str]) -> int:
         _write(run / OUTPUT, result)
         print(_report(run, result))
         print(f"Wrote {run / OUTPUT}", flush=True)
-    except NonFiniteError as error:
-        return cli.fail(str(error), cli.FAULT)
+    except (NonFiniteError, WorkerError) as error:
+        return cli.fail(f"{error}{cli.traceback_of(error, run)}", cli.FAULT)
     return 0
 
 

@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
             **given,
         )
     except (NonFiniteError, WorkerError) as error:
-        return cli.fail(f"{error} {_last_checkpoint(log_path)}", cli.FAULT)
+        return cli.fail(f"{error} {_last_checkpoint(log_path)}{cli.traceback_of(error, log_path)}", cli.FAULT)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

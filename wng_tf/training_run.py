@@ -34,6 +34,7 @@ import numpy as np
 from baselines_compat import logger
 from baselines_compat.log_formats import FILES
 from baselines_compat.monitor import LoadMonitorResultsError, Monitor, ResultsWriter
+from baselines_compat.vec_env.processes import STOP_SIGNALS, leave_terminal
 from baselines_compat.vec_env.slot import EpisodeRecord
 from wng_tf import checkpoint, resume, run_folder
 from wng_tf.errors import UserError
@@ -44,7 +45,11 @@ WINDOW = 100
 
 
 class Interrupted(Exception):
-    """The user asked to stop (Ctrl-C or SIGTERM); the state is saved."""
+    """The user asked to stop (Ctrl-C, SIGTERM or SIGHUP); the state is saved."""
+
+
+class StopNow(KeyboardInterrupt):
+    """The user asked to stop twice."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,23 +81,37 @@ def _text(value: Any) -> str:
 
 
 class _StopRequest:
-    """Turns the first SIGINT or SIGTERM into a flag; the second one interrupts at once."""
+    """Turns the first Ctrl-C, SIGTERM or SIGHUP into a flag; the same one again interrupts at once.
+
+    The same one: a scheduler and the sweep that it stops may both tell a run, each in its own way.
+    """
 
     def __init__(self) -> None:
-        self.asked = False
+        self._received: set[int] = set()
         self._previous: dict[int, Any] = {}
+
+    @property
+    def asked(self) -> bool:
+        return bool(self._received)
 
     def install(self) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._handle)
+        for number in STOP_SIGNALS:
+            # Under nohup a hangup stays ignored.
+            if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
+                self._previous[number] = signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: Any) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-        print("Stopping after this update; once more stops at once.", file=sys.stderr, flush=True)
+        if number in self._received:
+            raise StopNow
+        first = not self._received
+        self._received.add(number)
+        if number not in (signal.SIGINT, signal.SIGTERM):
+            leave_terminal()
+        if first:
+            with contextlib.suppress(OSError):
+                print("Stopping after this update; once more stops at once.", file=sys.stderr, flush=True)
 
     def remove(self) -> None:
         for number, handler in self._previous.items():

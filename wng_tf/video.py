@@ -17,7 +17,9 @@ from typing import Any
 
 import gymnasium
 
+from baselines_compat.vec_env.faults import described, is_users
 from wng_tf.envs import tasks
+from wng_tf.envs.guarded import Guarded
 from wng_tf.errors import UserError
 
 #: Frames per second at most. Browsers and players slow a GIF of more down.
@@ -76,7 +78,7 @@ def filming(path: str | os.PathLike[str], env: str) -> Iterator[gymnasium.Env]:
         _choose_opengl()
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws in memory, and need not look for a screen
     unfinished = path.with_name(f".{path.stem}.unfinished{path.suffix.lower()}")
-    with contextlib.closing(tasks.make(env, render_mode="rgb_array")) as world:
+    with Guarded(env, render_mode="rgb_array") as world:
         fps = float(world.metadata.get("render_fps") or _DEFAULT_FPS)
         stride = math.ceil(fps / FORMATS[path.suffix.lower()])
         try:
@@ -115,15 +117,17 @@ class _Camera(gymnasium.Wrapper):
     def _draw(self) -> Any:
         try:
             frame = self.env.render()
-        except Exception as error:  # MuJoCo, OpenGL and pygame each have their own
+        except BaseException as error:  # MuJoCo, OpenGL and pygame each have their own
+            if is_users(error):
+                raise
             raise UserError(f"{self._name} cannot be drawn: {_reason(error)}") from error
         if frame is None:
             raise UserError(f"{self._name} cannot be drawn: it has no render mode 'rgb_array'.")
         return frame
 
 
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+def _reason(error: BaseException) -> str:
+    text = described(error)
     return f"{text}." if "pip install" in text else f"{text}. {_OPENGL_ADVICE}"
 
 

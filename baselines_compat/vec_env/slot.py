@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -20,6 +20,7 @@ from baselines_compat.actions import to_environment
 from baselines_compat.actor import Actor
 from baselines_compat.errors import NonFiniteError
 from baselines_compat.running_mean_std import Moments
+from baselines_compat.vec_env import faults
 from baselines_compat.vec_env.normalizer import LocalNormalizer, NormalizerSettings
 
 
@@ -89,11 +90,18 @@ class EnvSlot:
       env_fn: makes the environment.
       index: the environment's number; its streams are keyed by (seed, index).
       seed: seed of the run.
+      place: where it is stepped, for messages.
+
+    Raises:
+      ValueError: from the constructor, as it was raised: bad input.
+      EnvironmentFailure: from the constructor and every other call, whatever else the environment raises.
     """
 
-    def __init__(self, env_fn: Callable[[], gym.Env], index: int, seed: int):
-        self.env = env_fn()
+    def __init__(self, env_fn: Callable[[], gym.Env], index: int, seed: int, place: str = ""):
+        with faults.naming(f"Environment {index}{place}", "its constructor", ValueError):
+            self.env = env_fn()
         self.index = index
+        self.who = f"Environment {index} ({faults.name_of(self.env)}){place}"
         self._reset_seed: int | None = streams.ENVIRONMENT_START.words(1, seed, index)[0]
         self.rng = streams.ENVIRONMENT_ACTIONS.generator(seed, index)
         self.env.action_space.seed(self._reset_seed)
@@ -109,11 +117,13 @@ class EnvSlot:
         """Start an episode; the first reset seeds the environment, later ones continue its stream."""
         if self._reset_seed is not None:
             self._reset_state = {"seed": self._reset_seed}
-            observation, _ = self.env.reset(seed=self._reset_seed)
+            with faults.naming(self.who, "reset"):
+                observation, _ = self.env.reset(seed=self._reset_seed)
             self._reset_seed = None
         else:
             self._reset_state = {"rng": copy.deepcopy(self.env.unwrapped.np_random.bit_generator.state)}
-            observation, _ = self.env.reset()
+            with faults.naming(self.who, "reset"):
+                observation, _ = self.env.reset()
         self._played = []
         self.episode_return, self.episode_length, self._discounted = 0.0, 0, 0.0
         return self._flat(observation)
@@ -125,7 +135,9 @@ class EnvSlot:
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
         """Clip, act, and record. Returns raw observation [obs] float64, raw reward, terminated, truncated, info."""
         self._played.append(np.array([action]))
-        observation, reward, terminated, truncated, info = self.env.step(self.environment_action(action))
+        sent = self.environment_action(action)
+        with faults.naming(self.who, "step"):
+            observation, reward, terminated, truncated, info = self.env.step(sent)
         reward = float(reward)
         self.episode_return += reward
         self.episode_length += 1
@@ -172,10 +184,12 @@ class EnvSlot:
             actions[t] = action
             try:
                 observation, reward, terminated, truncated, _ = send(clipped(action))
-            except Exception:
+            except BaseException as error:
+                if faults.is_users(error):
+                    raise
                 # What the environment choked on, if it is that.
                 self._check(raw[: t + 1], actions[: t + 1], raw_rewards)
-                raise
+                raise faults.failure(error, self.who, "step") from error
             reward = float(reward)
             self.episode_return += reward
             self.episode_length += 1
@@ -250,4 +264,21 @@ class EnvSlot:
         self.pending, self._discounted = raw, state["discounted"]
 
     def close(self) -> None:
-        self.env.close()
+        with faults.naming(self.who, "close"):
+            self.env.close()
+
+
+def close_all(slots: Sequence[EnvSlot]) -> None:
+    """Close every slot, also after one of them failed.
+
+    Raises:
+      EnvironmentFailure: the first of their failures.
+    """
+    first = None
+    for slot in slots:
+        try:
+            slot.close()
+        except faults.EnvironmentFailure as error:
+            first = first or error
+    if first is not None:
+        raise first

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import multiprocessing
-import signal
 import traceback
 from collections.abc import Sequence
-from multiprocessing import shared_memory
+from multiprocessing import connection
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -16,29 +15,21 @@ import gymnasium as gym
 import numpy as np
 
 from baselines_compat.actor import Actor, ActorSpec
-from baselines_compat.errors import NonFiniteError
+from baselines_compat.errors import NonFiniteError, UserError
+from baselines_compat.vec_env.faults import EnvironmentFailure, WorkerError, described
 from baselines_compat.vec_env.normalizer import Normalizer
-from baselines_compat.vec_env.slot import EnvSlot, EpisodeRecord, SegmentArrays
+from baselines_compat.vec_env.processes import end, ending, ignore_stop_signals, start_process, survives_pickling
+from baselines_compat.vec_env.shared_memory import SharedMemory
+from baselines_compat.vec_env.slot import EnvSlot, EpisodeRecord, SegmentArrays, close_all
 from baselines_compat.vec_env.vec_env import EnvFn, VecEnv, lock_step
 
-
-class WorkerError(RuntimeError):
-    """A worker process failed or died."""
+_PATIENCE = 5.0  # seconds for a worker to close its environments, and to end
 
 
-class _Memory(shared_memory.SharedMemory):
-    """Shared memory that lives as long as arrays in it are used, here or elsewhere."""
-
-    def close(self) -> None:
-        with contextlib.suppress(BufferError):  # arrays are in use: the memory goes with the last of them
-            super().close()
-
-
-def _arrays_in(buffer: memoryview, steps: int, obs_size: int, action_space: gym.Space, num_env: int) -> SegmentArrays:
+def _arrays_in(buffer: Any, steps: int, obs_size: int, action_space: gym.Space, num_env: int) -> SegmentArrays:
     views, start = {}, 0
     for name, (shape, dtype) in SegmentArrays.layout(steps, obs_size, action_space).items():
         full = (num_env, *shape)
-        # Not np.ndarray(buffer=...): such an array would not keep the memory from being unmapped under it.
         views[name] = np.frombuffer(buffer, dtype, int(np.prod(full)), start).reshape(full)
         start += _aligned(views[name].nbytes)
     return SegmentArrays(**views)
@@ -56,23 +47,29 @@ def _bytes(steps: int, obs_size: int, action_space: gym.Space, num_env: int) -> 
 class _Worker:
     """What runs in a worker process: some slots, and a loop over commands."""
 
-    def __init__(self, env_fns: Sequence[EnvFn], indices: Sequence[int], seed: int, num_env: int):
+    def __init__(
+        self, pipe: Connection, number: int, env_fns: Sequence[EnvFn], indices: Sequence[int], seed: int, num_env: int
+    ):
+        self.pipe = pipe
         self.indices = indices
-        self.slots = [EnvSlot(fn, i, seed) for fn, i in zip(env_fns, indices, strict=True)]
+        self.slots = [
+            EnvSlot(fn, i, seed, f" in worker {number}") for fn, i in zip(env_fns, indices, strict=True)
+        ]
         self.num_env = num_env
-        self._memory: _Memory | None = None
         self._arrays: SegmentArrays | None = None
 
     def spaces(self) -> tuple[gym.Space, gym.Space]:
         return self.slots[0].env.observation_space, self.slots[0].env.action_space
 
-    def collect(self, name: str, steps: int, spec: ActorSpec, flat: np.ndarray, snapshot: Any, settings: Any) -> list:
-        if self._memory is None or self._memory.name != name:
-            self._release()
-            self._memory = _Memory(name=name)
-            observation_space, action_space = self.spaces()
-            size = int(np.prod(observation_space.shape))
-            self._arrays = _arrays_in(self._memory.buf, steps, size, action_space, self.num_env)
+    def attach(self, steps: int) -> None:
+        """Take the memory that the parent sends, for segments of so many steps."""
+        observation_space, action_space = self.spaces()
+        shape = (steps, int(np.prod(observation_space.shape)), action_space, self.num_env)
+        memory = SharedMemory.receive(self.pipe, _bytes(*shape))
+        self._arrays = _arrays_in(memory.buf, *shape)
+        memory.close()
+
+    def collect(self, spec: ActorSpec, flat: np.ndarray, snapshot: Any, settings: Any) -> list:
         actor = Actor(spec, flat)
         return [
             slot.collect(actor, snapshot, settings, self._arrays.of(i))
@@ -94,41 +91,40 @@ class _Worker:
         for slot, state in zip(self.slots, states, strict=True):
             slot.restore(state)
 
-    def _release(self) -> None:
-        self._arrays = None
-        if self._memory is not None:
-            self._memory.close()
-            self._memory = None
-
     def close(self) -> None:
-        self._release()
-        for slot in self.slots:
-            slot.close()
+        close_all(self.slots)
 
 
-def _serve(pipe: Connection, env_fns: Sequence[EnvFn], indices: Sequence[int], seed: int, num_env: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business: it closes the workers
+def _serve(pipe: Connection, *about: Any) -> None:
+    """A worker's life: make the environments, then obey until told to close, or the parent is gone."""
+    ignore_stop_signals()
     worker = None
     try:
-        worker = _Worker(env_fns, indices, seed, num_env)
+        worker = _Worker(pipe, *about)
         pipe.send(("ok", worker.spaces()))
         while True:
             command, args = pipe.recv()
-            if command == "close":
-                break
             pipe.send(("ok", getattr(worker, command)(*args)))
-    except NonFiniteError as error:
-        pipe.send(("non-finite", str(error)))
-    except (EOFError, BrokenPipeError):
-        pass  # the parent is gone
-    except Exception as error:
-        # What is wrong with the environment's arguments is the user's to correct, wherever the environment is made.
-        bad_input = worker is None and isinstance(error, ValueError)
-        pipe.send(("bad input", error) if bad_input else ("error", traceback.format_exc()))
-    finally:
-        if worker is not None:
+            if command == "close":
+                return
+    except (EOFError, ConnectionError):
+        pass  # the parent is gone; what environments raise has another type
+    except BaseException as error:
+        with contextlib.suppress(ConnectionError):
+            pipe.send(_reply(error, making=worker is None))
+    if worker is not None:
+        with contextlib.suppress(WorkerError):
             worker.close()
-        pipe.close()
+
+
+def _reply(error: BaseException, *, making: bool) -> tuple[str, Any]:
+    """How a worker tells its parent what it met."""
+    if isinstance(error, NonFiniteError | UserError | EnvironmentFailure):
+        return "raised", error
+    # What is wrong with the environment's arguments is the user's to correct, wherever the environment is made.
+    if making and isinstance(error, ValueError):
+        return "raised", error if survives_pickling(error) else ValueError(described(error))
+    return "error", traceback.format_exc()
 
 
 @dataclasses.dataclass
@@ -155,50 +151,69 @@ class SubprocVecEnv(VecEnv):
         count = min(num_workers or len(env_fns), len(env_fns))
         context = multiprocessing.get_context("spawn")
         self._workers: list[_Handle] = []
-        self._memory: _Memory | None = None
+        self._memory: SharedMemory | None = None
         self._arrays: SegmentArrays | None = None
         self._steps = 0
-        for indices in np.array_split(np.arange(len(env_fns)), count):
+        self._failure: BaseException | None = None
+        for number, indices in enumerate(np.array_split(np.arange(len(env_fns)), count)):
             indices = [int(i) for i in indices]
             ours, theirs = context.Pipe()
-            args = (theirs, [env_fns[i] for i in indices], indices, seed, len(env_fns))
+            args = (theirs, number, [env_fns[i] for i in indices], indices, seed, len(env_fns))
             process = context.Process(target=_serve, args=args, daemon=True)
-            process.start()
+            start_process(process)
             theirs.close()
             self._workers.append(_Handle(process, ours, indices))
         try:
             observation_space, action_space = self._receive()[0]
         except BaseException:
-            self.close()
+            with contextlib.suppress(WorkerError):
+                self.close()
             raise
         super().__init__(len(env_fns), observation_space, action_space)
 
     def _receive(self) -> list[Any]:
-        replies = []
-        for number, worker in enumerate(self._workers):
-            try:
-                status, value = worker.pipe.recv()
-            except (EOFError, ConnectionResetError):
-                worker.process.join(timeout=5)
-                raise WorkerError(
-                    f"Rollout worker {number} died (exit code {worker.process.exitcode}); continue with --resume."
-                ) from None
-            if status == "non-finite":
-                raise NonFiniteError(value)
-            if status == "bad input":
-                raise value
-            if status == "error":
-                raise WorkerError(f"Rollout worker {number} failed:\n{value}")
-            replies.append(value)
-        return replies
+        """Everybody's reply, or the first failure among them: nobody is waited for after that."""
+        replies: dict[int, Any] = {}
+        number_of = {worker.pipe: number for number, worker in enumerate(self._workers)}
+        while len(replies) < len(self._workers):
+            for pipe in connection.wait([pipe for pipe, number in number_of.items() if number not in replies]):
+                replies[number_of[pipe]] = self._reply_of(number_of[pipe])
+        return [replies[number] for number in range(len(self._workers))]
+
+    def _reply_of(self, number: int) -> Any:
+        worker = self._workers[number]
+        try:
+            status, value = worker.pipe.recv()
+        except (EOFError, ConnectionError):
+            raise self._failed(self._death_of(number)) from None
+        if status == "raised":
+            raise self._failed(value)
+        if status == "error":
+            raise self._failed(WorkerError(f"Rollout worker {number} failed:\n{value}"))
+        return value
+
+    def _failed(self, error: BaseException) -> BaseException:
+        """Keep the first failure: there is nothing to be had from this object any more."""
+        self._failure = self._failure or error
+        return self._failure
+
+    def _death_of(self, number: int) -> WorkerError:
+        return WorkerError(
+            f"Rollout worker {number} died {ending(self._workers[number].process)}; continue with --resume."
+        )
 
     def _ask(self, command: str, args_of: Any = lambda worker: ()) -> list[Any]:
+        self._tell(command, args_of)
+        return self._receive()
+
+    def _tell(self, command: str, args_of: Any = lambda worker: ()) -> None:
+        if self._failure is not None:
+            raise self._failure
         for number, worker in enumerate(self._workers):
             try:
                 worker.pipe.send((command, args_of(worker)))
-            except (BrokenPipeError, ConnectionResetError):
-                raise WorkerError(f"Rollout worker {number} is gone; continue with --resume.") from None
-        return self._receive()
+            except ConnectionError:
+                raise self._failed(self._death_of(number)) from None
 
     def reset(self) -> np.ndarray:
         return np.stack([observation for part in self._ask("reset") for observation in part])
@@ -214,7 +229,7 @@ class SubprocVecEnv(VecEnv):
     ) -> tuple[SegmentArrays, list[list[EpisodeRecord]]]:
         if self._steps != nsteps:
             self._allocate(nsteps)
-        args = (self._memory.name, nsteps, spec, flat[: spec.size], normalizer.snapshot(), normalizer.settings)
+        args = (spec, flat[: spec.size], normalizer.snapshot(), normalizer.settings)
         infos = [info for part in self._ask("collect", lambda worker: args) for info in part]
         return self._arrays, self._merge(infos, normalizer)
 
@@ -222,15 +237,21 @@ class SubprocVecEnv(VecEnv):
         self._free()
         size = int(np.prod(self.observation_space.shape))
         shape = (nsteps, size, self.action_space, self.num_envs)
-        self._memory = _Memory(create=True, size=_bytes(*shape))
+        self._memory = SharedMemory(_bytes(*shape))
         self._arrays = _arrays_in(self._memory.buf, *shape)
+        self._tell("attach", lambda worker: (nsteps,))
+        for number, worker in enumerate(self._workers):
+            try:
+                self._memory.send(worker.pipe, worker.process.pid)
+            except ConnectionError:
+                raise self._failed(self._death_of(number)) from None
+        self._receive()
         self._steps = nsteps
 
     def _free(self) -> None:
         self._arrays = None
         if self._memory is not None:
             self._memory.close()
-            self._memory.unlink()
             self._memory = None
 
     def get_state(self) -> list[dict[str, Any]]:
@@ -240,16 +261,18 @@ class SubprocVecEnv(VecEnv):
         self._ask("set_state", lambda worker: ([states[i] for i in worker.indices],))
 
     def close(self) -> None:
+        failure = None
         for worker in self._workers:
-            try:
+            with contextlib.suppress(OSError):
                 worker.pipe.send(("close", ()))
-            except (BrokenPipeError, ConnectionResetError, OSError):
-                continue
         for worker in self._workers:
-            worker.process.join(timeout=5)
-            if worker.process.is_alive():
-                worker.process.terminate()
-                worker.process.join()
+            with contextlib.suppress(EOFError, OSError):
+                if worker.pipe.poll(_PATIENCE):
+                    status, value = worker.pipe.recv()
+                    failure = failure or (value if status == "raised" else None)
+            end(worker.process, _PATIENCE)
             worker.pipe.close()
         self._workers = []
         self._free()
+        if failure is not None and self._failure is None:
+            raise failure

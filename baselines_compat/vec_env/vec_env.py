@@ -11,6 +11,7 @@ Two ways to use one:
 from __future__ import annotations
 
 import abc
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,8 +19,9 @@ import gymnasium as gym
 import numpy as np
 
 from baselines_compat.actor import Actor, ActorSpec
+from baselines_compat.vec_env.faults import WorkerError
 from baselines_compat.vec_env.normalizer import Normalizer
-from baselines_compat.vec_env.slot import EnvSlot, EpisodeRecord, SegmentArrays, SegmentInfo
+from baselines_compat.vec_env.slot import EnvSlot, EpisodeRecord, SegmentArrays, SegmentInfo, close_all
 
 EnvFn = Callable[[], gym.Env]
 
@@ -84,7 +86,8 @@ class VecEnv(abc.ABC):
         """Continue from `get_state()`, in fresh environments."""
 
     @abc.abstractmethod
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close every environment. EnvironmentFailure, once all are closed, if one of them raised."""
 
     @staticmethod
     def _merge(infos: Sequence[SegmentInfo], normalizer: Normalizer) -> list[list[EpisodeRecord]]:
@@ -95,8 +98,10 @@ class VecEnv(abc.ABC):
     def __enter__(self) -> VecEnv:
         return self
 
-    def __exit__(self, *exc: Any) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *exc: Any) -> None:
+        # What ended the block counts, and not what closing after it meets.
+        with contextlib.nullcontext() if kind is None else contextlib.suppress(WorkerError):
+            self.close()
 
 
 class DummyVecEnv(VecEnv):
@@ -137,5 +142,4 @@ class DummyVecEnv(VecEnv):
             slot.restore(state)
 
     def close(self) -> None:
-        for slot in self.slots:
-            slot.close()
+        close_all(self.slots)

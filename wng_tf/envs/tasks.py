@@ -19,6 +19,7 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator, registry
 from gymnasium.wrappers import FlattenObservation
 
 import wng_tf.envs  # noqa: F401  registers our ids
+from baselines_compat.vec_env.faults import described, is_users, naming
 from wng_tf.errors import UserError
 
 Kind = Literal["mujoco", "pybullet", "classic", "other"]
@@ -105,14 +106,22 @@ def make(name: str, **kwargs: Any) -> gymnasium.Env:
 
     Raises:
         UserError: unknown name, missing dependency, refused argument, or a space the algorithms do not handle.
+        EnvironmentFailure: the constructor raised anything else.
     """
     task = resolve(name)
     options = {"disable_env_checker": True, **task.kwargs, **kwargs}
+    with naming(_title(task), "its constructor", UserError):
+        return _make(task, options, kwargs)
+
+
+def _make(task: Task, options: dict[str, Any], kwargs: dict[str, Any]) -> gymnasium.Env:
     try:
         env = gymnasium.make(_faster(task.env_id), **options)
     except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
         raise UserError(f"{_title(task)} cannot be made: {_sentence(error)}{_advice(error, task.kind)}") from error
     except (TypeError, gymnasium.error.Error) as error:
+        if isinstance(error, TypeError) and not kwargs:
+            raise  # nothing was asked of it that it could refuse
         raise UserError(f"{_title(task)} cannot be made with {kwargs or 'its defaults'}: {_sentence(error)}") from error
     try:
         _check_actions(task, env.action_space)
@@ -140,6 +149,12 @@ def _find_spec(name: str, env_id: str) -> EnvSpec:
         except ImportError as error:
             raise UserError(
                 f"--env {name}: module {module!r} cannot be imported ({error}). Install it, or correct its name."
+            ) from error
+        except BaseException as error:  # a module may raise anything, and may end the process
+            if is_users(error):
+                raise
+            raise UserError(
+                f"--env {name}: module {module!r} cannot be imported ({described(error)}). Correct it."
             ) from error
     elif bare_id not in registry and "BulletEnv-" in bare_id:
         _register_packaged_bullet_ids(name)

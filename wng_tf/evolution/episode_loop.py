@@ -58,6 +58,7 @@ class _Record:
         self.observations = np.zeros((num, horizon, observations), np.float32) if every_step else None
         self.actions = np.zeros((num, horizon, actions), np.float32) if every_step else None
         self.broken = ""
+        self.failure: BaseException | None = None
         self.step = 0
         # Worlds whose members still act, and the actions of all worlds; None: everybody does.
         self.members: NDArray[np.int64] | None = None
@@ -70,7 +71,7 @@ class _Record:
             if array is not None:
                 array[...] = 0
         self.alive[:] = True
-        self.broken, self.step = "", 0
+        self.broken, self.failure, self.step = "", None, 0
         self.members = self.chosen = None
         self.noise = noise
 
@@ -151,6 +152,7 @@ class EpisodeLoop:
 
         Raises:
             NonFiniteError: an observation, reward or action was NaN or infinite.
+            EnvironmentFailure, WorkerError: the worlds failed.
         """
         self._stop = stop or Event()
         chunk = self.env.num_envs
@@ -191,6 +193,8 @@ class EpisodeLoop:
                     vectors,
                     tf.constant(inputs[members]),
                 )
+                if record.failure is not None:
+                    raise record.failure
                 if record.broken or self._stop.is_set() or record.step == self.horizon or not record.alive.any():
                     break
                 members = record.compact()
@@ -209,7 +213,7 @@ class EpisodeLoop:
 
         def body(x: tf.Tensor, _: tf.Tensor) -> list[tf.Tensor]:
             action = self._act(layers, normalise(x, normaliser))
-            x_next, going = tf.numpy_function(self._step, [action], [tf.float32, tf.bool], stateful=True)
+            x_next, going = tf.numpy_function(self._step_or_stop, [action], [tf.float32, tf.bool], stateful=True)
             x_next.set_shape(observation.shape)
             going.set_shape([])
             return [x_next, going]
@@ -230,6 +234,14 @@ class EpisodeLoop:
         if head.bounded:
             x = self._centre + self._half * tf.tanh(x)
         return x
+
+    def _step_or_stop(self, actions: NDArray[Any]) -> tuple[NDArray[np.float32], np.bool_]:
+        """`_step`; an exception ends the loop and is kept, as TensorFlow would put one of its own in its place."""
+        try:
+            return self._step(actions)
+        except BaseException as error:
+            self._record.failure = error
+            return np.zeros((len(actions), self.spec.observations), np.float32), np.bool_(False)
 
     def _step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float32], np.bool_]:
         """Steps the worlds and writes down what happened; runs inside the graph. The second result: go on as before."""

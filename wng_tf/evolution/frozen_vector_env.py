@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import signal
 import traceback
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
-from multiprocessing.shared_memory import SharedMemory
 from typing import Any
 
 import gymnasium
@@ -25,10 +23,14 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from baselines_compat.vec_env import WorkerError
+from baselines_compat.vec_env.faults import EnvironmentFailure, WorkerError, failure, is_users, naming
+from baselines_compat.vec_env.processes import end, ending, ignore_stop_signals, start_process, survives_pickling
+from baselines_compat.vec_env.shared_memory import SharedMemory
 from wng_tf.envs import tasks
 
 Buffers = dict[str, NDArray[Any]]
+
+_PATIENCE = 5.0  # seconds for a process to close its worlds, and to end
 
 _FROZEN = -1  # in place of a seed: this world is not reset and stays frozen
 
@@ -48,7 +50,7 @@ class FrozenVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[An
             **kwargs: for the environments.
 
         Raises:
-            UserError: as for `tasks.make`.
+            UserError, EnvironmentFailure: as for `tasks.make`.
         """
         probe = tasks.make(name, **kwargs)
         self.spec = probe.spec
@@ -57,7 +59,8 @@ class FrozenVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[An
         self.single_action_space = probe.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        probe.close()
+        with naming(name, "close"):
+            probe.close()
 
         layout = _layout(num_envs, self.single_observation_space, self.single_action_space)
         self._worlds: _Process | _Worlds
@@ -106,21 +109,31 @@ class FrozenVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[An
         )
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Closes the worlds and ends their process."""
+        """Closes the worlds and ends their process.
+
+        Raises:
+            EnvironmentFailure: closing a world raised.
+        """
         self._buffers = {}
-        self._worlds.close()
+        if isinstance(self._worlds, _Process):
+            self._worlds.close()
+        else:
+            self._worlds.call("close")
 
 
 class _Process:
     """A spawned process with worlds, and the memory that it shares with this one."""
 
     def __init__(self, name: str, kwargs: dict[str, Any], layout: dict[str, Any]):
-        self.memory = SharedMemory(create=True, size=_size(layout))
+        self.memory = SharedMemory(_size(layout))
+        self._name = name
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(name, kwargs, layout, self.memory.name, theirs), daemon=True)
-        self.process.start()
+        self.process = context.Process(target=_work, args=(name, kwargs, layout, theirs), daemon=True)
+        start_process(self.process)
         theirs.close()
+        with contextlib.suppress(OSError):  # a dead process is noticed when its answer is awaited
+            self.memory.send(self._pipe, self.process.pid)
         self._ready = False
 
     def call(self, command: str) -> None:
@@ -132,32 +145,40 @@ class _Process:
         if not self._ready:
             self._answer()
             self._ready = True
-        with contextlib.suppress(BrokenPipeError):  # a dead process is noticed when its answer is awaited
+        with contextlib.suppress(BrokenPipeError):
             self._pipe.send(command)
         self._answer()
 
     def _answer(self) -> None:
         try:
-            failure = self._pipe.recv()
+            fault = self._pipe.recv()
         except (EOFError, OSError):
-            failure = "A rollout worker ended unexpectedly (killed, or out of memory)."
-        if failure is not None:
-            raise WorkerError(failure)
+            how = ending(self.process)
+            fault = WorkerError(f"A rollout worker of {self._name} ended unexpectedly {how}; continue with --resume.")
+        if isinstance(fault, str):
+            fault = WorkerError(f"A rollout worker of {self._name} failed:\n{fault}")
+        if fault is not None:
+            raise fault
 
     def close(self) -> None:
-        """Ends the process and frees the memory, of which no view may be left."""
-        self._pipe.close()  # the process ends when its pipe does
-        self.process.join(timeout=5)
-        if self.process.is_alive():
-            self.process.terminate()
+        """Ends the process and lets go of the memory. EnvironmentFailure, if closing the worlds raised."""
+        fault = None
+        with contextlib.suppress(EOFError, OSError):
+            self._pipe.send("close")
+            if self._pipe.poll(_PATIENCE):
+                fault = self._pipe.recv()
+        self._pipe.close()
+        end(self.process, _PATIENCE)
         self.memory.close()
-        self.memory.unlink()
+        if self._ready and isinstance(fault, EnvironmentFailure):
+            raise fault
 
 
 class _Worlds:
     """The worlds themselves: reads seeds and actions from the buffers, writes what came of them."""
 
     def __init__(self, name: str, kwargs: dict[str, Any], buffers: Buffers):
+        self._name = name
         self._buffers = buffers
         self._envs = [tasks.make(name, **kwargs) for _ in buffers["seed"]]
         self._active: list[tuple[int, gymnasium.Env[Any, Any]]] = []
@@ -166,10 +187,15 @@ class _Worlds:
             # A Bullet world's first episode is unlike its others (the floor counts as a part from the second on), so that
             # without this a return would tell how long its world has lived.
             for env in self._envs:
-                env.reset(seed=0)
+                with naming(name, "reset"):
+                    env.reset(seed=0)
 
     def call(self, command: str) -> None:
-        """Do it: "reset" or "step"."""
+        """Do it: "reset", "step" or "close".
+
+        Raises:
+            EnvironmentFailure: a world raised.
+        """
         getattr(self, command)()
 
     def reset(self) -> None:
@@ -181,7 +207,9 @@ class _Worlds:
             buffers["truncated"][i] = False
             buffers["terminated"][i] = frozen
             if not frozen:
-                buffers["observation"][i] = env.reset(seed=int(buffers["seed"][i]))[0]
+                with naming(self._name, "reset"):
+                    observation, _ = env.reset(seed=int(buffers["seed"][i]))
+                buffers["observation"][i] = observation
                 self._active.append((i, env))
 
     def step(self) -> None:
@@ -190,7 +218,13 @@ class _Worlds:
         actions = buffers["action"].copy()  # the buffer is written again, and an environment may keep what it was sent
         ended = False
         for i, env in self._active:
-            observations[i], rewards[i], terminated, truncated, _ = env.step(actions[i])
+            try:
+                observation, reward, terminated, truncated, _ = env.step(actions[i])
+            except BaseException as error:
+                if is_users(error):
+                    raise
+                raise failure(error, self._name, "step") from error
+            observations[i], rewards[i] = observation, reward
             if terminated or truncated:
                 buffers["terminated"][i], buffers["truncated"][i] = terminated, truncated
                 ended = True
@@ -203,24 +237,36 @@ class _Worlds:
             self._active = [(i, env) for i, env in self._active if not over[i]]
 
     def close(self) -> None:
-        for env in self._envs:
-            env.close()
+        """Closes every world, also after one of them raised."""
+        with naming(self._name, "close"), contextlib.ExitStack() as stack:
+            for env in self._envs:
+                stack.callback(env.close)
+            self._envs = []
 
 
-def _work(name: str, kwargs: dict[str, Any], layout: dict[str, Any], memory: str, pipe: Connection) -> None:
-    """The process's life: make the worlds, then obey until the pipe closes. Answers None, or the text of a fault."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which saves and then closes the pipe
-    shared = SharedMemory(name=memory)
+def _work(name: str, kwargs: dict[str, Any], layout: dict[str, Any], pipe: Connection) -> None:
+    """The process's life: make the worlds, then obey until the pipe closes. Answers None, or how it failed."""
+    ignore_stop_signals()
+    worlds = None
     try:
-        worlds = _Worlds(name, kwargs, _views(layout, shared.buf))
+        memory = SharedMemory.receive(pipe, _size(layout))
+        worlds = _Worlds(name, kwargs, _views(layout, memory.buf))
         pipe.send(None)
         while True:
-            worlds.call(pipe.recv())
+            command = pipe.recv()
+            worlds.call(command)
             pipe.send(None)
-    except (EOFError, OSError):
-        pass  # the other end is gone
-    except BaseException:
-        pipe.send(traceback.format_exc())
+            if command == "close":
+                return
+    except (EOFError, ConnectionError):
+        pass  # the other end is gone; what environments raise has another type
+    except BaseException as error:
+        known = isinstance(error, EnvironmentFailure) or (isinstance(error, ValueError) and survives_pickling(error))
+        with contextlib.suppress(ConnectionError):
+            pipe.send(error if known else traceback.format_exc())
+    if worlds is not None:
+        with contextlib.suppress(EnvironmentFailure):
+            worlds.call("close")
 
 
 def _layout(

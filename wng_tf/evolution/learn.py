@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +58,7 @@ def learn(
     Raises:
       UserError: bad input.
       NonFiniteError: an observation, reward, action or gradient became NaN or infinite.
+      EnvironmentFailure, WorkerError: an environment raised or hung, a process that steps worlds died.
       Interrupted: the user asked to stop; the run is saved.
     """
     algorithm = algorithms.find(alg)
@@ -98,7 +98,7 @@ def learn(
     )
     members = 2 * config.population + config.evaluation_episodes
     horizon = horizon_of(task, config.horizon)
-    with contextlib.closing(make_worlds(task, config.num_env or members, config.num_workers)) as worlds, run:
+    with make_worlds(task, config.num_env or members, config.num_workers) as worlds, run:
         trainer = Trainer(
             worlds,
             network,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import gymnasium
 from gymnasium import spaces
 from gymnasium.envs.registration import registry
 
+from baselines_compat.vec_env.faults import WorkerError
 from wng_tf.envs.tasks import Task
 from wng_tf.errors import UserError
 from wng_tf.evolution.frozen_vector_env import FrozenVectorEnv
@@ -37,9 +39,18 @@ class Worlds:
         return self.parts[0].single_action_space
 
     def close(self) -> None:
-        """Ends threads and processes."""
-        for part in self.parts:
-            part.close()
+        """Ends threads and processes. EnvironmentFailure, once all have ended, if closing a world raised."""
+        with contextlib.ExitStack() as stack:
+            for part in self.parts:
+                stack.callback(part.close)
+
+    def __enter__(self) -> Worlds:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exc: Any) -> None:
+        # What ended the block counts, and not what closing after it meets.
+        with contextlib.nullcontext() if kind is None else contextlib.suppress(WorkerError):
+            self.close()
 
 
 def horizon_of(task: Task, horizon: int) -> int:

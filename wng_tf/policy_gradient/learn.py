@@ -63,6 +63,7 @@ def learn(
     Raises:
       UserError: bad input.
       NonFiniteError: an observation, reward, value or gradient became NaN or infinite.
+      EnvironmentFailure, WorkerError: an environment raised or hung, a process that steps environments died.
       Interrupted: the user asked to stop; the run is saved.
     """
     algorithm = algorithms.find(alg)

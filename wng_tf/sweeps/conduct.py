@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from baselines_compat.vec_env.processes import STOP_SIGNALS, leave_terminal
 from wng_tf.locks import holding, is_locked
 from wng_tf.sweeps.execute import Job, Outcome, execute, is_finished, read_summary
 from wng_tf.sweeps.grid import Run
@@ -89,21 +90,27 @@ def _run_all(
 
 
 class _StopRequest:
-    """Ctrl-C or SIGTERM: the first asks every run to save and end, the second leaves at once.
+    """Ctrl-C, SIGTERM or SIGHUP: the first asks every run to save and end, the same one again leaves at once.
 
     A flag instead of an exception, which would tear down the engine's loop wherever it stands.
     """
 
     def __init__(self, engine: Engine):
-        self.made = False
+        self._received: set[int] = set()
         self._passed_on = False
         self._engine = engine
         self._previous: dict[int, Any] = {}
 
+    @property
+    def made(self) -> bool:
+        return bool(self._received)
+
     def __enter__(self) -> _StopRequest:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._on_signal)
+            for number in STOP_SIGNALS:
+                # Under nohup a hangup stays ignored.
+                if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
+                    self._previous[number] = signal.signal(number, self._on_signal)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -114,13 +121,16 @@ class _StopRequest:
         """Tells the engine, once."""
         if self.made and not self._passed_on:
             self._passed_on = True
-            print("Stopping: the runs save and end. Again to leave at once.", file=sys.stderr, flush=True)
+            with contextlib.suppress(OSError):
+                print("Stopping: the runs save and end. Again to leave at once.", file=sys.stderr, flush=True)
             self._engine.stop()
 
-    def _on_signal(self, *_: object) -> None:
-        if self.made:
+    def _on_signal(self, number: int, _: object) -> None:
+        if number in self._received:
             os._exit(INTERRUPTED)  # the runs have been told, and their locks outlive this process
-        self.made = True
+        self._received.add(number)
+        if number not in (signal.SIGINT, signal.SIGTERM):
+            leave_terminal()
 
 
 def _lost(job: Job, error: Exception, stopped: bool) -> Outcome:
