@@ -16,6 +16,23 @@ from gymnasium import spaces
 tfd = tfp.distributions
 
 
+def _fitting(x: tf.Tensor, expected: tf.Tensor, what: str) -> tf.Tensor:
+    """`x`, which must have the shape of `expected`: arithmetic would broadcast it to another number of rows or columns.
+
+    Raises:
+      ValueError: it has another shape.
+      tf.errors.InvalidArgumentError: it turns out to have, in a graph whose shapes were not known before.
+    """
+    if not x.shape.is_compatible_with(expected.shape):
+        shapes = x.shape.as_list(), expected.shape.as_list()
+        raise ValueError(f"{what} of shape {shapes[0]} do not fit distributions that take {shapes[1]}.")
+    if x.shape.is_fully_defined() and expected.shape.is_fully_defined():
+        return x
+    message = f"{what} do not have the shape of what the distributions take."
+    with tf.control_dependencies([tf.debugging.assert_equal(tf.shape(x), tf.shape(expected), message)]):
+        return tf.identity(x)
+
+
 class Pd(abc.ABC):
     """A batch of action distributions. `flat` is [B, params]; results have shape [B] or [B, action]."""
 
@@ -34,8 +51,12 @@ class Pd(abc.ABC):
         """One action per row, from a stateless `seed` [2]."""
 
     def logp(self, x: tf.Tensor) -> tf.Tensor:
-        """log q(x) [B]. Gradients do not flow into `x`: the score is that of the parameters."""
-        return self.distribution.log_prob(tf.stop_gradient(x))
+        """log q(x) [B]. Gradients do not flow into `x`: the score is that of the parameters.
+
+        Raises:
+          ValueError: `x` is not one action for each distribution; nothing is broadcast.
+        """
+        return self.distribution.log_prob(_fitting(tf.stop_gradient(x), self.mode(), "Actions"))
 
     def neglogp(self, x: tf.Tensor) -> tf.Tensor:
         return -self.logp(x)
@@ -44,7 +65,12 @@ class Pd(abc.ABC):
         return self.distribution.entropy()
 
     def kl(self, other: Pd) -> tf.Tensor:
-        """KL(self, other) [B]."""
+        """KL(self, other) [B].
+
+        Raises:
+          ValueError: not one distribution for each.
+        """
+        _fitting(other.flat, self.flat, "Parameters")
         return tfd.kl_divergence(self.distribution, other.distribution)
 
 
@@ -63,8 +89,12 @@ class DiagGaussianPd(Pd):
         return self.reparameterise(tf.random.stateless_normal(tf.shape(self.mean), seed, dtype=self.mean.dtype))
 
     def reparameterise(self, noise: tf.Tensor) -> tf.Tensor:
-        """mean + std * noise, differentiable in the parameters."""
-        return self.mean + self.std * noise
+        """mean + std * noise [B, action], differentiable in the parameters.
+
+        Raises:
+          ValueError: not one row of noise for each distribution.
+        """
+        return self.mean + self.std * _fitting(tf.convert_to_tensor(noise), self.mean, "Noise")
 
 
 class CategoricalPd(Pd):
@@ -75,7 +105,8 @@ class CategoricalPd(Pd):
         super().__init__(flat, tfd.Categorical(logits=flat))
 
     def logp(self, x: tf.Tensor) -> tf.Tensor:
-        return self.distribution.log_prob(tf.cast(x, tf.int32))
+        x = _fitting(tf.cast(x, tf.int32), self.logits[..., 0], "Actions")
+        return self.distribution.log_prob(x)
 
     def mode(self) -> tf.Tensor:
         return tf.argmax(self.logits, axis=-1, output_type=tf.int32)

@@ -87,11 +87,20 @@ class VecNormalize(VecEnv):
         return self.venv.collect(spec, flat, nsteps, normalizer or self.normalizer)
 
     def get_state(self) -> dict[str, Any]:
-        return {"environments": self.venv.get_state(), "normalizer": self.normalizer.state()}
+        """As `VecEnv.get_state`, with the statistics, the open discounted returns and whether the statistics are frozen."""
+        return {
+            "environments": self.venv.get_state(),
+            "normalizer": self.normalizer.state(),
+            "returns": self._returns.copy(),
+            "training": self.training,
+        }
 
     def set_state(self, state: dict[str, Any]) -> None:
         self.venv.set_state(state["environments"])
         self.normalizer.restore(state["normalizer"])
+        # Older states have neither: their runs collected whole segments, whose open returns the environments keep.
+        self._returns[:] = state.get("returns", 0.0)
+        self.training = bool(state.get("training", True))
 
     def close(self) -> None:
         self.venv.close()

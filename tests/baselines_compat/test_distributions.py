@@ -112,3 +112,38 @@ def test_types_by_action_space():
 def test_other_action_spaces_are_refused(space):
     with pytest.raises(ValueError, match="must be a Box of one dimension or Discrete"):
         make_pdtype(space)
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (6, 1), (6,), (1, 6, 3), (6, 3, 1), (5, 3), ()])
+def test_gaussian_actions_that_do_not_fit_are_refused(shape):
+    pd = DiagGaussianPd(tf.constant(FLAT))
+    for call in (pd.logp, pd.neglogp, pd.reparameterise):
+        with pytest.raises(ValueError, match=r"do not fit distributions that take \[6, 3\]"):
+            call(tf.zeros(shape))
+
+
+@pytest.mark.parametrize("shape", [(6, 1), (1,), (), (6, 4), (5,), (1, 6)])
+def test_categorical_actions_that_do_not_fit_are_refused(shape):
+    pd = CategoricalPd(tf.constant(LOGITS))
+    for call in (pd.logp, pd.neglogp):
+        with pytest.raises(ValueError, match=r"do not fit distributions that take \[6\]"):
+            call(tf.zeros(shape, tf.int32))
+
+
+def test_divergences_of_other_numbers_of_distributions_are_refused():
+    for kind, flat in ((DiagGaussianPd, FLAT), (CategoricalPd, LOGITS)):
+        with pytest.raises(ValueError, match="do not fit"):
+            kind(tf.constant(flat)).kl(kind(tf.constant(flat[:1])))
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_shapes_known_only_when_a_graph_runs_are_checked_then(rows):
+    signature = [tf.TensorSpec([None, 6]), tf.TensorSpec([None, 3])]
+    logp = tf.function(lambda flat, x: DiagGaussianPd(flat).logp(x), input_signature=signature)
+    assert logp(tf.constant(FLAT), tf.zeros([6, 3])).shape == [6]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="do not have the shape"):
+        logp(tf.constant(FLAT), tf.zeros([rows, 3]))
+    with pytest.raises(ValueError, match="do not fit"):
+        tf.function(lambda flat, x: DiagGaussianPd(flat).logp(x), input_signature=[signature[0], tf.TensorSpec([None, 1])])(
+            tf.constant(FLAT), tf.zeros([6, 1])
+        )

@@ -165,6 +165,27 @@ def test_discrete_actions_are_counted_from_zero_and_sent_from_start():
     assert [e.l for e in episodes[0]] == [6, 6]
 
 
+@pytest.mark.parametrize("kind", [DummyVecEnv, SubprocVecEnv])
+@pytest.mark.parametrize("training", [True, False])
+def test_normalised_rewards_go_on_from_a_state_inside_an_episode(kind, training):
+    def make() -> VecNormalize:
+        return VecNormalize(kind([functools.partial(Drifting, 50)] * 2, seed=3))
+
+    actions = [np.sin(np.arange(6.0).reshape(2, 3) + t) for t in range(40)]
+    with make() as venv:
+        venv.reset()
+        for t in range(20):
+            venv.step(actions[t])
+        venv.training = training
+        state = venv.get_state()
+        expected = [venv.step(actions[t])[:3] for t in range(20, 40)]
+    with make() as other:
+        other.set_state(state)
+        for t, step in zip(range(20, 40), expected, strict=True):
+            for ours, theirs in zip(other.step(actions[t])[:3], step, strict=True):
+                np.testing.assert_array_equal(ours, theirs)
+
+
 # ---- collection against lock-step -----------------------------------------------------------------------------------
 
 

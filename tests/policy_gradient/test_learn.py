@@ -233,3 +233,18 @@ def test_explained_variance():
     assert explained_variance(np.full(3, 2.0), targets) == 0.0
     assert explained_variance(-targets, targets) == pytest.approx(-3.0)
     assert np.isnan(explained_variance(targets, np.ones(3)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("constant", [0.1, 100.1, 0.5, -3e37])
+@pytest.mark.parametrize("count", [1, 7, 2048])
+def test_explained_variance_of_constant_targets_is_nan_whatever_the_rounding_of_their_mean(count, constant, dtype):
+    values = np.random.default_rng(0).normal(size=count).astype(dtype)
+    assert np.isnan(explained_variance(values, np.full(count, constant, dtype)))
+
+
+def test_explained_variance_of_targets_that_hardly_differ_is_that_of_exact_arithmetic():
+    targets = np.full(2048, 100.1, np.float32)
+    targets[::2] = np.nextafter(targets[0], np.float32(200))
+    assert explained_variance(targets, targets) == 1.0
+    assert explained_variance(np.full(2048, targets[0]), targets) == pytest.approx(0.0, abs=1e-9)

@@ -175,6 +175,10 @@ def evidence(batch: Batch, learner: Learner | TrustRegionLearner) -> dict[str, f
 
 def explained_variance(predictions: np.ndarray, targets: np.ndarray) -> float:
     """1 - Var[targets - predictions] / Var[targets]; NaN if the targets are constant."""
+    predictions, targets = np.asarray(predictions, np.float64), np.asarray(targets, np.float64)
+    # Rounding puts the mean of equal numbers beside them: their variance is not computed, and that of others in float64.
+    if np.all(targets == targets[:1]):
+        return float("nan")
     variance = float(np.var(targets))
     return float("nan") if variance == 0.0 else 1.0 - float(np.var(targets - predictions)) / variance
 
