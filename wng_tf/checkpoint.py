@@ -17,6 +17,7 @@ import io
 import json
 import os
 import re
+import stat
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from baselines_compat.files import atomic_write, temporary_of
+from wng_tf import archive, memory
 from wng_tf.errors import UserError
 
 BEST = "best.npz"
@@ -131,25 +133,42 @@ def _advice(there: list[int]) -> str:
 
 def _load(path: Path, advice: str) -> tuple[int, Any]:
     try:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):
+            raise UserError(f"The checkpoint '{path}' cannot be read (it is no file): {advice}.")
+        if about.st_size > memory.total():
+            raise UserError(f"The checkpoint '{path}' has {memory.in_words(about.st_size)}, more than there is memory.")
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f"The checkpoint '{path}' cannot be read ({error.strerror}).") from error
     try:
         manifest, blobs = _open(data)
+        version = manifest["format"]
+    except MemoryError:
+        raise
     except Exception as error:  # Flipped bits make zipfile and NumPy raise nearly anything.
-        raise UserError(f"The checkpoint '{path}' is damaged ({error}): {advice}.") from error
-    if manifest["format"] != _FORMAT:
+        raise _damaged(path, error, advice) from error
+    if version != _FORMAT:
         raise UserError(
-            f"The checkpoint '{path}' has format {manifest['format']}, this wng_tf reads format {_FORMAT}: "
+            f"The checkpoint '{path}' has format {version}, this wng_tf reads format {_FORMAT}: "
             "use the version that the run's versions.json names."
         )
-    step = manifest["step"]
+    try:
+        step, state = int(manifest["step"]), _from_tree(manifest["tree"], blobs)
+        if blobs:
+            raise ValueError(f"its state does not hold '{min(blobs)}'")
+    except MemoryError:
+        raise
+    except Exception as error:  # whole, but not written by this program
+        raise _damaged(path, error, advice) from error
     if path.name not in (BEST, _path(path.parent, step).name):
         raise UserError(f"The checkpoint '{path}' is of step {step}, not of the step in its name: {advice}.")
-    try:
-        return step, _from_tree(manifest["tree"], blobs)
-    except (IndexError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise UserError(f"The checkpoint '{path}' is damaged ({error}): {advice}.") from error
+    return step, state
+
+
+def _damaged(path: Path, error: Exception, advice: str) -> UserError:
+    text = " ".join(str(error).split()).rstrip(".")
+    return UserError(f"The checkpoint '{path}' is damaged ({text or type(error).__name__}): {advice}.")
 
 
 class MisfitError(ValueError):
@@ -199,21 +218,20 @@ def _encode(step: int, state: Any) -> bytes:
     blobs = {name: _npy(array) for name, array in members.items()}
     blobs["checksum"] = _npy(_checksum(blobs))
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as packed:
         for name, blob in blobs.items():
             # A ZipInfo of its own has a fixed date: equal states make equal files.
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), blob)
+            packed.writestr(zipfile.ZipInfo(f"{name}.npy"), blob)
     return file.getvalue()
 
 
 def _open(data: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Manifest and members of a checkpoint whose checksum holds; any exception means that it is damaged."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        blobs = {info.filename.removesuffix(".npy"): archive.read(info) for info in archive.infolist()}
-    checksum = _array(blobs.pop("checksum"))
+    blobs = archive.members(data)
+    checksum = archive.array(blobs.pop("checksum"))
     if not np.array_equal(checksum, _checksum(blobs)):
         raise ValueError("its checksum does not match")
-    manifest = json.loads(_array(blobs["manifest"]).tobytes())
+    manifest = json.loads(archive.array(blobs.pop("manifest")).tobytes())
     if "format" not in manifest or not isinstance(manifest["step"], int):
         raise ValueError("its manifest says no format or step")
     return manifest, blobs
@@ -223,10 +241,6 @@ def _npy(array: np.ndarray) -> bytes:
     file = io.BytesIO()
     np.lib.format.write_array(file, array, allow_pickle=False)
     return file.getvalue()
-
-
-def _array(blob: bytes) -> np.ndarray:
-    return np.lib.format.read_array(io.BytesIO(blob), allow_pickle=False)
 
 
 def _checksum(blobs: dict[str, bytes]) -> np.ndarray:
@@ -243,7 +257,7 @@ def _checksum(blobs: dict[str, bytes]) -> np.ndarray:
 def _to_tree(value: Any, place: str, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(value, (np.ndarray, np.generic)):
         array = np.asarray(value)
-        if array.dtype.kind not in "biufcSU":
+        if array.dtype.kind not in archive.PLAIN:
             raise TypeError(f"A checkpoint cannot hold {place}: an array of {array.dtype}.")
         name = _member(place, arrays)
         arrays[name] = array
@@ -264,7 +278,8 @@ def _to_tree(value: Any, place: str, arrays: dict[str, np.ndarray]) -> Any:
 
 
 def _from_tree(node: Any, blobs: dict[str, bytes]) -> Any:
-    if not isinstance(node, list):
+    """The value of a node. Each array is taken out of `blobs`, so that no node can name it again."""
+    if node is None or isinstance(node, (bool, int, float, str)):
         return node
     tag, content = node
     if tag == "dict":
@@ -273,7 +288,9 @@ def _from_tree(node: Any, blobs: dict[str, bytes]) -> Any:
         return [_from_tree(item, blobs) for item in content]
     if tag == "int":
         return int(content, 16)
-    array = _array(blobs[content])
+    if tag not in ("array", "scalar"):
+        raise ValueError(f"there is no node {tag!r}")
+    array = archive.array(blobs.pop(content))
     return array[()] if tag == "scalar" else array
 
 

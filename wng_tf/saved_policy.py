@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from gymnasium import spaces
 
-from wng_tf import algorithms, run_folder
+from wng_tf import algorithms, checkpoint, run_folder
 from wng_tf.algorithms import PolicyGradientAlgorithm
 from wng_tf.errors import UserError
 from wng_tf.trust import check as check_trust
@@ -53,7 +53,12 @@ def load(run_dir: str | os.PathLike[str], which: str | int = "latest") -> SavedP
         from wng_tf.policy_gradient.saved import load_policy
     else:
         from wng_tf.evolution.saved_policy import load_policy
-    return load_policy(run_dir, which)
+    try:
+        return load_policy(run_dir, which)
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # a state that is whole, but of something else, makes NumPy raise nearly anything
+        raise checkpoint.no_policy(Path(run_dir) / run_folder.CHECKPOINTS, error) from error
 
 
 def environment(run_dir: str | os.PathLike[str], trust: bool = False) -> str:

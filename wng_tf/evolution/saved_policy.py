@@ -14,7 +14,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from baselines_compat.actions import to_environment
-from wng_tf import checkpoint, run_folder
+from wng_tf import checkpoint, memory, run_folder
 from wng_tf.errors import UserError
 from wng_tf.evolution.normaliser import Normaliser
 from wng_tf.evolution.policies import ActionHead, PolicySpec, forward
@@ -103,7 +103,8 @@ def from_tree(tree: dict[str, Any]) -> SavedPolicy:
     """The inverse of `to_tree`.
 
     Raises:
-        UserError: the tree is of a version that clipped observations even where it did not normalise them.
+        UserError: the tree is of a version that clipped observations even where it did not normalise them; or the policy
+            is larger than the memory.
         AttributeError, IndexError, KeyError, TypeError, ValueError: it is the tree of something else.
     """
     if "normaliser" not in tree:
@@ -124,6 +125,9 @@ def from_tree(tree: dict[str, Any]) -> SavedPolicy:
     expected = policy.spec.num_parameters
     if np.shape(policy.theta) != (expected,):
         raise ValueError(f"its weights have the shape {list(np.shape(policy.theta))}, not [{expected}]")
+    # A Toeplitz matrix has many more entries than parameters.
+    dense = sum(inputs * outputs for inputs, outputs, *_ in policy.spec.layers)
+    memory.check({"The policy in the run's checkpoint": 4 * dense})
     shape = policy.observation_space.shape
     if shape != (policy.spec.observations,):
         raise ValueError(f"its observations have the shape {list(shape)}, not [{policy.spec.observations}]")
@@ -141,5 +145,7 @@ def load_policy(run_dir: str | os.PathLike[str], which: str | int = "latest") ->
     _, state = checkpoint.load(folder, which)
     try:
         return from_tree(state["learner"]["policy"])
+    except UserError:
+        raise
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise checkpoint.no_policy(folder, error) from error
