@@ -17,9 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-import numpy as np
-
 from baselines_compat.files import atomic_write
+from baselines_compat.log_values import Plain, plain
 from baselines_compat.table import complete_lines, parse_csv
 
 FORMATS = ("stdout", "log", "csv", "json", "tensorboard")
@@ -62,7 +61,7 @@ class HumanOutputFormat(KVWriter, SeqWriter):
 
     def writekvs(self, kvs: Mapping[str, Any]) -> None:
         cells = sorted(
-            ((_truncate(key), _truncate(_for_people(value))) for key, value in kvs.items()),
+            ((_truncate(key), _truncate(_for_people(value))) for key, value in _plain_values(kvs).items()),
             key=lambda cell: cell[0].lower(),
         )
         key_width = max((len(key) for key, _ in cells), default=0)
@@ -89,7 +88,7 @@ class JSONOutputFormat(KVWriter):
         self.file = open(filename, "a", encoding="utf-8")  # noqa: SIM115
 
     def writekvs(self, kvs: Mapping[str, Any]) -> None:
-        row = {key: _for_json(value) for key, value in sorted(kvs.items())}
+        row = {key: _for_json(value) for key, value in sorted(_plain_values(kvs).items())}
         self.file.write(json.dumps(row, allow_nan=False) + "\n")
         self.file.flush()
 
@@ -112,7 +111,7 @@ class CSVOutputFormat(KVWriter):
         self.file = self._open()
 
     def writekvs(self, kvs: Mapping[str, Any]) -> None:
-        cells = {_one_line(key): _for_csv(value) for key, value in kvs.items()}
+        cells = {_one_line(key): _for_csv(value) for key, value in _plain_values(kvs).items()}
         new = sorted(cells.keys() - set(self.keys))
         if new:
             self._widen(new)
@@ -149,7 +148,8 @@ class TensorBoardOutputFormat(KVWriter):
         self.writer = EventFile(dir, resume_step=None if resume_from is None else self.step)
 
     def writekvs(self, kvs: Mapping[str, Any]) -> None:
-        scalars = {key: number for key, value in kvs.items() if (number := _number(value)) is not None}
+        numbers = {key: _number(value) for key, value in _plain_values(kvs).items()}
+        scalars = {key: number for key, number in numbers.items() if number is not None}
         self.step = int(scalars.get(STEP_KEY, self.step + 1))
         self.writer.add_scalars(self.step, scalars)
 
@@ -204,36 +204,26 @@ def check_resume(
 # Values.
 
 
-def _plain(value: Any) -> Any:
-    """A Python int, float or bool for whatever is one number (also arrays of size 1); else str or None."""
-    if type(value) in (float, int, bool, str) or value is None:
-        return value
-    if hasattr(value, "dtype"):
-        array = np.asarray(value)
-        return array.item() if array.size == 1 and array.dtype.kind in "biuf" else str(value)
-    return float(value) if hasattr(value, "__float__") else str(value)
+def _plain_values(kvs: Mapping[str, Any]) -> dict[str, Plain]:
+    return {key: plain(key, value) for key, value in kvs.items()}
 
 
-def _number(value: Any) -> float | None:
+def _number(value: Plain) -> float | None:
     """The value as a float; None where it is not a number."""
-    value = _plain(value)
     return None if value is None or isinstance(value, str) or math.isnan(value) else float(value)
 
 
-def _for_people(value: Any) -> str:
-    value = _plain(value)
+def _for_people(value: Plain) -> str:
     return f"{value:<8.3g}" if isinstance(value, (int, float)) else str(value)
 
 
-def _for_csv(value: Any) -> str:
-    value = _plain(value)
+def _for_csv(value: Plain) -> str:
     if isinstance(value, float):
         return "" if math.isnan(value) else repr(value)
     return "" if value is None else _one_line(str(value))
 
 
-def _for_json(value: Any) -> Any:
-    value = _plain(value)
+def _for_json(value: Plain) -> Plain:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -34,6 +34,7 @@ from baselines_compat.log_formats import (
     check_resume,
     make_output_format,
 )
+from baselines_compat.log_values import plain
 from baselines_compat.table import Table, read_csv, read_json
 
 __all__ = [
@@ -83,7 +84,10 @@ DISABLED = 50
 
 
 def logkv(key: str, val: Any) -> None:
-    """Log a value for this key; called twice before a dump, the last value is used."""
+    """Log a value for this key; called twice before a dump, the last value is used.
+
+    One number from whichever library, or text (`log_values.plain`). Raises TypeError, naming the key, on an array.
+    """
     get_current().logkv(key, val)
 
 
@@ -186,9 +190,12 @@ class Logger:
         self.output_formats = list(output_formats)
 
     def logkv(self, key: str, val: Any) -> None:
-        self.name2val[key] = val
+        self.name2val[key] = plain(key, val)
 
     def logkv_mean(self, key: str, val: float) -> None:
+        val = plain(key, val)
+        if val is None or isinstance(val, str):
+            raise TypeError(f"'{key}' has no mean: {val!r} is not a number.")
         count = self.name2cnt[key]
         self.name2val[key] = self.name2val[key] * (count / (count + 1)) + val / (count + 1)
         self.name2cnt[key] = count + 1
