@@ -38,6 +38,7 @@ from baselines_compat.vec_env.processes import STOP_SIGNALS, leave_terminal
 from baselines_compat.vec_env.slot import EpisodeRecord
 from wng_tf import checkpoint, resume, run_folder
 from wng_tf.errors import UserError
+from wng_tf.terminal import ProgressBar, for_terminals, show_waiting
 
 STEPS_KEY = "misc/total_timesteps"
 FORMATS = ("stdout", "log", "csv", "json", "tensorboard")
@@ -86,7 +87,8 @@ class _StopRequest:
     The same one: a scheduler and the sweep that it stops may both tell a run, each in its own way.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
         self._received: set[int] = set()
         self._previous: dict[int, Any] = {}
 
@@ -111,7 +113,7 @@ class _StopRequest:
             leave_terminal()
         if first:
             with contextlib.suppress(OSError):
-                print("Stopping after this update; once more stops at once.", file=sys.stderr, flush=True)
+                self._say("Stopping after this update; once more stops at once.")
 
     def remove(self) -> None:
         for number, handler in self._previous.items():
@@ -119,45 +121,19 @@ class _StopRequest:
         self._previous = {}
 
 
-class _Progress:
-    """A bar on a terminal: steps, return, steps/s, time left. Nothing when piped."""
-
-    def __init__(self, total: int, enabled: bool | None):
-        self._bar = None
-        if enabled if enabled is not None else sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self._bar = tqdm(total=total, unit=" steps", unit_scale=True, dynamic_ncols=True, smoothing=0.05)
-
-    def start(self, steps: int) -> None:
-        """Begin at `steps`, of which a resumed run took some before: they say nothing of its speed."""
-        if self._bar is not None:
-            self._bar.initial = self._bar.n = self._bar.last_print_n = steps
-
-    def update(self, steps: int, eprewmean: float) -> None:
-        if self._bar is not None:
-            self._bar.set_postfix_str(f"return {eprewmean:.1f}" if math.isfinite(eprewmean) else "", refresh=False)
-            self._bar.update(min(steps, self._bar.total) - self._bar.n)
-
-    def clear(self) -> None:
-        if self._bar is not None:
-            self._bar.clear()
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-
 @contextlib.contextmanager
 def _log_to_stdout() -> Iterator[None]:
     """Log to stdout alone, unless the caller configured a log: Baselines' default would open a temporary folder."""
-    previous = logger.Logger.CURRENT
-    if previous is None:
-        logger.Logger.CURRENT = logger.Logger(None, [logger.HumanOutputFormat(sys.stdout)])
+    if logger.Logger.CURRENT is not None:
+        yield
+        return
+    own = logger.Logger(None, for_terminals([logger.HumanOutputFormat(sys.stdout)]))
+    logger.Logger.CURRENT = own
     try:
         yield
     finally:
-        logger.Logger.CURRENT = previous
+        own.close()
+        logger.Logger.CURRENT = None
 
 
 class TrainingRun:
@@ -212,8 +188,8 @@ class TrainingRun:
         self._elapsed_before = 0.0
         self._started = time.time()
         self._last_logged = (time.time(), 0)
-        self._progress = _Progress(info.total_timesteps, progress)
-        self._stop = _StopRequest()
+        self._progress = ProgressBar(info.total_timesteps, progress)
+        self._stop = _StopRequest(self._say)
         self._updates = 0
 
     # ---- life -----------------------------------------------------------------------------------------------------
@@ -224,8 +200,19 @@ class TrainingRun:
 
     def __exit__(self, *exc: Any) -> None:
         self._stop.remove()
+        with self._progress.aside():
+            self._opened.close()
         self._progress.close()
-        self._opened.close()
+
+    def _say(self, text: str) -> None:
+        # A signal may arrive within a write to the same stream, which Python refuses to enter twice.
+        with contextlib.suppress(RuntimeError), self._progress.aside():
+            print(text, file=sys.stderr, flush=True)
+
+    def note(self, text: str) -> None:
+        """Log a line."""
+        with self._progress.aside():
+            logger.log(text)
 
     def start(self, restore: Callable[[Any], None]) -> bool:
         """Open the folder and the log. Returns whether the run goes on from a checkpoint.
@@ -241,6 +228,7 @@ class TrainingRun:
         """
         if self.folder is None:
             self._opened.enter_context(_log_to_stdout())
+            self._progress.start(0)
             return False
         defaults = {name: _text(value) for name, value in self.info.defaults.items() if value is not None}
         text = self.info.flags_text()
@@ -258,6 +246,7 @@ class TrainingRun:
         if found is None:
             settings = {name: value for name, value in self.info.flags.items() if value is not None}
             logger.write_hparams(self.folder / run_folder.TENSORBOARD, settings, ["eprewmean"])
+            self._progress.start(0)
             return False
         logger.log(f"Continuing from step {found.steps}")
         resume.repair(self.folder, found, self._keep)
@@ -266,6 +255,7 @@ class TrainingRun:
                 f"The best checkpoint, of score {found.run.best:g}, is gone: {checkpoint.BEST} will be the best of those "
                 "to come and the one that is there."
             )
+        self._progress.start(found.steps)
         return True
 
     def _check_curves(self, found: resume.Found) -> None:
@@ -285,6 +275,8 @@ class TrainingRun:
         resume_from = None if found is None else (STEPS_KEY, found.steps)
         gone = [] if found is None else self._gone(found.run)
         self._opened.enter_context(logger.scoped_configure(self.folder, self._formats, resume_from=resume_from))
+        current = logger.get_current()
+        current.output_formats = for_terminals(current.output_formats)
         for name in gone:
             logger.warn(f"'{name}' is gone: what it held up to step {found.steps} is lost, it begins anew.")
         header = {"t_start": self._started, "env_id": self.info.env_id}
@@ -313,7 +305,6 @@ class TrainingRun:
         self._elapsed_before = state.elapsed
         self._saved_at = found.steps
         self._last_logged = (time.time(), found.steps)
-        self._progress.start(found.steps)
 
     # ---- every update ---------------------------------------------------------------------------------------------
 
@@ -356,9 +347,9 @@ class TrainingRun:
             "misc/time_elapsed": self.elapsed,
             **kvs,
         }
-        self._progress.clear()
-        logger.logkvs(row)
-        logger.dumpkvs()
+        with self._progress.aside():
+            logger.logkvs(row)
+            logger.dumpkvs()
         self._log_rows += 1
 
     def checkpoint_if_due(self, steps: int, make_state: Callable[[], Any], eprewmean: float | None = None) -> None:
@@ -407,10 +398,12 @@ class TrainingRun:
         # One that is there stays, to the last bit, unless it was saved by Ctrl-C, which leaves open whether it is the best.
         if self._saved_at != steps or self._is_best(eprewmean):
             self._save(steps, make_state(), eprewmean)
+        with self._progress.aside():
+            show_waiting(logger.get_current().output_formats)
+        self._progress.close()  # the bar is full, and what follows has lines of its own
         if self.folder is None:
             return
         if self._conclude is not None:
-            self._progress.close()  # the bar is full, and what follows has lines of its own
             self._conclude(self.folder)
         run_folder.write_summary(
             self.folder,

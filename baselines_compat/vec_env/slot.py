@@ -102,10 +102,15 @@ class EnvSlot:
             self.env = env_fn()
         self.index = index
         self.who = f"Environment {index} ({faults.name_of(self.env)}){place}"
-        self._reset_seed: int | None = streams.ENVIRONMENT_START.words(1, seed, index)[0]
+        self._first_seed = streams.ENVIRONMENT_START.words(1, seed, index)[0]
         self.rng = streams.ENVIRONMENT_ACTIONS.generator(seed, index)
-        self.env.action_space.seed(self._reset_seed)
+        self.env.action_space.seed(self._first_seed)
         self.environment_action = to_environment(self.env.action_space)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Nothing has happened yet: the next reset is the first one, which seeds the environment."""
+        self._reset_seed: int | None = self._first_seed
         self.pending: np.ndarray | None = None
         self._reset_state: dict[str, Any] | None = None
         self._played: list[np.ndarray] = []  # the open episode's actions as chosen, piece by piece
@@ -245,6 +250,7 @@ class EnvSlot:
         """Continue from `state()`: reseed, and replay the open episode."""
         self.rng.bit_generator.state = state["noise"]
         if not state["started"]:
+            self._begin()
             return
         reset = state["reset"]
         if "seed" in reset:

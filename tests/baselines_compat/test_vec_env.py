@@ -340,19 +340,41 @@ PARTS = [functools.partial(Drifting, 7)] * 3
 
 
 @pytest.fixture(scope="module")
-def workers():
-    """Three environments in two workers, for all tests below that leave them usable."""
+def begun():
+    """Three environments in two workers, and their state before anything happens."""
     with VecNormalize(SubprocVecEnv(PARTS, seed=2, num_workers=2), gamma=0.9) as venv:
-        yield venv
+        yield venv, venv.get_state()
 
 
-@pytest.fixture(scope="module")
-def beginning(workers):
-    return workers.get_state()
+@pytest.fixture
+def workers(begun):
+    """The same workers for all tests below, which leave them usable; at their beginning for each."""
+    venv, beginning = begun
+    venv.set_state(beginning)
+    return venv
 
 
-def test_the_number_of_workers_changes_no_bit(workers, beginning):
-    workers.set_state(beginning)
+@pytest.mark.parametrize("how", ["collect", "step"])
+@pytest.mark.parametrize("make", [DummyVecEnv, functools.partial(SubprocVecEnv, num_workers=2)])
+def test_the_state_before_the_beginning_is_restored_too(make, how):
+    def segment(venv):
+        return fields(venv.collect(*gaussian_actor(3, 3), 10)[0])
+
+    with VecNormalize(make(PARTS, seed=2), gamma=0.9) as venv:
+        beginning = venv.get_state()
+        if how == "step":
+            venv.reset()
+            venv.step(np.zeros((3, 3)))
+            venv.set_state(beginning)
+        first = segment(venv)
+        venv.set_state(beginning)
+        np.testing.assert_equal(venv.get_state(), beginning)
+        np.testing.assert_equal(segment(venv), first)
+    with VecNormalize(DummyVecEnv(PARTS, seed=2), gamma=0.9) as fresh:
+        np.testing.assert_equal(segment(fresh), first)
+
+
+def test_the_number_of_workers_changes_no_bit(workers):
     with VecNormalize(DummyVecEnv(PARTS, seed=2), gamma=0.9) as here:
         for nsteps in (10, 10, 25):
             ours, our_episodes = here.collect(*gaussian_actor(3, 3), nsteps)

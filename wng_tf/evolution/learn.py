@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from baselines_compat import logger
 from baselines_compat.schedules import parse_schedule
 from baselines_compat.vec_env.slot import EpisodeRecord
 from wng_tf import algorithms
@@ -114,7 +113,7 @@ def learn(
             now = trainer.restored(saved)
 
         run.start(restore)
-        logger.log(f"{algorithm.name} on {env} ({task.env_id}), seed {seed}: {trainer.spec.num_parameters} parameters")
+        run.note(f"{algorithm.name} on {env} ({task.env_id}), seed {seed}: {trainer.spec.num_parameters} parameters")
         while now.steps < total_timesteps:
             started = time.process_time()
             now, report = trainer.advance(now)

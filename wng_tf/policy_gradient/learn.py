@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from baselines_compat import logger
 from baselines_compat.policies import PolicyWithValue, build_policy
 from baselines_compat.runner import Batch, Runner
 from baselines_compat.schedules import parse_schedule
@@ -124,7 +123,7 @@ def learn(
             venv.set_state(saved["env"])
 
         resumed = run.start(restore)
-        logger.log(f"{algorithm.name} on {env} ({task.env_id}), seed {seed}: {policy.size} parameters")
+        run.note(f"{algorithm.name} on {env} ({task.env_id}), seed {seed}: {policy.size} parameters")
 
         def state() -> dict[str, Any]:
             return {
@@ -136,7 +135,7 @@ def learn(
             }
 
         if not resumed:
-            logger.log("Collecting the first batch, then compiling the update (some seconds, once)")
+            run.note("Collecting the first batch, then compiling the update (some seconds, once)")
         while steps < total_timesteps:
             batch, episodes = runner.run(learner.theta.numpy())
             number += 1
