@@ -146,7 +146,7 @@ class ResultsWriter:
         extra_keys: Sequence[str] = (),
         resume_rows: int | None = None,
     ):
-        self.filename = _with_extension(Path(filename))
+        self.filename = _with_extension(Path(filename).expanduser())
         self.header = dict(header or {})
         self.keys = ("r", "l", "t", *extra_keys)
         rows: list[str] = []
@@ -174,7 +174,7 @@ class ResultsWriter:
     @staticmethod
     def check_resume(filename: str | os.PathLike[str], resume_rows: int, extra_keys: Sequence[str] = ()) -> None:
         """ValueError or LoadMonitorResultsError where `ResultsWriter(..., resume_rows=...)` raises it; writes nothing."""
-        _kept_rows(_with_extension(Path(filename)), ("r", "l", "t", *extra_keys), resume_rows)
+        _kept_rows(_with_extension(Path(filename).expanduser()), ("r", "l", "t", *extra_keys), resume_rows)
 
 
 def _kept_rows(file: Path, keys: Sequence[str], count: int) -> tuple[dict[str, Any] | None, list[str]]:
@@ -195,7 +195,7 @@ def _kept_rows(file: Path, keys: Sequence[str], count: int) -> tuple[dict[str, A
 
 def get_monitor_files(dir: str | os.PathLike[str]) -> list[str]:
     """Paths of the monitor files in a folder, sorted."""
-    return sorted(str(path) for path in Path(dir).glob(f"*{Monitor.EXT}"))
+    return sorted(str(path) for path in Path(dir).expanduser().glob(f"*{Monitor.EXT}"))
 
 
 def load_results(dir: str | os.PathLike[str]) -> Table:

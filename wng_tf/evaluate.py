@@ -29,6 +29,7 @@ from wng_tf import checkpoint, cli, run_folder, saved_policy, video
 from wng_tf import flags as run_flags
 from wng_tf.envs.guarded import Guarded
 from wng_tf.errors import UserError
+from wng_tf.paths import expanded
 from wng_tf.saved_policy import SavedPolicy
 from wng_tf.training import streams
 
@@ -133,9 +134,10 @@ def evaluate_run(
         raise UserError(f"--episodes must be at least 1, not {episodes}.")
     if seed < 0:
         raise UserError(f"--seed must not be negative, as {seed} is.")
+    run = expanded(run)
     policy = saved_policy.load(run, which)
     env = saved_policy.environment(run, trust)
-    step, _ = checkpoint.load(Path(run) / run_folder.CHECKPOINTS, which)
+    step, _ = checkpoint.load(run / run_folder.CHECKPOINTS, which)
     played = {}
     for name, deterministic in (("deterministic", True), ("stochastic", False)):
         with Guarded(env) as world:
@@ -149,7 +151,7 @@ def main(argv: Sequence[str]) -> int:
     """Evaluate what the flags say. Returns the exit code."""
     del argv
     values = flags.FLAGS
-    run, which = Path(cli.required("run")), cli.checkpoint_name(values.which)
+    run, which = expanded(cli.required("run")), cli.checkpoint_name(values.which)
     if values.video is not None:
         video.check(values.video)
         if values.video_episodes < 1:

@@ -21,6 +21,7 @@ from absl import flags
 
 from wng_tf import cli, run_folder, saved_policy
 from wng_tf.errors import UserError
+from wng_tf.paths import expanded
 
 _SAVED_MODEL = "saved_model.pb"
 
@@ -41,8 +42,9 @@ def export_run(
     Raises:
       UserError: no such run or checkpoint, or `output` is something else than a SavedModel.
     """
+    log_path = expanded(log_path)
     policy = saved_policy.load(log_path, which)
-    target = Path(log_path) / run_folder.EXPORT if output is None else Path(output)
+    target = log_path / run_folder.EXPORT if output is None else expanded(output)
     _check(target)
     fresh, old = (target.with_name(f".{target.name}.{suffix}") for suffix in ("new", "old"))
     try:

@@ -40,13 +40,12 @@ def expand(arguments: Sequence[str]) -> list[str]:
             if not left:
                 raise UserError("--flagfile is given without a file.")
             path = left.pop(0)
-        expanded.extend(_lines(path, ()))
+        expanded.extend(_lines(os.path.expanduser(path), ()))
     return expanded
 
 
 def _lines(path: str, opened: tuple[str, ...]) -> list[str]:
     """The flags in a file; `opened` are the files that include it, outermost first."""
-    path = os.path.expanduser(path)
     if not path:
         return []
     text = read(path)
@@ -57,13 +56,30 @@ def _lines(path: str, opened: tuple[str, ...]) -> list[str]:
     for line in map(str.strip, text.splitlines()):
         match = _DIRECTIVE.fullmatch(line)
         if match is not None:
-            lines += _lines((match[1] or "").strip(), (*opened, itself))
+            lines += _lines(_beside(path, (match[1] or "").strip()), (*opened, itself))
         elif line and not line.startswith(("#", "//")):
             name = line.lstrip("-").partition("=")[0]
             if line.startswith("-") and name.removeprefix("no") in TYPED_ONLY:
                 raise UserError(f"The flagfile '{path}' has {line}, which counts only on the command line: delete it there.")
-            lines.append(line)
+            lines.append(_own_folder(path, line))
     return lines
+
+
+def _beside(including: str, path: str) -> str:
+    """Where a file that a flagfile names is: relative to that flagfile, or else to the working folder."""
+    path = os.path.expanduser(path)
+    beside = os.path.join(os.path.dirname(including), path)
+    return beside if path and os.path.exists(beside) else path
+
+
+def _own_folder(path: str, line: str) -> str:
+    """A run's own flags.txt means the run's own folder, from wherever and to wherever it was moved."""
+    folder, name = os.path.split(path)
+    key, _, log_path = line.lstrip("-").partition("=")
+    own = name == "flags.txt" and key == "log_path" and os.path.exists(os.path.join(folder, "versions.json"))
+    if not own or os.path.realpath(os.path.expanduser(log_path)) == os.path.realpath(folder):
+        return line
+    return f"--log_path={folder or os.curdir}"
 
 
 def read(path: str) -> str:

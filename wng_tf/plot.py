@@ -15,6 +15,7 @@ from absl import flags
 
 from wng_tf.cli import run_app
 from wng_tf.errors import UserError
+from wng_tf.paths import expanded
 
 FLAGS = flags.FLAGS
 FIGURES = ("curves", "wallclock", "improvement", "profile", "efficiency")
@@ -44,8 +45,6 @@ def main(argv: Sequence[str]) -> int:
     folders = argv[1:]
     if not folders:
         raise UserError("Name the folders of the runs: python -m wng_tf.plot runs/out/table1.")
-    from pathlib import Path
-
     from wng_tf.plots.report import Options, write_report
 
     options = Options(
@@ -59,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
         max_steps=FLAGS.max_steps,
         paper=FLAGS.paper,
     )
-    out = Path(FLAGS.out) if FLAGS.out else Path(folders[0]) / "plots"
+    out = expanded(FLAGS.out) if FLAGS.out else expanded(folders[0]) / "plots"
     for path in write_report(folders, out, options):
         print(path)
     return 0

@@ -21,6 +21,7 @@ from wng_tf.algorithms import EvolutionAlgorithm, PolicyGradientAlgorithm
 from wng_tf.envs import tasks
 from wng_tf.errors import UserError
 from wng_tf.evolution import config as evolution
+from wng_tf.paths import expanded
 from wng_tf.policy_gradient import config as policy_gradient
 
 
@@ -108,7 +109,7 @@ def _plain(env: str) -> str:
 
 
 def _last_checkpoint(log_path: str) -> str:
-    folder = Path(log_path) / run_folder.CHECKPOINTS
+    folder = expanded(log_path) / run_folder.CHECKPOINTS
     step = checkpoint.latest_step(folder)
     if step is None:
         return "No checkpoint was saved before."

@@ -27,6 +27,7 @@ from typing import Any
 from baselines_compat.files import atomic_write, temporary_of
 from wng_tf import locks
 from wng_tf.errors import UserError
+from wng_tf.paths import expanded
 
 FLAGS = "flags.txt"
 VERSIONS = "versions.json"
@@ -70,7 +71,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
     Raises UserError if another process is at work in it, or if it cannot be written to. A folder that was made, and in
     which nothing came to be, is removed at the end.
     """
-    path = Path(path)
+    path = expanded(path)
     made = not path.exists()
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -89,8 +90,8 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
 def check_free(path: str | os.PathLike[str]) -> None:
     """UserError if another process is at work in the folder. Nothing is written."""
     with contextlib.suppress(OSError):  # what cannot be written to is said where it is written to
-        if locks.is_locked(Path(path) / LOCK):
-            raise UserError(_busy(Path(path)))
+        if locks.is_locked(expanded(path) / LOCK):
+            raise UserError(_busy(expanded(path)))
 
 
 def create(
@@ -113,7 +114,7 @@ def create(
     Raises UserError, and changes nothing: without `resume` if the folder holds anything; with it if there is
     no run, or if its flags were different.
     """
-    path = Path(path)
+    path = expanded(path)
     check(path, flags_text, resume=resume, may_change=may_change, defaults=defaults)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -134,7 +135,7 @@ def check(
     defaults: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """What `create` refuses, without making or changing anything."""
-    path = Path(path)
+    path = expanded(path)
     if resume:
         _check_same_flags(read_flags(path), _flag_lines(flags_text), may_change, defaults, path)
         _read_versions(path)
@@ -147,7 +148,7 @@ def check_new(path: str | os.PathLike[str]) -> None:
 
     What a run leaves that was killed before its flags were whole is nothing.
     """
-    path = Path(path)
+    path = expanded(path)
     nothing = {LOCK, temporary_of(path / FLAGS).name}
     if path.is_dir() and any(entry.name not in nothing for entry in path.iterdir()):
         raise UserError(f"'{path}' is not empty: continue its run with --resume, or give another --log_path.")
@@ -155,7 +156,7 @@ def check_new(path: str | os.PathLike[str]) -> None:
 
 def read_flags(path: str | os.PathLike[str]) -> list[str]:
     """The flags of a run, each `--name=value`. UserError if the folder holds no run."""
-    file = Path(path) / FLAGS
+    file = expanded(path) / FLAGS
     if not file.is_file():
         raise UserError(f"There is no run in '{path}': it has no {FLAGS}.")
     return _flag_lines(file.read_text(encoding="utf-8"))
@@ -168,10 +169,10 @@ def write_versions(path: str | os.PathLike[str], argv: Sequence[str] | None = No
     command line of this process.
     """
     record = versions(argv)
-    started = _read_versions(Path(path))
+    started = _read_versions(expanded(path))
     if started is not None:
         record = {**started, "resumed": [*started.get("resumed", []), record]}
-    _write_json(Path(path) / VERSIONS, record)
+    _write_json(expanded(path) / VERSIONS, record)
 
 
 def versions(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -188,12 +189,12 @@ def versions(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 def write_summary(path: str | os.PathLike[str], summary: Mapping[str, Any]) -> None:
     """Mark the run as finished: write `summary.json`, atomically. NaN and infinity become null."""
-    _write_json(Path(path) / SUMMARY, {key: _plain(value) for key, value in summary.items()})
+    _write_json(expanded(path) / SUMMARY, {key: _plain(value) for key, value in summary.items()})
 
 
 def read_summary(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """The summary of a finished run; None if the run is not finished. UserError if the file is damaged."""
-    file = Path(path) / SUMMARY
+    file = expanded(path) / SUMMARY
     return _read_json(file) if file.exists() else None
 
 

@@ -12,6 +12,7 @@ from gymnasium import spaces
 from wng_tf import algorithms, checkpoint, run_folder
 from wng_tf.algorithms import PolicyGradientAlgorithm
 from wng_tf.errors import UserError
+from wng_tf.paths import expanded
 from wng_tf.trust import check as check_trust
 
 
@@ -49,6 +50,7 @@ def load(run_dir: str | os.PathLike[str], which: str | int = "latest") -> SavedP
     Raises:
       UserError: there is no run or no such checkpoint, or it is damaged.
     """
+    run_dir = expanded(run_dir)
     if isinstance(algorithms.find(flag(run_dir, "alg")), PolicyGradientAlgorithm):
         from wng_tf.policy_gradient.saved import load_policy
     else:

@@ -12,12 +12,12 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
 from absl import flags
 
 from wng_tf.cli import check_trust, is_typed, run_app, trusted
 from wng_tf.errors import UserError
+from wng_tf.paths import expanded
 
 FLAGS = flags.FLAGS
 RUNNER = "wng_tf.run"
@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
     for name, low in (("jobs", 1), ("retries", 0), ("stall_minutes", 0)):
         if FLAGS[name].value is not None and FLAGS[name].value < low:
             raise UserError(f"--{name} must be at least {low}, not {FLAGS[name].value}.")
-    root = Path(FLAGS.log_path).expanduser().absolute()
+    root = expanded(FLAGS.log_path).absolute()
     jobs = [Job(run, root, FLAGS.runner, FLAGS.retries, 60.0 * FLAGS.stall_minutes) for run in _runs()]
     if FLAGS.dry_run:
         for job in jobs:

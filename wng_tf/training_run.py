@@ -38,6 +38,7 @@ from baselines_compat.vec_env.processes import STOP_SIGNALS, leave_terminal
 from baselines_compat.vec_env.slot import EpisodeRecord
 from wng_tf import checkpoint, resume, run_folder
 from wng_tf.errors import UserError
+from wng_tf.paths import expanded
 from wng_tf.terminal import ProgressBar, for_terminals, show_waiting
 
 STEPS_KEY = "misc/total_timesteps"
@@ -170,7 +171,7 @@ class TrainingRun:
         if resume and log_path is None:
             raise UserError("--resume needs --log_path, the folder of the run to continue.")
         self.info = info
-        self.folder = None if log_path is None else Path(log_path)
+        self.folder = None if log_path is None else expanded(log_path)
         self.episodes: deque[EpisodeRecord] = deque(maxlen=WINDOW)
         self.num_episodes = 0
         self._resume = resume

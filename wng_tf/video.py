@@ -21,6 +21,7 @@ from baselines_compat.vec_env.faults import described, is_users
 from wng_tf.envs import tasks
 from wng_tf.envs.guarded import Guarded
 from wng_tf.errors import UserError
+from wng_tf.paths import expanded
 
 #: Frames per second at most. Browsers and players slow a GIF of more down.
 FORMATS = {".mp4": 60.0, ".gif": 25.0}
@@ -45,7 +46,7 @@ def check(path: str | os.PathLike[str]) -> None:
     Raises:
       UserError: neither .mp4 nor .gif, no folder to write to, or imageio is not installed.
     """
-    path = Path(path)
+    path = expanded(path)
     if path.suffix.lower() not in FORMATS:
         raise UserError(f"--video={path}: a film is an .mp4 or a .gif file.")
     if not path.parent.is_dir():
@@ -73,7 +74,7 @@ def filming(path: str | os.PathLike[str], env: str) -> Iterator[gymnasium.Env]:
       UserError: see `check`; or the environment cannot be made, or drawn.
     """
     check(path)
-    path = Path(path)
+    path = expanded(path)
     if tasks.resolve(env).kind == "mujoco":
         _choose_opengl()
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws in memory, and need not look for a screen

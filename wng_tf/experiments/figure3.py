@@ -20,6 +20,7 @@ from absl import flags
 from wng_tf.cli import run_app, trusted
 from wng_tf.errors import UserError
 from wng_tf.experiments.final_batch import final_batch
+from wng_tf.paths import expanded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -128,7 +129,7 @@ def main(argv: Sequence[str]) -> int:
             f"largest residual {spectrum.residuals.max():.1e}",
             flush=True,
         )
-    out = Path(FLAGS.out) if FLAGS.out else Path(folders[0]) / "plots"
+    out = expanded(FLAGS.out) if FLAGS.out else expanded(folders[0]) / "plots"
     for path in write_figure(found, out):
         print(path)
     return 0

@@ -25,6 +25,7 @@ from absl import flags
 from wng_tf.cli import INTERRUPTED, fail, load_tensorflow, run_app
 from wng_tf.errors import UserError
 from wng_tf.flags import define_number
+from wng_tf.paths import expanded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,8 +105,8 @@ def main(argv: Sequence[str]) -> int:
         raise UserError(f"--seeds are whole numbers with commas between, not '{','.join(values.seeds)}'.") from None
     env, steps = TASKS[values.task]
     name = values.task if values.setting == "ours" else f"{values.task}_{values.setting}"
-    runs = Path(values.runs or f"runs/out/figure4/{name}")
-    out = Path(values.out or f"runs/results/figure4/{name}")
+    runs = expanded(values.runs or f"runs/out/figure4/{name}")
+    out = expanded(values.out or f"runs/results/figure4/{name}")
     if not values.only_plot:
         load_tensorflow()
         from wng_tf.training_run import Interrupted

@@ -18,6 +18,7 @@ from baselines_compat.table import Table, read_csv
 from wng_tf import run_folder
 from wng_tf.algorithms import EVOLUTION_STRATEGIES
 from wng_tf.errors import UserError
+from wng_tf.paths import expanded
 
 STEPS = "misc/total_timesteps"
 SECONDS = "misc/time_elapsed"
@@ -77,7 +78,7 @@ def load_runs(
       UserError: a folder that is not there, or no runs.
     """
     found: dict[Path, LoadedRun] = {}
-    for folder in map(Path, folders):
+    for folder in map(expanded, folders):
         if not folder.is_dir():
             raise UserError(f"There is no folder '{folder}'.")
         for place, below, files in os.walk(folder):
