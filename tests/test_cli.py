@@ -58,6 +58,78 @@ def assert_sentence(stderr: str, *parts: str) -> None:
         assert part in stderr
 
 
+NEEDS_TENSORFLOW = ("--env=faulty_ids", "--env=CartPole-v1 --alg", "--jacobian=reparameterised")
+"""Parts of bad flags that only an environment's spaces, or a network, can show to be bad."""
+
+
+@pytest.mark.parametrize("bad", [bad for bad in BAD_FLAGS if not any(part in bad for part in NEEDS_TENSORFLOW)])
+def test_bad_flags_are_refused_before_tensorflow_is_loaded(bad, call, tmp_path):
+    outcome = call(run.app, f"--log_path={tmp_path / 'run'}", "--alg=ppo", "--env=Hopper-v5", *bad.split())
+    assert outcome.code == 2
+    assert "Loading TensorFlow" not in outcome.stdout
+
+
+WITHOUT_EFFECT = [
+    ("--alg=ppo --trust_radius=0.1", "--step_rule=trust_region, as in trpo, wtrpo"),
+    ("--alg=ppo --trust_radius 0.1", "--step_rule=trust_region, as in trpo, wtrpo"),
+    ("--alg=ppo --adaptive_radius", "--step_rule=trust_region, as in trpo, wtrpo"),
+    ("--alg=pg --cliprange=0.1", "--surrogate=clipped, as in ppo"),
+    ("--alg=ppo --kl_target=0.1", "--penalty=kl, as in ppo_kl"),
+    ("--alg=wnpg --wasserstein_coef=1", "--penalty=wasserstein, as in bgpg, bg_wnpg"),
+    ("--alg=npg --num_basis=9", "--preconditioner=wasserstein, as in wnpg, bg_wnpg"),
+    ("--alg=trpo --embedding=final_state", "--preconditioner=wasserstein|wasserstein_exact"),
+    ("--alg=trpo --noptepochs=3", "--step_rule=minibatch, as in pg, ppo,"),
+    ("--alg=wtrpo --epsilon=0.3", "--step_rule=minibatch --preconditioner=fisher|wasserstein|wasserstein_exact"),
+    ("--alg=wnpg --nodiagonal_damping --preconditioner=identity", "--step_rule=minibatch --preconditioner=fisher|"),
+    ("--alg=es --delta=-1", "--preconditioner=wasserstein, as in wnes, bg_wnes"),
+    ("--alg=wnes --repulsion_coef=0.7", "--repulsion=wasserstein|novelty, as in bges, nsr_es, bg_wnes"),
+    ("--alg=bges --novelty_k=3", "--repulsion=novelty, as in nsr_es"),
+    ("--alg=bges --inner_steps=3", "--repulsion=wasserstein --distance=test_functions."),
+    ("--alg=es --perturbation=unit --sigma=0.3", "--perturbation=gaussian, as in es,"),
+]
+
+
+@pytest.mark.parametrize(("flags", "where"), WITHOUT_EFFECT)
+def test_a_setting_without_effect_is_refused_by_name(flags, where, call, tmp_path):
+    outcome = call(run.app, f"--log_path={tmp_path / 'run'}", "--env=Hopper-v5", *flags.split())
+    assert outcome.code == 2
+    name = next(word for word in re.findall(r"--(?:no(?=diagonal))?(\w+)", flags) if word not in ("alg", "perturbation"))
+    assert_sentence(outcome.stderr, f"error: --{name} has no effect with {flags.split()[0]}: it goes with {where}")
+    assert outcome.stdout == "" and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--alg=trpo --trust_radius=0.1",
+        "--alg=pg --step_rule=trust_region --trust_radius=0.1",
+        "--alg=pg --penalty=kl --kl_target=0.1",
+        "--alg=ppo --trust_radius=0.01",
+        "--alg=bges --distance=test_functions --inner_steps=3",
+        "--alg=wtrpo --cg_iters=3",
+        "--alg=npg --preconditioner=wasserstein_exact --cg_iters=3",
+    ],
+)
+def test_a_setting_with_an_effect_or_at_its_default_is_taken(flags, call, tmp_path):
+    """What is wrong then is the folder, which is looked at last."""
+    (tmp_path / "file").write_text("")
+    outcome = call(run.app, f"--log_path={tmp_path / 'file' / 'run'}", "--env=Hopper-v5", *flags.split())
+    assert outcome.code == 2 and "no effect" not in outcome.stderr
+
+
+def test_a_flagfile_may_have_settings_for_other_algorithms(call, tmp_path, monkeypatch):
+    (tmp_path / "all.flags").write_text("--trust_radius=0.1\n--num_basis=50\n--env=Hopper-v5\n--alg=ppo\n")
+    (tmp_path / "file").write_text("")
+    where = f"--log_path={tmp_path / 'file' / 'run'}"
+    outcome = call(run.app, f"--flagfile={tmp_path / 'all.flags'}", where)
+    assert outcome.code == 2 and "no effect" not in outcome.stderr
+    outcome = call(run.app, f"--flagfile={tmp_path / 'all.flags'}", where, "--trust_radius=0.2")
+    assert_sentence(outcome.stderr, "--trust_radius has no effect with --alg=ppo")
+    monkeypatch.setenv("WNG_TF_UNUSED", "allow")  # as a sweep does
+    outcome = call(run.app, f"--flagfile={tmp_path / 'all.flags'}", where, "--trust_radius=0.2")
+    assert outcome.code == 2 and "no effect" not in outcome.stderr
+
+
 @pytest.mark.parametrize("bad", BAD_FLAGS)
 def test_bad_flags(bad, call, tmp_path):
     """Given to a run that would be fine without them."""

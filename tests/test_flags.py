@@ -11,9 +11,12 @@ from absl import flags
 
 from wng_tf import algorithms
 from wng_tf import flags as run_flags
+from wng_tf.envs import tasks
+from wng_tf.envs.tasks import KINDS
 from wng_tf.errors import UserError
 from wng_tf.evolution.config import EvolutionConfig
-from wng_tf.policy_gradient.config import PolicyGradientConfig, resolve
+from wng_tf.evolution.config import resolve as resolve_evolution
+from wng_tf.policy_gradient.config import DEFAULTS_BY_KIND, NETWORKS, PolicyGradientConfig, resolve
 from wng_tf.settings import run_flags as flags_of_run
 
 
@@ -138,6 +141,45 @@ def test_every_setting_is_a_flag_with_its_help(read):
     assert "1e-4 (policy gradients), 0.01 (evolution strategies)" in flags.FLAGS["lr"].help
     for row in (*algorithms.POLICY_GRADIENTS.values(), *algorithms.EVOLUTION_STRATEGIES.values()):
         assert f"{row.name}: {row.summary}" in flags.FLAGS["alg"].help
+
+
+def test_help_has_the_defaults_of_every_algorithm_and_kind_of_task(read):
+    """What a run would have, row by row."""
+    for family, table in run_flags.TABLES.items():
+        for row in table.values():
+            places = {"nothing": "other", **{f"{KINDS[kind]} tasks": kind for kind in DEFAULTS_BY_KIND}}
+            if family == "evolution strategies":
+                places = {"nothing": "CartPole-v1", "Point": "Point", "Quadruped": "Quadruped"}
+            for place, where in places.items():
+                if family == "policy gradients":
+                    config = resolve(row, where, {})
+                else:
+                    config = resolve_evolution(row, tasks.resolve(where), {})
+                for field in dataclasses.fields(config):
+                    value = getattr(config, field.name)
+                    shown = str(value).lower() if isinstance(value, bool) else str(value)
+                    text = flags.FLAGS[field.name].help
+                    text = text.partition(f"[{family}]")[2] or text
+                    exceptions = [f"{shown} with --alg=", f"{shown} on {place}"]
+                    said = f"default {shown}" in text or f"{shown} ({family})" in text
+                    assert value is None or said or any(one in text for one in exceptions), (row.name, place, field.name)
+    assert "512 on classic-control tasks" in flags.FLAGS["nsteps"].help
+    assert "0.03 with --alg=trpo|wtrpo" in flags.FLAGS["trust_radius"].help
+    assert "3e-4 with --alg=ppo|ppo_kl|npg; 1e-3 with --alg=trpo|wtrpo; 0.1 on Point" in flags.FLAGS["lr"].help
+    assert "default minibatch; trust_region with --alg=trpo|wtrpo" in flags.FLAGS["step_rule"].help
+    assert "Only with --step_rule=trust_region." in flags.FLAGS["trust_radius"].help
+
+
+def test_conditions_name_settings_and_values_that_there_are():
+    """So that no condition is one that nothing can fulfil."""
+    for cls in run_flags.FAMILIES.values():
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        for field in fields.values():
+            for condition in field.metadata["when"]:
+                for name, values in condition.items():
+                    values = (values,) if isinstance(values, str) else values
+                    known = NETWORKS if name == "network" else fields[name].metadata["choices"]
+                    assert set(values) <= set(known) and field.name not in condition
 
 
 def test_values_of_the_wrong_type_are_one_sentence(read):

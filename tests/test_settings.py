@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from wng_tf.errors import UserError
-from wng_tf.settings import build, field_type, run_flags, setting
+from wng_tf.settings import build, conditions, field_type, has_effect, run_flags, schedule, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +63,46 @@ def test_types_and_metadata():
     assert [field_type(Settings, name) for name in names] == [int, float, str, bool, str, int]
     kind = next(field for field in dataclasses.fields(Settings) if field.name == "kind")
     assert (kind.metadata["help"], kind.metadata["group"]) == ("a kind", "kinds")
+
+
+@dataclasses.dataclass(frozen=True)
+class Dependent:
+    metric: str = setting("none", "a metric", choices=("none", "a", "b"))
+    step: str = setting("short", "a step", choices=("short", "long"))
+    free: int = setting(1, "always")
+    one: int = setting(1, "one value", when={"metric": "a"})
+    several: int = setting(1, "several", when={"metric": ("a", "b"), "step": "long"})
+    either: int = setting(1, "either", when=({"metric": "a"}, {"step": "long"}))
+    outside: int = setting(1, "outside", when={"network": "mlp"})
+
+
+@pytest.mark.parametrize(
+    ("values", "effective"),
+    [
+        ({}, {"metric", "step", "free"}),
+        ({"metric": "a"}, {"metric", "step", "free", "one", "either"}),
+        ({"metric": "b"}, {"metric", "step", "free"}),
+        ({"metric": "b", "step": "long"}, {"metric", "step", "free", "several", "either"}),
+    ],
+)
+def test_which_settings_have_an_effect(values, effective):
+    made = Dependent(**values)
+    names = [field.name for field in dataclasses.fields(Dependent)]
+    assert {name for name in names if has_effect(made, name)} == effective
+    assert has_effect(made, "outside", network="mlp") and not has_effect(made, "outside", network="cnn")
+
+
+def test_conditions_as_flags():
+    assert conditions(Dependent, "free") == ""
+    assert conditions(Dependent, "several") == "--metric=a|b --step=long"
+    assert conditions(Dependent, "either") == "--metric=a or --step=long"
+
+
+@pytest.mark.parametrize("text", ["abc", "-1", "linear:", ""])
+def test_what_is_no_learning_rate_is_one_sentence(text):
+    with pytest.raises(UserError, match="--lr: "):
+        schedule(text)
+    assert schedule("linear:1e-3")(0.5) == 5e-4
 
 
 def test_the_flags_of_a_run_in_order():

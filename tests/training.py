@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from wng_tf import algorithms
+from wng_tf.policy_gradient.config import resolve
+from wng_tf.settings import has_effect
 
 TINY = {"nsteps": 64, "nminibatches": 2, "noptepochs": 2, "num_hidden": 8, "num_actions": 4, "inner_steps": 5}
 """Settings of a policy-gradient run whose updates take milliseconds."""
@@ -20,7 +22,16 @@ TIMES = {"fps", "misc/time_elapsed"}
 
 
 def as_flags(**settings: Any) -> list[str]:
-    """Settings as the flags of `wng_tf.run`."""
+    """Settings as the flags of `wng_tf.run`, without those of TINY that the algorithm has no use for."""
+    row = algorithms.find(settings["alg"]) if "alg" in settings else None
+    if isinstance(row, algorithms.PolicyGradientAlgorithm):
+        parts = {part: settings[part] for part in ("penalty", "preconditioner", "step_rule") if part in settings}
+        config = resolve(row, "other", parts)
+        settings = {
+            name: value
+            for name, value in settings.items()
+            if TINY.get(name) != value or has_effect(config, name, network=settings.get("network", "mlp"))
+        }
     return [f"--{name}={value}" for name, value in settings.items()]
 
 

@@ -26,6 +26,8 @@ Main = Callable[[Sequence[str]], int | None]
 
 _typed: frozenset[str] = frozenset()
 """What the user typed himself, not what the flagfiles add."""
+_names: frozenset[str] = frozenset()
+"""The flags that he typed."""
 
 
 def load_tensorflow() -> None:
@@ -98,6 +100,11 @@ def trusted() -> bool:
 def is_typed(text: str) -> bool:
     """Whether the user typed the value, or the `module:name`, himself."""
     return text in _typed
+
+
+def is_given(name: str) -> bool:
+    """Whether the user typed the flag himself, as --name or --noname."""
+    return name in _names or f"no{name}" in _names
 
 
 def _check_surroundings() -> None:
@@ -183,8 +190,9 @@ def _parse(argv: Sequence[str]) -> list[str]:
     if any(argument.lstrip("-").split("=")[0] in _HELP for argument in argv[1:] if argument.startswith("-")):
         print(_help(), flush=True)
         sys.exit(0)
-    global _typed
+    global _typed, _names
     _typed = frozenset(trust.words(argv[1:]))
+    _names = frozenset(word.lstrip("-").partition("=")[0] for word in argv[1:] if word.startswith("-"))
     if "trust" not in flags.FLAGS:
         flags.DEFINE_bool("trust", False, "Run code that a run folder or a flagfile names and that is not installed.")
     try:

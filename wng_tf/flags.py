@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from absl import flags
 
-from wng_tf.algorithms import EVOLUTION_STRATEGIES, POLICY_GRADIENTS
+from wng_tf.algorithms import EVOLUTION_STRATEGIES, POLICY_GRADIENTS, EvolutionAlgorithm, PolicyGradientAlgorithm
+from wng_tf.envs.tasks import KINDS
 from wng_tf.errors import UserError
-from wng_tf.evolution.config import EvolutionConfig
-from wng_tf.policy_gradient.config import PolicyGradientConfig
-from wng_tf.settings import field_type
+from wng_tf.evolution.config import DEFAULTS_BY_TASK, EvolutionConfig
+from wng_tf.policy_gradient.config import DEFAULTS_BY_KIND, PolicyGradientConfig
+from wng_tf.settings import conditions, field_type, has_effect
 
 FAMILIES = {"policy gradients": PolicyGradientConfig, "evolution strategies": EvolutionConfig}
+TABLES = {"policy gradients": POLICY_GRADIENTS, "evolution strategies": EVOLUTION_STRATEGIES}
+ROWS = {"policy gradients": PolicyGradientAlgorithm, "evolution strategies": EvolutionAlgorithm}
+PARTS = {
+    "policy gradients": ("surrogate", "penalty", "preconditioner", "step_rule"),
+    "evolution strategies": ("repulsion", "preconditioner"),
+}
+#: Where settings have defaults of their own, in words.
+PLACES = {
+    "policy gradients": {f"{KINDS[kind]} tasks": values for kind, values in DEFAULTS_BY_KIND.items()},
+    "evolution strategies": {f"{name} (evolution strategies)": values for name, values in DEFAULTS_BY_TASK.items()},
+}
 
+UNUSED = "WNG_TF_UNUSED"
+"""Environment variable: `allow` takes settings that have no effect, as a sweep gives them to several algorithms."""
 
 RUN_FLAGS = ("alg", "env", "num_timesteps", "seed", "network", "log_path", "resume", "progress", "num_threads")
 
@@ -68,7 +83,6 @@ def define_run_flags() -> None:
     flags.DEFINE_bool("progress", None, "Show the progress bar; default: on a terminal.")
     define_number("num_threads", 1, "Threads of TensorFlow's operations.")
 
-
     for name in RUN_FLAGS:
         flags.FLAGS[name].group = "the run"
 
@@ -101,14 +115,21 @@ def _define(name: str, uses: list[tuple[str, dataclasses.Field, type]]) -> None:
 def _help(uses: list[tuple[str, dataclasses.Field, type]]) -> str:
     """One sentence per family that the flag belongs to; one for both where they differ in the default alone."""
     texts = [_text(field) for _, field, _ in uses]
-    defaults = [_default(field, kind) for _, field, kind in uses]
-    if len(uses) > 1 and len(set(texts)) == 1:
+    defaults = [_default(family, field, kind) for family, field, kind in uses]
+    exceptions = [
+        _exceptions(family, field.name, default) for (family, field, _), default in zip(uses, defaults, strict=True)
+    ]
+    needs = [_needs(family, field.name) for family, field, _ in uses]
+    if len(uses) > 1 and len(set(texts)) == 1 and len(set(needs)) == 1:
+        default = _with_default(defaults[0])
         if len(set(defaults)) > 1:
             listed = [f"{default} ({family})" for default, (family, _, _) in zip(defaults, uses, strict=True)]
-            return f"{texts[0]}; default {', '.join(listed)}."
-        return f"{texts[0]}{_with_default(defaults[0])}."
-    sentences = zip(uses, texts, defaults, strict=True)
-    return " ".join(f"[{use[0]}] {text}{_with_default(default)}." for use, text, default in sentences)
+            default = f"; default {', '.join(listed)}"
+        return f"{texts[0]}{default}{''.join(exceptions)}.{needs[0]}"
+    sentences = zip(uses, texts, defaults, exceptions, needs, strict=True)
+    return " ".join(
+        f"[{use[0]}] {text}{_with_default(default)}{other}.{need}" for use, text, default, other, need in sentences
+    )
 
 
 def _text(field: dataclasses.Field) -> str:
@@ -116,10 +137,32 @@ def _text(field: dataclasses.Field) -> str:
     return field.metadata["help"] + (f" ({', '.join(choices)})" if choices else "")
 
 
-def _default(field: dataclasses.Field, kind: type) -> str:
-    if field.default is None:
-        return ""
-    return str(field.default).lower() if kind is bool else str(field.default)
+def _default(family: str, field: dataclasses.Field, kind: type) -> str:
+    value = getattr(ROWS[family], field.name, None) if field.default is None else field.default
+    return "" if value is None else _shown(value)
+
+
+def _shown(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _exceptions(family: str, name: str, default: str) -> str:
+    """Where the default is another: `; 3e-4 with --alg=ppo|npg; 512 on classic-control tasks`."""
+    by_algorithm: dict[str, list[str]] = {}
+    for row in TABLES[family].values():
+        value = row.defaults.get(name, getattr(row, name, None) if name in PARTS[family] else None)
+        if value is not None and _shown(value) != default:
+            by_algorithm.setdefault(_shown(value), []).append(row.name)
+    found = [f"{value} with --alg={'|'.join(algs)}" for value, algs in by_algorithm.items()]
+    for place, values in PLACES[family].items():
+        if name in values and _shown(values[name]) != default:
+            found.append(f"{_shown(values[name])} on {place}")
+    return "".join(f"; {one}" for one in found)
+
+
+def _needs(family: str, name: str) -> str:
+    condition = conditions(FAMILIES[family], name)
+    return f" Only with {condition}." if condition else ""
 
 
 def _with_default(default: str) -> str:
@@ -143,6 +186,40 @@ def given_settings(cls: type) -> dict[str, Any]:
             raise UserError(f"--{name} is not a setting of {family}, which --alg={flags.FLAGS.alg} belongs to.")
         values[name] = _converted(name, value, field_type(cls, name))
     return values
+
+
+def refuse_unused(
+    algorithm: PolicyGradientAlgorithm | EvolutionAlgorithm, config: Any, plain: Any, network: str, names: Iterable[str]
+) -> None:
+    """Refuse a setting that the user asked for and that the algorithm does not use.
+
+    Args:
+      algorithm: the row, for the message.
+      config: the settings of the run.
+      plain: its settings if the user had said nothing: a value that is the default changes nothing, and is in order.
+      network: name of the network.
+      names: the settings to look at.
+
+    Raises:
+      UserError: one of them has no effect.
+    """
+    for name in names:
+        if getattr(config, name) == getattr(plain, name) or has_effect(config, name, network=network):
+            continue
+        raise UserError(
+            f"--{name} has no effect with --alg={algorithm.name}: it goes with {conditions(type(config), name)}"
+            f"{_users(type(config), name)}. Leave it out, or choose another algorithm."
+        )
+
+
+def _users(cls: type, name: str) -> str:
+    family = next(family for family, config in FAMILIES.items() if config is cls)
+    users = []
+    for row in TABLES[family].values():
+        config = cls(**{**row.defaults, **{part: getattr(row, part) for part in PARTS[family]}})
+        if has_effect(config, name):
+            users.append(row.name)
+    return f", as in {', '.join(users)}" if users else ""
 
 
 def _converted(name: str, value: Any, kind: type) -> Any:

@@ -7,6 +7,7 @@ README.
 from __future__ import annotations
 
 import errno
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -94,12 +95,21 @@ def _check(algorithm: PolicyGradientAlgorithm | EvolutionAlgorithm, task: tasks.
         raise UserError(f"--num_threads must be at least 1, not {values.num_threads}.")
     if not 0 <= values.seed < 2**64:
         raise UserError(f"--seed must be between 0 and 2**64 - 1, not {values.seed}.")
+    if values.num_timesteps < 1:
+        raise UserError(f"--num_timesteps must be at least 1, not {values.num_timesteps}.")
     if isinstance(algorithm, PolicyGradientAlgorithm):
         given = run_flags.given_settings(policy_gradient.PolicyGradientConfig)
-        policy_gradient.resolve(algorithm, task.kind, given)
+        config, plain = (policy_gradient.resolve(algorithm, task.kind, some) for some in (given, {}))
+        network = "mlp" if values.network is None else values.network
+        policy_gradient.check(config, network)
     else:
         given = run_flags.given_settings(evolution.EvolutionConfig)
-        evolution.resolve(algorithm, task, given)
+        config, plain = (evolution.resolve(algorithm, task, some) for some in (given, {}))
+        network = evolution.default_network(task) if values.network is None else values.network
+        evolution.check(config, network)
+    if os.environ.get(run_flags.UNUSED) != "allow":
+        # Not those of a flagfile: a run's own lists every setting, and one for several algorithms what some of them use.
+        run_flags.refuse_unused(algorithm, config, plain, network, filter(cli.is_given, given))
     return given
 
 

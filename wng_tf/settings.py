@@ -12,12 +12,14 @@ import math
 import numbers
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from baselines_compat.schedules import parse_schedule
 from wng_tf.errors import UserError
 
 Settings = TypeVar("Settings")
+Condition = Mapping[str, str | Sequence[str]]
 
 
 def setting(
@@ -29,6 +31,7 @@ def setting(
     low: float | None = None,
     high: float | None = None,
     above: float | None = None,
+    when: Condition | Sequence[Condition] = (),
 ) -> Any:
     """A dataclass field with its help text and limits.
 
@@ -39,8 +42,12 @@ def setting(
       choices: allowed strings, if the value is one of a few words.
       low, high: inclusive limits of a number.
       above: exclusive lower limit of a number.
+      when: what other settings must be for this one to have an effect, name to value or values; of several conditions
+        one is enough. Without one it always has an effect.
     """
-    metadata = {"help": help, "group": group, "choices": choices, "low": low, "high": high, "above": above}
+    conditions = (when,) if isinstance(when, Mapping) else tuple(when)
+    limits = {"choices": choices, "low": low, "high": high, "above": above}
+    metadata = {"help": help, "group": group, **limits, "when": conditions}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -102,6 +109,48 @@ def _check(cls: type, field: dataclasses.Field, value: Any) -> None:
         raise UserError(f"--{field.name} must be at most {limits['high']}, not {value}.")
     if limits["above"] is not None and value <= limits["above"]:
         raise UserError(f"--{field.name} must be above {limits['above']}, not {value}.")
+
+
+def has_effect(config: Any, name: str, **others: str) -> bool:
+    """Whether the setting `name` has an effect beside the other settings of `config`.
+
+    Args:
+      others: what the conditions may name and `config` does not have, such as the network.
+    """
+    values = {**{field.name: getattr(config, field.name) for field in dataclasses.fields(config)}, **others}
+    conditions = _metadata(type(config), name).get("when", ())
+    return not conditions or any(
+        all(values.get(other) in _allowed(allowed) for other, allowed in condition.items()) for condition in conditions
+    )
+
+
+def conditions(cls: type, name: str) -> str:
+    """When the setting `name` has an effect, as flags: `--penalty=kl`, or `--step_rule=minibatch --penalty=none|kl`."""
+    alternatives = (
+        " ".join(f"--{other}={'|'.join(_allowed(allowed))}" for other, allowed in condition.items())
+        for condition in _metadata(cls, name).get("when", ())
+    )
+    return " or ".join(alternatives)
+
+
+def _metadata(cls: type, name: str) -> Mapping[str, Any]:
+    return next(field.metadata for field in dataclasses.fields(cls) if field.name == name)
+
+
+def _allowed(values: str | Sequence[str]) -> Sequence[str]:
+    return (values,) if isinstance(values, str) else values
+
+
+def schedule(lr: str) -> Callable[[float], float]:
+    """The learning rate as a function of the fraction of training that is left.
+
+    Raises:
+      UserError: neither a number nor a schedule.
+    """
+    try:
+        return parse_schedule(str(lr))
+    except ValueError as error:
+        raise UserError(f"--lr: {error}") from None
 
 
 def defaults(config: type) -> dict[str, Any]:

@@ -100,8 +100,15 @@ def _runs() -> list:
     check_trust(embeddings={dict((*run.settings, *run.axes)).get("embedding") for run in runs})
     if FLAGS.runner == RUNNER:
         # Runs that differ in nothing but their seed take the same flags: one of them is enough.
-        for run in {(run.env, run.alg, run.axes, run.settings): run for run in runs}.values():
-            check_settings(run)
+        different = {(run.env, run.alg, run.axes, run.settings): run for run in runs}.values()
+        idle = [check_settings(run) for run in different]
+        # A flagfile may be narrowed to algorithms that do not use all that it sets; what is swept or typed is meant.
+        typed = parse_settings(filter(is_typed, FLAGS.set))
+        for name in sorted(set.intersection(*idle) & (grid.axes.keys() | typed.keys())):
+            flag = "grid" if name in grid.axes else "set"
+            raise UserError(
+                f"--{flag}={name} has no effect with {', '.join(grid.algs)}: leave it out, or choose other algorithms."
+            )
     return runs
 
 

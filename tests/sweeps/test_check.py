@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.sweeps.planned_runs import ROOT
+from wng_tf import sweep
 from wng_tf.errors import UserError
 from wng_tf.sweeps.check import check_settings
 from wng_tf.sweeps.grid import Run
@@ -39,3 +41,42 @@ def test_what_a_run_would_refuse(wrong, sentence):
     with pytest.raises(UserError) as error:
         check_settings(wrong)
     assert sentence in str(error.value) and "\n" not in str(error.value)
+
+
+def test_which_flags_have_no_effect():
+    common = {"num_basis": "50", "trust_radius": "0.1", "lr": "1e-4", "num_timesteps": "1e5"}
+    assert check_settings(run("ppo", **common)) == {"num_basis", "trust_radius"}
+    assert check_settings(run("wnpg", **common)) == {"trust_radius"}
+    assert check_settings(run("trpo", preconditioner="wasserstein", **common)) == set()
+    assert check_settings(run("es", "Point", num_basis="9", sigma="0.1")) == {"num_basis"}
+    assert check_settings(run("ppo", network="cnn", num_hidden="9")) == {"num_hidden"}
+
+
+GRID = ["--envs=Hopper-v5", "--log_path=nowhere", "--dry_run"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [
+        (["--algs=ppo", "--grid=trust_radius=0.1,0.2"], "--grid=trust_radius has no effect with ppo"),
+        (["--algs=ppo,pg", "--set=num_basis=9,lam=0.9"], "--set=num_basis has no effect with ppo, pg"),
+        (["--algs=es,bges", "--grid=delta=-1,0"], "--grid=delta has no effect with es, bges"),
+    ],
+)
+def test_what_is_swept_or_typed_has_an_effect_in_some_run(flags, name, call):
+    outcome = call(sweep.app, *GRID, *flags)
+    assert outcome.code == 2 and name in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--algs=ppo,trpo", "--grid=trust_radius=0.1,0.2"],
+        ["--algs=ppo,wnpg", "--set=num_basis=9"],
+        ["--flagfile=runs/appendix_d1.flags", "--algs=ppo"],
+    ],
+)
+def test_settings_of_some_algorithms_are_taken_by_all(flags, call, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    outcome = call(sweep.app, *GRID, *flags)
+    assert (outcome.code, outcome.stderr) == (0, "")

@@ -24,6 +24,9 @@ from wng_tf.errors import UserError
 
 Kind = Literal["mujoco", "pybullet", "classic", "other"]
 
+#: The kinds in words.
+KINDS: dict[Kind, str] = {"mujoco": "MuJoCo", "pybullet": "PyBullet", "classic": "classic-control", "other": "other"}
+
 SHORT_NAMES: dict[str, str] = {
     "Hopper": "wng_tf/HopperBullet-v0",
     "Walker2d": "wng_tf/Walker2dBullet-v0",

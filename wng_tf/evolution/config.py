@@ -9,13 +9,19 @@ from typing import Any
 
 from wng_tf import settings
 from wng_tf.algorithms import REPULSIONS, EvolutionAlgorithm
-from wng_tf.envs.tasks import Task
+from wng_tf.envs.tasks import SHORT_NAMES, Task
+from wng_tf.errors import UserError
+from wng_tf.evolution.embeddings import PopulationEmbedding
+from wng_tf.evolution.policies import NETWORKS
 from wng_tf.settings import setting
 
 ES = "evolution strategies"
 REPULSION = "behavioural repulsion"
 WNG = "Wasserstein natural gradient"
 PARTS = "parts of the algorithm"
+
+_WASSERSTEIN = {"preconditioner": "wasserstein"}
+_TEST_FUNCTIONS = {"repulsion": "wasserstein", "distance": "test_functions"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,16 +30,16 @@ class EvolutionConfig:
 
     repulsion: str | None = setting(
         None,
-        "what perturbations are scored by besides return; default: the algorithm's",
+        "what perturbations are scored by besides return",
         group=PARTS,
         choices=REPULSIONS,
     )
-    preconditioner: str | None = setting(
-        None, "preconditioner; default: the algorithm's", group=PARTS, choices=("identity", "wasserstein")
-    )
+    preconditioner: str | None = setting(None, "preconditioner", group=PARTS, choices=("identity", "wasserstein"))
 
     population: int = setting(50, "mirrored pairs n in a generation: 2n rollouts", group=ES, low=1)
-    sigma: float = setting(0.1, "standard deviation of a parameter's perturbation", group=ES, above=0.0)
+    sigma: float = setting(
+        0.1, "standard deviation of a parameter's perturbation", group=ES, above=0.0, when={"perturbation": "gaussian"}
+    )
     perturbation: str = setting(
         "gaussian",
         "gaussian, or unit: every perturbation has norm 1 whatever sigma, as in the released code",
@@ -82,31 +88,42 @@ class EvolutionConfig:
         "step along (1 - delta) gradient + delta natural gradient (Eq. 15); negative values repel",
         group=WNG,
         high=1.0,
+        when=_WASSERSTEIN,
     )
     natural_scale: str = setting(
         "epsilon",
         "bring the natural gradient to the gradient's scale by the factor epsilon, or to equal norms",
         group=WNG,
         choices=("epsilon", "norm"),
+        when=_WASSERSTEIN,
     )
-    num_basis: int = setting(5, "basis functions M of the kernel estimator", group=WNG, low=1)
+    num_basis: int = setting(5, "basis functions M of the kernel estimator", group=WNG, low=1, when=_WASSERSTEIN)
     epsilon: float = setting(
-        0.1, "damping of the information matrix (initial value, if adaptive)", group=WNG, low=1e-10, high=1e5
+        0.1,
+        "damping of the information matrix (initial value, if adaptive)",
+        group=WNG,
+        low=1e-10,
+        high=1e5,
+        when=_WASSERSTEIN,
     )
     epsilon_unit: str = setting(
         "relative",
         "relative: epsilon counts in mean eigenvalues of the captured information matrix; absolute: in its own unit",
         group=WNG,
         choices=("relative", "absolute"),
+        when=_WASSERSTEIN,
     )
     damping: str = setting(
         "fixed",
         "epsilon: fixed, or adapted to the gain in the population's mean return",
         group=WNG,
         choices=("fixed", "adaptive"),
+        when=_WASSERSTEIN,
     )
-    log_bandwidth: float = setting(0.0, "log10 of the factor on the kernel's squared bandwidth", group=WNG)
-    diagonal_damping: bool = setting(False, "damp with the diagonal preconditioner of Arbel et al. (2020)", group=WNG)
+    log_bandwidth: float = setting(0.0, "log10 of the factor on the kernel's squared bandwidth", group=WNG, when=_WASSERSTEIN)
+    diagonal_damping: bool = setting(
+        False, "damp with the diagonal preconditioner of Arbel et al. (2020)", group=WNG, when=_WASSERSTEIN
+    )
 
     repulsion_coef: float = setting(
         0.5,
@@ -114,31 +131,65 @@ class EvolutionConfig:
         group=REPULSION,
         low=0.0,
         high=1.0,
+        when={"repulsion": ("wasserstein", "novelty")},
     )
-    num_previous: int = setting(2, "earlier policies to be repelled from (repulsion wasserstein)", group=REPULSION, low=1)
+    num_previous: int = setting(
+        2,
+        "earlier policies to be repelled from (repulsion wasserstein)",
+        group=REPULSION,
+        low=1,
+        when={"repulsion": "wasserstein"},
+    )
     distance: str = setting(
         "kernel",
         "of a rollout to earlier policies: a bounded kernel distance, W2, its square, or fitted test functions",
         group=REPULSION,
         choices=("w2", "w2_squared", "kernel", "test_functions"),
+        when={"repulsion": "wasserstein"},
     )
     num_features: int = setting(1000, "random Fourier features R of the test functions; 0: the Gaussian kernel itself",
-                                group=REPULSION, low=0)  # fmt: skip
-    inner_steps: int = setting(25, "ascent steps T of the test functions", group=REPULSION, low=1)
-    inner_lr: float = setting(0.7, "step size of the test functions' ascent, in units of gamma_w", group=REPULSION, above=0.0)
+                                group=REPULSION, low=0, when=_TEST_FUNCTIONS)  # fmt: skip
+    inner_steps: int = setting(25, "ascent steps T of the test functions", group=REPULSION, low=1, when=_TEST_FUNCTIONS)
+    inner_lr: float = setting(
+        0.7, "step size of the test functions' ascent, in units of gamma_w", group=REPULSION, above=0.0, when=_TEST_FUNCTIONS
+    )
     bandwidth: float = setting(
-        0.0, "bandwidth s of the features; 0: from the scale of the embeddings", group=REPULSION, low=0.0
+        0.0,
+        "bandwidth s of the features; 0: from the scale of the embeddings",
+        group=REPULSION,
+        low=0.0,
+        when={"repulsion": "wasserstein", "distance": ("kernel", "test_functions")},
     )
-    gamma_w: float = setting(0.0, "entropic regularisation; 0: from the scale of the embeddings", group=REPULSION, low=0.0)
+    gamma_w: float = setting(
+        0.0, "entropic regularisation; 0: from the scale of the embeddings", group=REPULSION, low=0.0, when=_TEST_FUNCTIONS
+    )
     novelty_k: int = setting(
-        10, "nearest neighbours that novelty is averaged over (repulsion novelty)", group=REPULSION, low=1
+        10,
+        "nearest neighbours that novelty is averaged over (repulsion novelty)",
+        group=REPULSION,
+        low=1,
+        when={"repulsion": "novelty"},
     )
-    archive_size: int = setting(1000, "latest policies in the novelty archive", group=REPULSION, low=1)
+    archive_size: int = setting(
+        1000, "latest policies in the novelty archive", group=REPULSION, low=1, when={"repulsion": "novelty"}
+    )
 
     @property
     def hidden(self) -> tuple[int, ...]:
         """Units of each hidden layer."""
         return (self.num_hidden,) * self.num_layers
+
+
+def check(config: EvolutionConfig, network: str) -> None:
+    """What can be said about a learning rate, an embedding and a network before TensorFlow is loaded.
+
+    Raises:
+      UserError: one of them is unknown.
+    """
+    settings.schedule(config.lr)
+    PopulationEmbedding(config.embedding, horizon=1)
+    if network not in NETWORKS:
+        raise UserError(f"--network must be one of {', '.join(NETWORKS)} for evolution strategies, not '{network}'.")
 
 
 def resolve(algorithm: EvolutionAlgorithm, task: Task, given: Mapping[str, Any]) -> EvolutionConfig:
@@ -192,4 +243,9 @@ _BY_TASK: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "normalize_observations": False,
         },
     }
+)
+
+#: The same by short name.
+DEFAULTS_BY_TASK: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {name: _BY_TASK[env_id] for name, env_id in SHORT_NAMES.items() if env_id in _BY_TASK}
 )

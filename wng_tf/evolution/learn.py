@@ -7,18 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from baselines_compat.schedules import parse_schedule
 from baselines_compat.vec_env.slot import EpisodeRecord
 from wng_tf import algorithms
 from wng_tf.algorithms import EvolutionAlgorithm
 from wng_tf.envs import tasks
 from wng_tf.errors import UserError
-from wng_tf.evolution.config import default_network, resolve
-from wng_tf.evolution.policies import NETWORKS
+from wng_tf.evolution.config import check, default_network, resolve
 from wng_tf.evolution.saved_policy import SavedPolicy
 from wng_tf.evolution.trainer import Progress, Report, Trainer
 from wng_tf.evolution.worlds import horizon_of, make_worlds
-from wng_tf.settings import defaults, run_flags
+from wng_tf.settings import defaults, run_flags, schedule
 from wng_tf.training_run import RunInfo, TrainingRun
 
 
@@ -70,12 +68,8 @@ def learn(
     task = tasks.resolve(env)
     config = resolve(algorithm, task, given)
     network = network or default_network(task)
-    if network not in NETWORKS:
-        raise UserError(f"--network must be one of {', '.join(NETWORKS)} for evolution strategies, not '{network}'.")
-    try:
-        rate = parse_schedule(config.lr)
-    except ValueError as error:
-        raise UserError(f"--lr: {error}") from None
+    check(config, network)
+    rate = schedule(config.lr)
     info = RunInfo(
         alg=algorithm.name,
         env=env,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from wng_tf import settings
+from wng_tf import embeddings, settings
 from wng_tf.algorithms import PENALTIES, PRECONDITIONERS, STEP_RULES, SURROGATES, PolicyGradientAlgorithm
 from wng_tf.errors import UserError
 from wng_tf.settings import setting
@@ -17,39 +18,55 @@ PENALTY = "Wasserstein penalty"
 PARTS = "parts of the algorithm"
 TRUST = "trust region"
 
+_MINIBATCH = {"step_rule": "minibatch"}
+_TRUST_REGION = {"step_rule": "trust_region"}
+_METRIC = {"preconditioner": tuple(name for name in PRECONDITIONERS if name != "identity")}
+_DAMPED = {**_MINIBATCH, **_METRIC}
+_CONJUGATE_GRADIENTS = {**_TRUST_REGION, **_METRIC}
+_KERNEL = {"preconditioner": "wasserstein"}
+_PENALTY = {"penalty": "wasserstein"}
+_MLP = {"network": "mlp"}
+
+#: Networks that are there without anybody's registering them.
+NETWORKS = ("mlp",)
+
 
 @dataclasses.dataclass(frozen=True)
 class PolicyGradientConfig:
     """Settings in Baselines' ppo2 names; defaults are the paper's (Appendix D.1), which are Baselines' for MuJoCo."""
 
-    surrogate: str | None = setting(None, "surrogate objective; default: the algorithm's", group=PARTS, choices=SURROGATES)
-    penalty: str | None = setting(None, "penalty; default: the algorithm's", group=PARTS, choices=PENALTIES)
-    preconditioner: str | None = setting(
-        None, "preconditioner; default: the algorithm's", group=PARTS, choices=PRECONDITIONERS
-    )
-    step_rule: str | None = setting(None, "step rule; default: the algorithm's", group=PARTS, choices=STEP_RULES)
+    surrogate: str | None = setting(None, "surrogate objective", group=PARTS, choices=SURROGATES)
+    penalty: str | None = setting(None, "penalty", group=PARTS, choices=PENALTIES)
+    preconditioner: str | None = setting(None, "preconditioner", group=PARTS, choices=PRECONDITIONERS)
+    step_rule: str | None = setting(None, "step rule", group=PARTS, choices=STEP_RULES)
 
     num_env: int = setting(1, "number of environments", low=1)
     num_workers: int = setting(1, "processes that step the environments; the result does not depend on it", low=1)
     nsteps: int = setting(2048, "steps per environment between updates", low=1)
     nminibatches: int = setting(32, "minibatches per epoch", low=1)
-    noptepochs: int = setting(10, "epochs over the batch per update", low=1)
+    noptepochs: int = setting(10, "epochs over the batch per update", low=1, when=_MINIBATCH)
     lr: str = setting("1e-4", "learning rate: a number, or a schedule such as linear:3e-4")
     optimizer: str = setting("adam", "Keras optimizer", choices=("adam", "momentum", "sgd"))
     gamma: float = setting(0.99, "discount factor", low=0.0, high=1.0)
     lam: float = setting(0.95, "lambda of generalised advantage estimation", low=0.0, high=1.0)
-    cliprange: float = setting(0.2, "clip range of the importance ratio (clipped surrogate)", above=0.0)
+    cliprange: float = setting(
+        0.2, "clip range of the importance ratio (clipped surrogate)", above=0.0, when={"surrogate": "clipped"}
+    )
     value_cliprange: float = setting(
         0.0, "clip range of the value's change; 0: none (Baselines' ppo2 uses cliprange)", low=0.0
     )
     ent_coef: float = setting(0.0, "entropy coefficient", low=0.0)
-    vf_coef: float = setting(0.5, "value loss coefficient", low=0.0)
-    max_grad_norm: float = setting(0.5, "clip the step direction to this norm; 0: do not clip", low=0.0)
-    kl_target: float = setting(0.01, "KL per update that the adaptive coefficient aims at (penalty kl)", above=0.0)
-    kl_coef: float = setting(1.0, "initial KL coefficient (penalty kl)", low=0.0)
-    num_layers: int = setting(2, "hidden layers of the mlp network", low=1)
-    num_hidden: int = setting(64, "units of a hidden layer of the mlp network", low=1)
-    activation: str = setting("tanh", "activation of the mlp network", choices=("tanh", "relu", "elu", "silu", "gelu"))
+    vf_coef: float = setting(0.5, "value loss coefficient", low=0.0, when=_MINIBATCH)
+    max_grad_norm: float = setting(0.5, "clip the step direction to this norm; 0: do not clip", low=0.0, when=_MINIBATCH)
+    kl_target: float = setting(
+        0.01, "KL per update that the adaptive coefficient aims at (penalty kl)", above=0.0, when={"penalty": "kl"}
+    )
+    kl_coef: float = setting(1.0, "initial KL coefficient (penalty kl)", low=0.0, when={"penalty": "kl"})
+    num_layers: int = setting(2, "hidden layers of the mlp network", low=1, when=_MLP)
+    num_hidden: int = setting(64, "units of a hidden layer of the mlp network", low=1, when=_MLP)
+    activation: str = setting(
+        "tanh", "activation of the mlp network", choices=("tanh", "relu", "elu", "silu", "gelu"), when=_MLP
+    )
     init_logstd: float = setting(0.0, "log standard deviation that a Gaussian policy begins with")
     normalize_observations: bool = setting(True, "normalise observations by running statistics")
     normalize_rewards: bool = setting(True, "scale rewards by the running deviation of the discounted return")
@@ -58,76 +75,120 @@ class PolicyGradientConfig:
     keep_checkpoints: int = setting(3, "how many checkpoints to keep, besides the best", low=1)
 
     embedding: str = setting(
-        "actions", "behavioural embedding: a registered name or package.module:function", group=WNG
+        "actions",
+        "behavioural embedding: a registered name or package.module:function",
+        group=WNG,
+        when={"preconditioner": ("wasserstein", "wasserstein_exact")},
     )
     jacobian: str = setting(
         "auto",
         "how J is computed; auto: reparameterised where the embedding allows it, else score",
         group=WNG,
         choices=("auto", "reparameterised", "score"),
+        when=_KERNEL,
     )
-    num_basis: int = setting(5, "basis functions M of the kernel estimator", group=WNG, low=1)
+    num_basis: int = setting(5, "basis functions M of the kernel estimator", group=WNG, low=1, when=_KERNEL)
     epsilon: float = setting(
-        1e-5,
-        "damping of the information matrix (initial value, if adaptive)",
-        group=WNG,
-        low=1e-10,
-        high=1e5,
+        1e-5, "damping of the information matrix (initial value, if adaptive)", group=WNG, low=1e-10, high=1e5, when=_DAMPED
     )
     damping: str = setting(
         "adaptive",
         "epsilon: fixed; adapted to the reduction on the same minibatch; or as the released code does",
         group=WNG,
         choices=("adaptive", "fixed", "original"),
+        when=_DAMPED,
     )
-    log_bandwidth: float = setting(0.0, "log10 of the factor on the kernel's squared bandwidth", group=WNG)
-    diagonal_damping: bool = setting(True, "damp with the diagonal preconditioner of Arbel et al. (2020)", group=WNG)
-    embedding_length: int = setting(32, "points in time of a trajectory embedding", group=WNG, low=1)
+    log_bandwidth: float = setting(0.0, "log10 of the factor on the kernel's squared bandwidth", group=WNG, when=_KERNEL)
+    diagonal_damping: bool = setting(
+        True, "damp with the diagonal preconditioner of Arbel et al. (2020)", group=WNG, when=_DAMPED
+    )
+    embedding_length: int = setting(32, "points in time of a trajectory embedding", group=WNG, low=1, when=_KERNEL)
 
-    wasserstein_coef: float = setting(0.1, "coefficient beta of the penalty (beta/2) W2", group=PENALTY, low=0.0)
-    num_actions: int = setting(10, "actions K drawn per state, for the penalty and the embedding", group=PENALTY, low=1)
-    num_features: int = setting(100, "random Fourier features R; 0: the Gaussian kernel itself", group=PENALTY, low=0)
-    inner_steps: int = setting(25, "ascent steps T of the test functions", group=PENALTY, low=1)
-    inner_lr: float = setting(0.05, "step size of the test functions' ascent", group=PENALTY, above=0.0)
-    bandwidth: float = setting(
-        1.0, "bandwidth of the features, in units of the spread of the old policy's actions", group=PENALTY, above=0.0
+    wasserstein_coef: float = setting(
+        0.1, "coefficient beta of the penalty (beta/2) W2", group=PENALTY, low=0.0, when=_PENALTY
     )
-    gamma_w: float = setting(1.0, "entropic regularisation, in squared units of that spread", group=PENALTY, above=0.0)
+    num_actions: int = setting(
+        10, "actions K drawn per state, for the penalty and the embedding", group=PENALTY, low=1, when=(_PENALTY, _KERNEL)
+    )
+    num_features: int = setting(
+        100, "random Fourier features R; 0: the Gaussian kernel itself", group=PENALTY, low=0, when=_PENALTY
+    )
+    inner_steps: int = setting(25, "ascent steps T of the test functions", group=PENALTY, low=1, when=_PENALTY)
+    inner_lr: float = setting(0.05, "step size of the test functions' ascent", group=PENALTY, above=0.0, when=_PENALTY)
+    bandwidth: float = setting(
+        1.0,
+        "bandwidth of the features, in units of the spread of the old policy's actions",
+        group=PENALTY,
+        above=0.0,
+        when=_PENALTY,
+    )
+    gamma_w: float = setting(
+        1.0, "entropic regularisation, in squared units of that spread", group=PENALTY, above=0.0, when=_PENALTY
+    )
 
     trust_radius: float = setting(
-        0.01, "how far one update may move the policy, per state on average", group=TRUST, above=0.0
+        0.01, "how far one update may move the policy, per state on average", group=TRUST, above=0.0, when=_TRUST_REGION
     )
     distance: str | None = setting(
         None,
         "what the radius bounds: KL(old, new), or W2 squared; default: the latter if the preconditioner is Wasserstein",
         group=TRUST,
         choices=("kl", "wasserstein"),
+        when=_TRUST_REGION,
     )
     radius_unit: str = setting(
         "variance",
         "what a radius on W2 squared is a multiple of: the mean variance of an action's coordinate, or absolute",
         group=TRUST,
         choices=("variance", "absolute"),
+        when=_TRUST_REGION,
     )
     adaptive_radius: bool = setting(
-        False, "grow the radius, up to 10 times, while the loss falls as predicted, else shrink it", group=TRUST
+        False,
+        "grow the radius, up to 10 times, while the loss falls as predicted, else shrink it",
+        group=TRUST,
+        when=_TRUST_REGION,
     )
     natural_steps: int = setting(
-        1, "steps per update, each from its own gradient and metric; they share the radius", group=TRUST, low=1
+        1,
+        "steps per update, each from its own gradient and metric; they share the radius",
+        group=TRUST,
+        low=1,
+        when=_TRUST_REGION,
     )
-    cg_iters: int = setting(10, "products of the conjugate gradients", group=TRUST, low=1)
+    cg_iters: int = setting(
+        10,
+        "products of the conjugate gradients",
+        group=TRUST,
+        low=1,
+        when=(_CONJUGATE_GRADIENTS, {"preconditioner": "wasserstein_exact"}),
+    )
     cg_damping: float = setting(
-        0.01, "damping of the metric, relative to its curvature along the gradient", group=TRUST, low=0.0
+        0.01,
+        "damping of the metric, relative to its curvature along the gradient",
+        group=TRUST,
+        low=0.0,
+        when=_CONJUGATE_GRADIENTS,
     )
     cg_warm_start: bool = setting(
-        False, "start the conjugate gradients from the direction of the step before", group=TRUST
+        False, "start the conjugate gradients from the direction of the step before", group=TRUST, when=_CONJUGATE_GRADIENTS
     )
-    metric_stride: int = setting(1, "average the metric over every so many states of the batch", group=TRUST, low=1)
+    metric_stride: int = setting(
+        1, "average the metric over every so many states of the batch", group=TRUST, low=1, when=_CONJUGATE_GRADIENTS
+    )
     backtracks: int = setting(
-        10, "how often a step that does not lower the loss is halved before it is given up", group=TRUST, low=0
+        10,
+        "how often a step that does not lower the loss is halved before it is given up",
+        group=TRUST,
+        low=0,
+        when=_TRUST_REGION,
     )
     vf_iters: int = setting(
-        5, "passes over the batch that fit the value function; lr is their learning rate", group=TRUST, low=1
+        5,
+        "passes over the batch that fit the value function; lr is their learning rate",
+        group=TRUST,
+        low=1,
+        when=_TRUST_REGION,
     )
 
     @property
@@ -147,6 +208,21 @@ DEFAULTS_BY_KIND: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 
 
+def check(config: PolicyGradientConfig, network: str) -> None:
+    """What can be said about a learning rate, an embedding and a network before TensorFlow is loaded.
+
+    Raises:
+      UserError: one of them is unknown.
+    """
+    settings.schedule(config.lr)
+    embeddings.find(config.embedding)
+    # Whoever has registered one has imported the module.
+    models = sys.modules.get("baselines_compat.models")
+    known = NETWORKS if models is None else tuple(models.mapping)
+    if network not in known:
+        raise UserError(f"Unknown network '{network}': registered are {', '.join(sorted(known))}.")
+
+
 def resolve(algorithm: PolicyGradientAlgorithm, kind: str, given: Mapping[str, Any]) -> PolicyGradientConfig:
     """The settings of a run: defaults, then the environment type's, the algorithm's, and what the user gave.
 
@@ -154,9 +230,7 @@ def resolve(algorithm: PolicyGradientAlgorithm, kind: str, given: Mapping[str, A
       UserError: an unknown setting, a value outside its limits, or values that do not fit together.
     """
     parts = {part: getattr(algorithm, part) for part in ("surrogate", "penalty", "preconditioner", "step_rule")}
-    config = settings.build(
-        PolicyGradientConfig, parts, DEFAULTS_BY_KIND.get(kind, {}), algorithm.defaults, given
-    )
+    config = settings.build(PolicyGradientConfig, parts, DEFAULTS_BY_KIND.get(kind, {}), algorithm.defaults, given)
     if config.batch_size % config.nminibatches:
         raise UserError(
             f"--nminibatches={config.nminibatches} does not divide the batch of {config.batch_size} samples "

@@ -11,7 +11,6 @@ import numpy as np
 
 from baselines_compat.policies import PolicyWithValue, build_policy
 from baselines_compat.runner import Batch, Runner
-from baselines_compat.schedules import parse_schedule
 from baselines_compat.vec_env import VecNormalize, make_vec_env
 from wng_tf import algorithms, embeddings
 from wng_tf.algorithms import PolicyGradientAlgorithm
@@ -23,7 +22,7 @@ from wng_tf.policy_gradient.config import PolicyGradientConfig, resolve
 from wng_tf.policy_gradient.learner import Learner
 from wng_tf.policy_gradient.saved import describe
 from wng_tf.policy_gradient.trust_region import TrustRegionLearner
-from wng_tf.settings import defaults, run_flags
+from wng_tf.settings import defaults, run_flags, schedule
 from wng_tf.training_run import RunInfo, TrainingRun
 
 
@@ -74,7 +73,7 @@ def learn(
         raise UserError(f"--seed must be at least 0, not {seed}.")
     task = tasks.resolve(env)
     config = resolve(algorithm, task.kind, given)
-    schedule = _schedule(config.lr)
+    rate = schedule(config.lr)
     embedding = embeddings.find(config.embedding)
     info = RunInfo(
         alg=algorithm.name,
@@ -140,7 +139,7 @@ def learn(
             batch, episodes = runner.run(learner.theta.numpy())
             number += 1
             steps += config.batch_size
-            lr = schedule(max(0.0, 1.0 - (steps - config.batch_size) / total_timesteps))
+            lr = rate(max(0.0, 1.0 - (steps - config.batch_size) / total_timesteps))
             report = learner.update(batch, number, lr)
             run.add_episodes(episodes)
             run.show(steps)
@@ -205,10 +204,3 @@ def make_policy(venv: VecNormalize, network: str, config: PolicyGradientConfig, 
     if config.init_logstd and policy.discrete:
         raise UserError(f"--init_logstd={config.init_logstd:g}: discrete actions have no standard deviation.")
     return policy
-
-
-def _schedule(text: str) -> Callable[[float], float]:
-    try:
-        return parse_schedule(str(text))
-    except ValueError as error:
-        raise UserError(f"--lr: {error}") from None

@@ -14,15 +14,18 @@ from wng_tf.envs import tasks
 from wng_tf.errors import UserError
 from wng_tf.evolution import config as evolution
 from wng_tf.policy_gradient import config as policy_gradient
-from wng_tf.settings import field_type
+from wng_tf.settings import field_type, has_effect
 from wng_tf.sweeps.grid import Run
 
 #: Flags of a run that are no settings of its algorithm.
 _OF_THE_RUN = ("num_timesteps", "network", "progress", "num_threads")
 
 
-def check_settings(run: Run) -> None:
+def check_settings(run: Run) -> set[str]:
     """Builds the run's settings from the flags it would get, and throws them away.
+
+    Returns:
+      which of those flags have no effect in the run.
 
     Raises:
       UserError: the run and what is wrong with its flags.
@@ -34,10 +37,12 @@ def check_settings(run: Run) -> None:
         algorithm = algorithms.find(run.alg)
         task = tasks.resolve(run.env)
         given = {name: text for name, text in values.items() if name not in _OF_THE_RUN}
+        network = values.get("network") or "mlp"  # the conditions of evolution strategies name none
         if isinstance(algorithm, PolicyGradientAlgorithm):
-            policy_gradient.resolve(algorithm, task.kind, typed(policy_gradient.PolicyGradientConfig, given))
+            config = policy_gradient.resolve(algorithm, task.kind, typed(policy_gradient.PolicyGradientConfig, given))
         else:
-            evolution.resolve(algorithm, task, typed(evolution.EvolutionConfig, given))
+            config = evolution.resolve(algorithm, task, typed(evolution.EvolutionConfig, given))
+        return {name for name in given if not has_effect(config, name, network=network)}
     except UserError as error:
         raise UserError(f"{run.title}: {error}") from None
 

@@ -24,6 +24,7 @@ from typing import Any
 import wng_tf
 from wng_tf import checkpoint, run_folder
 from wng_tf.errors import UserError
+from wng_tf.flags import UNUSED
 from wng_tf.locks import try_lock
 from wng_tf.sweeps.grid import Run
 from wng_tf.sweeps.records import Attempt, Record, RunPaths, read_record, write_record
@@ -309,7 +310,7 @@ def _environment() -> dict[str, str]:
     # A worker of a cluster starts elsewhere: let it find this package even where it is not installed.
     package_parent = str(Path(wng_tf.__file__).parents[1])
     path = [package_parent, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(path)}
+    return {**os.environ, **ONE_THREAD, UNUSED: "allow", "PYTHONPATH": os.pathsep.join(path)}
 
 
 def _keep_last_words(paths: RunPaths) -> None:
