@@ -19,7 +19,8 @@ from pathlib import Path
 
 from absl import flags
 
-from wng_tf import cli, run_folder, saved_policy
+from wng_tf import cli, faults, run_folder, saved_policy
+from wng_tf import output as output_folders
 from wng_tf.errors import UserError
 from wng_tf.paths import expanded
 
@@ -40,25 +41,27 @@ def export_run(
         new one is complete.
 
     Raises:
-      UserError: no such run or checkpoint, or `output` is something else than a SavedModel.
+      UserError: no such run or checkpoint, or `output` is something else than a SavedModel, or cannot be written to.
     """
     log_path = expanded(log_path)
     policy = saved_policy.load(log_path, which)
     target = log_path / run_folder.EXPORT if output is None else expanded(output)
     _check(target)
     fresh, old = (target.with_name(f".{target.name}.{suffix}") for suffix in ("new", "old"))
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+    with faults.naming(target, "give another --output"), output_folders.made(target.parent):
         for left_behind in (fresh, old):
             shutil.rmtree(left_behind, ignore_errors=True)
-        policy.export(fresh)
-        if target.exists():
-            target.rename(old)
-        fresh.rename(target)
-    except OSError as error:
-        raise UserError(f"Cannot write to '{target}' ({error.strerror}): give another --output.") from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        try:
+            policy.export(fresh)
+            if target.exists():
+                target.rename(old)
+            fresh.rename(target)
+        except BaseException:
+            if old.exists() and not target.exists():
+                old.rename(target)
+            raise
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
     return target
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from absl import flags
 
-from wng_tf import algorithms, checkpoint, cli, compile_cache, run_folder
+from wng_tf import algorithms, checkpoint, cli, compile_cache, faults, run_folder
 from wng_tf import flags as run_flags
 from wng_tf.algorithms import EvolutionAlgorithm, PolicyGradientAlgorithm
 from wng_tf.envs import tasks
@@ -72,9 +72,11 @@ def main(argv: Sequence[str]) -> int:
     except (NonFiniteError, WorkerError) as error:
         return cli.fail(f"{error} {_last_checkpoint(log_path)}{cli.traceback_of(error, log_path)}", cli.FAULT)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        return cli.fail(f"The disk is full ({error.strerror}). {_last_checkpoint(log_path)}", cli.FAULT)
+        if checkpoint.latest_step(Path(log_path) / run_folder.CHECKPOINTS) is None:
+            raise  # nothing is left of the run
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        text = f"The disk is full ({faults.reason(error)})." if full else faults.sentence(error)
+        return cli.fail(f"{text} {_last_checkpoint(log_path)}", cli.FAULT)
     except Interrupted as stopped:
         print(stopped, file=sys.stderr)
         return cli.INTERRUPTED

@@ -16,6 +16,7 @@ import os
 import platform
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -85,6 +86,16 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
         if made:
             with contextlib.suppress(OSError):  # it holds something
                 path.rmdir()
+
+
+def clear(path: str | os.PathLike[str]) -> None:
+    """Remove what a run wrote to its folder, as far as the system allows. The folder must be locked, see `writing`."""
+    for entry in Path(path).iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        elif entry.name != LOCK:
+            with contextlib.suppress(OSError):
+                entry.unlink()
 
 
 def check_free(path: str | os.PathLike[str]) -> None:

@@ -36,7 +36,7 @@ from baselines_compat.log_formats import FILES
 from baselines_compat.monitor import LoadMonitorResultsError, Monitor, ResultsWriter
 from baselines_compat.vec_env.processes import STOP_SIGNALS, leave_terminal
 from baselines_compat.vec_env.slot import EpisodeRecord
-from wng_tf import checkpoint, resume, run_folder
+from wng_tf import checkpoint, faults, resume, run_folder
 from wng_tf.errors import UserError
 from wng_tf.paths import expanded
 from wng_tf.terminal import ProgressBar, for_terminals, show_waiting
@@ -182,6 +182,7 @@ class TrainingRun:
         self._conclude = conclude
         self._log_rows = 0
         self._saved_at: int | None = None
+        self._fault: BaseException | None = None
         self._monitors: list[ResultsWriter] = []
         self._opened = contextlib.ExitStack()
         self._monitor_rows = [0] * num_env
@@ -201,6 +202,7 @@ class TrainingRun:
 
     def __exit__(self, *exc: Any) -> None:
         self._stop.remove()
+        self._fault = exc[1]
         with self._progress.aside():
             self._opened.close()
         self._progress.close()
@@ -236,6 +238,8 @@ class TrainingRun:
         run_folder.check_free(self.folder)
         run_folder.check(self.folder, text, resume=self._resume, defaults=defaults)
         self._opened.enter_context(run_folder.writing(self.folder))
+        if not self._resume:
+            self._opened.callback(self._clear)
         found = resume.find(self.folder, self._num_env, restore) if self._resume else None
         if found is not None:
             self._check_curves(found)
@@ -258,6 +262,15 @@ class TrainingRun:
             )
         self._progress.start(found.steps)
         return True
+
+    def _clear(self) -> None:
+        """Leave nothing of a new run that the machine or its flags kept from its first checkpoint: the same command, with
+        what was wrong corrected, finds the folder free."""
+        refused = isinstance(self._fault, (UserError, OSError)) or (
+            self._fault is not None and faults.is_out_of_memory(self._fault)
+        )
+        if refused and checkpoint.latest_step(self.folder / run_folder.CHECKPOINTS) is None:
+            run_folder.clear(self.folder)
 
     def _check_curves(self, found: resume.Found) -> None:
         """UserError if rows that were there at the checkpoint are missing from the log or a monitor file."""

@@ -7,6 +7,8 @@ PyBullet draws in software. MuJoCo needs OpenGL off the screen: `MUJOCO_GL=egl` 
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import math
 import os
 import subprocess
@@ -18,6 +20,7 @@ from typing import Any
 import gymnasium
 
 from baselines_compat.vec_env.faults import described, is_users
+from wng_tf import faults
 from wng_tf.envs import tasks
 from wng_tf.envs.guarded import Guarded
 from wng_tf.errors import UserError
@@ -83,11 +86,15 @@ def filming(path: str | os.PathLike[str], env: str) -> Iterator[gymnasium.Env]:
         fps = float(world.metadata.get("render_fps") or _DEFAULT_FPS)
         stride = math.ceil(fps / FORMATS[path.suffix.lower()])
         try:
-            with contextlib.closing(_writer(unfinished, fps / stride)) as writer:
-                yield _Camera(world, writer, stride, env)
-            os.replace(unfinished, path)
+            with _writing(path), contextlib.closing(_writer(unfinished, fps / stride)) as writer:
+                camera = _Camera(world, writer, stride, env)
+                yield camera
+            with _writing(path):
+                _check_whole(unfinished, camera.written)
+                os.replace(unfinished, path)
         finally:
-            unfinished.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                unfinished.unlink(missing_ok=True)
 
 
 class _Camera(gymnasium.Wrapper):
@@ -99,6 +106,7 @@ class _Camera(gymnasium.Wrapper):
         self._stride = stride
         self._name = name
         self._frames = 0
+        self.written = 0
 
     def reset(self, **kwargs: Any):
         result = self.env.reset(**kwargs)
@@ -113,6 +121,7 @@ class _Camera(gymnasium.Wrapper):
     def _film(self) -> None:
         if self._frames % self._stride == 0:
             self._writer.append_data(self._draw())
+            self.written += 1
         self._frames += 1
 
     def _draw(self) -> Any:
@@ -132,12 +141,54 @@ def _reason(error: BaseException) -> str:
     return f"{text}." if "pip install" in text else f"{text}. {_OPENGL_ADVICE}"
 
 
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turns what the writers raise in the block into a sentence. An environment's errors are of other types."""
+    try:
+        yield
+    except OSError as error:
+        # ffmpeg's process ends, and the system's word for it, a broken pipe, comes with the whole of its log.
+        why = "ffmpeg ended early" if isinstance(error, BrokenPipeError) or "FFMPEG" in str(error) else faults.reason(error)
+        raise UserError(f"Cannot write to '{path}' ({why}): see that there is room, or give another --video.") from error
+
+
+def _check_whole(path: Path, frames: int) -> None:
+    """OSError if a film lacks frames: ffmpeg says nothing of a disk that was full at the end."""
+    if path.suffix == ".mp4":
+        import imageio_ffmpeg
+
+        try:
+            found, _ = imageio_ffmpeg.count_frames_and_secs(str(path))
+        except Exception:  # it is a file of nothing that ffmpeg knows
+            found = 0
+        if found < frames:
+            raise OSError(errno.EIO, f"{found} of {frames} frames came through")
+
+
 def _writer(path: Path, fps: float) -> Any:
     import imageio.v2 as imageio
 
     if path.suffix == ".gif":
-        return imageio.get_writer(path, duration=1000.0 / fps, loop=0)
+        return _Gif(path, fps)
     return imageio.get_writer(path, fps=fps, macro_block_size=2)
+
+
+class _Gif:
+    """imageio's writer of a GIF, which keeps the frames until its end and would try to write them again if it failed."""
+
+    def __init__(self, path: Path, fps: float):
+        import imageio.v2 as imageio
+
+        self._path = path
+        self._bytes = io.BytesIO()
+        self._writer = imageio.get_writer(self._bytes, format="GIF", duration=1000.0 / fps, loop=0)
+
+    def append_data(self, frame: Any) -> None:
+        self._writer.append_data(frame)
+
+    def close(self) -> None:
+        self._writer.close()
+        self._path.write_bytes(self._bytes.getvalue())
 
 
 def _choose_opengl() -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from wng_tf import output
 from wng_tf.cli import run_app
 from wng_tf.errors import UserError
 from wng_tf.experiments.ablation_record import (
@@ -70,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
     measured = of_first_source(found) if FLAGS.first_wins else [run for _, run in found]
     first = Path(sources[0])
     out = Path(FLAGS.out) if FLAGS.out else (first.parent if _is_record(first) else first) / "ablation"
-    for path in write(measured, out, left_out):
+    for path in output.into(out, lambda folder: write(measured, folder, left_out)):
         print(path)
     return 0
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from absl import flags
 
+from wng_tf import output
 from wng_tf.cli import load_tensorflow, run_app
 from wng_tf.errors import UserError
 from wng_tf.flags import define_number
@@ -494,7 +495,8 @@ def main(argv: Sequence[str]) -> int:
     seeds = range(FLAGS.seed, FLAGS.seed + FLAGS.num_seeds)
     rows = sweep(seeds)
     damped = damping_of_directions(Case(), DIRECTIONS_OF, seeds)
-    for path in write(rows, damped, seeds, Path(FLAGS.output_dir)):
+    out = Path(FLAGS.output_dir)
+    for path in output.into(out, lambda folder: write(rows, damped, seeds, folder), "--output_dir"):
         print(path)
     return 0
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from absl import flags
 
+from wng_tf import output
 from wng_tf.cli import load_tensorflow, run_app, trusted
 from wng_tf.errors import UserError
 
@@ -95,7 +96,10 @@ def main(argv: Sequence[str]) -> int:
             final, basis, FLAGS.draws, FLAGS.num_states, FLAGS.cg_damping, lambda text, name=name: print(*name, text)
         )
         rows += [Row(name, *row) for row in found]
-    for path in write(rows, against, Path(FLAGS.out), FLAGS.num_states, FLAGS.cg_damping):
+    def write_to(folder: Path) -> list[Path]:
+        return write(rows, against, folder, FLAGS.num_states, FLAGS.cg_damping)
+
+    for path in output.into(Path(FLAGS.out), write_to):
         print(path)
     return 0
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from absl import flags
 
+from wng_tf import output
 from wng_tf.cli import run_app
 from wng_tf.experiments.sinc_gaussian import (
     METHODS,
@@ -362,7 +363,7 @@ def main(argv: Sequence[str]) -> int:
     """Run everything and write it."""
     del argv
     results = run(Settings(seed=FLAGS.seed, inner_steps=FLAGS.inner_steps))
-    for path in write(results, Path(FLAGS.output_dir)):
+    for path in output.into(Path(FLAGS.output_dir), lambda folder: write(results, folder), "--output_dir"):
         print(path)
     for finding in findings(results):
         print(f"{'holds' if finding.holds else 'DOES NOT HOLD'}: {finding.claim}: {finding.measured}")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from wng_tf import output
 from wng_tf.cli import run_app, trusted
 from wng_tf.errors import UserError
 from wng_tf.experiments.final_batch import final_batch
@@ -130,7 +131,7 @@ def main(argv: Sequence[str]) -> int:
             flush=True,
         )
     out = expanded(FLAGS.out) if FLAGS.out else expanded(folders[0]) / "plots"
-    for path in write_figure(found, out):
+    for path in output.into(out, lambda folder: write_figure(found, folder)):
         print(path)
     return 0
 

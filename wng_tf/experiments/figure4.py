@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from wng_tf import output
 from wng_tf.cli import INTERRUPTED, fail, load_tensorflow, run_app
 from wng_tf.errors import UserError
 from wng_tf.flags import define_number
@@ -118,7 +119,7 @@ def main(argv: Sequence[str]) -> int:
                     conduct(runs, method, env, seed, values.num_timesteps or steps, common)
                 except Interrupted:
                     return fail("stopped and saved; the same command goes on from here.", INTERRUPTED)
-    for path in draw(runs, values.methods, seeds, out, env):
+    for path in output.into(out, lambda folder: draw(runs, values.methods, seeds, folder, env)):
         print(path)
     return 0
 

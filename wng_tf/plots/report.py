@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from wng_tf import output
 from wng_tf.errors import UserError
 from wng_tf.plots import evidence, figures, tables
 from wng_tf.plots.curves import bands, final_value, metric_curve, return_curve
@@ -43,7 +44,7 @@ def write_report(folders: Sequence[str | os.PathLike[str]], out: Path, options: 
     """Writes figures and tables to `out`. Returns the paths.
 
     Raises:
-      UserError: no runs, or runs without what is asked for; nothing is written then.
+      UserError: no runs, or runs without what is asked for, or `out` cannot be written to; nothing is written then.
     """
     runs, left_out = load_runs(folders, unfinished=options.unfinished, max_steps=options.max_steps)
     runs = [run for run in runs if _wanted(run.alg, options.algs) and _wanted(run.env, options.envs)]
@@ -57,45 +58,45 @@ def write_report(folders: Sequence[str | os.PathLike[str]], out: Path, options: 
     paper = TABLES[options.paper] if options.paper else None
     notes = _notes(runs, curves, left_out)
 
-    out.mkdir(parents=True, exist_ok=True)
-    written: list[Path] = []
+    with output.staged(out) as folder:
+        written: list[Path] = []
 
-    def write(name: str, text: str) -> None:
-        written.append(out / name)
-        written[-1].write_text(text, encoding="utf-8")
+        def write(name: str, text: str) -> None:
+            written.append(folder / name)
+            written[-1].write_text(text, encoding="utf-8")
 
-    def draw(name: str, figure: Figure, text: str) -> None:
-        written.extend(save(figure, out / name))
-        write(f"{name}.csv", text)
+        def draw(name: str, figure: Figure, text: str) -> None:
+            written.extend(save(figure, folder / name))
+            write(f"{name}.csv", text)
 
-    def draw_bands(name: str, pairs: Sequence, axis: str, ylabel: str) -> None:
-        tasks = bands(pairs, axis=axis)
-        xlabel = {"steps": figures.STEPS, "minutes": figures.MINUTES}[axis]
-        if tasks:
-            draw(name, figures.draw_curves(tasks, ylabel=ylabel, xlabel=xlabel), tables.curves_csv(tasks, axis))
+        def draw_bands(name: str, pairs: Sequence, axis: str, ylabel: str) -> None:
+            tasks = bands(pairs, axis=axis)
+            xlabel = {"steps": figures.STEPS, "minutes": figures.MINUTES}[axis]
+            if tasks:
+                draw(name, figures.draw_curves(tasks, ylabel=ylabel, xlabel=xlabel), tables.curves_csv(tasks, axis))
 
-    drawings: dict[str, Callable[[], None]] = {
-        "curves": lambda: draw_bands("curves", curves, "steps", "Return"),
-        "wallclock": lambda: draw_bands("wallclock", curves, "minutes", "Return"),
-        "improvement": lambda: _improvement(returns, draw),
-        "profile": lambda: _profile(returns, draw),
-        "efficiency": lambda: _efficiency(runs, draw),
-    }
-    for name in options.figures:
-        drawings[name]()
-    for name, pairs in metrics.items():
-        draw_bands(f"metric_{re.sub(r'[^0-9A-Za-z]+', '_', name)}", pairs, "steps", name)
-    write("returns.csv", _returns_csv(curves))
-    summaries = tables.summarise(returns)
-    write("summary.csv", tables.summary_csv(summaries, paper))
-    if chosen := tables.best_flags(returns):
-        write("best.flags", chosen)
-    text = tables.report(returns, summaries, window=options.window, notes=notes, paper=paper)
-    if rows := evidence.medians(runs):
-        write("evidence.csv", evidence.evidence_csv(rows))
-        text += "\n" + evidence.evidence_markdown(rows)
-    write("table.md", text)
-    return written
+        drawings: dict[str, Callable[[], None]] = {
+            "curves": lambda: draw_bands("curves", curves, "steps", "Return"),
+            "wallclock": lambda: draw_bands("wallclock", curves, "minutes", "Return"),
+            "improvement": lambda: _improvement(returns, draw),
+            "profile": lambda: _profile(returns, draw),
+            "efficiency": lambda: _efficiency(runs, draw),
+        }
+        for name in options.figures:
+            drawings[name]()
+        for name, pairs in metrics.items():
+            draw_bands(f"metric_{re.sub(r'[^0-9A-Za-z]+', '_', name)}", pairs, "steps", name)
+        write("returns.csv", _returns_csv(curves))
+        summaries = tables.summarise(returns)
+        write("summary.csv", tables.summary_csv(summaries, paper))
+        if chosen := tables.best_flags(returns):
+            write("best.flags", chosen)
+        text = tables.report(returns, summaries, window=options.window, notes=notes, paper=paper)
+        if rows := evidence.medians(runs):
+            write("evidence.csv", evidence.evidence_csv(rows))
+            text += "\n" + evidence.evidence_markdown(rows)
+        write("table.md", text)
+    return [out / path.relative_to(folder) for path in written]
 
 
 def _improvement(returns: tables.Returns, draw: Callable[[str, Figure, str], None]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from baselines_compat.vec_env.processes import STOP_SIGNALS, leave_terminal
+from wng_tf import faults, output
 from wng_tf.locks import holding, is_locked
 from wng_tf.sweeps.execute import Job, Outcome, execute, is_finished, read_summary
 from wng_tf.sweeps.grid import Run
@@ -45,11 +46,12 @@ def conduct(jobs: Sequence[Job], engine: Callable[[], Engine], *, show_bar: bool
       Exit code: 0, 1 if a run failed, 130 if the sweep was interrupted.
 
     Raises:
-      UserError: another sweep is at work in the folder.
+      UserError: another sweep is at work in the folder, or it cannot be written to.
     """
     root = jobs[0].root
     runs = [job.run for job in jobs]
-    with _only_sweep(root):
+    advice = "make room, or choose another --log_path"
+    with faults.naming(root, advice), output.made(root / BOOK_FOLDER), _only_sweep(root):
         progress = SweepProgress(root, runs, show_bar=show_bar)
         write_tables(root, runs)
         failed = []
@@ -84,8 +86,18 @@ def _run_all(
             request.pass_on()
             tick()
 
+        fault: OSError | None = None
         for job, result in engine.map(execute, jobs, on_tick):
-            settle(result if isinstance(result, Outcome) else _lost(job, result, request.made))
+            try:
+                if isinstance(result, OSError):
+                    raise result
+                settle(result if isinstance(result, Outcome) else _lost(job, result, request.made))
+            except OSError as error:  # the sweep cannot keep its books any more
+                if fault is None:
+                    fault = error
+                    engine.stop()  # the runs save and end
+        if fault is not None:
+            raise fault
         return request.made
 
 
