@@ -72,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
     except (NonFiniteError, WorkerError) as error:
         return cli.fail(f"{error} {_last_checkpoint(log_path)}{cli.traceback_of(error, log_path)}", cli.FAULT)
     except OSError as error:
-        if checkpoint.latest_step(Path(log_path) / run_folder.CHECKPOINTS) is None:
+        if checkpoint.latest_step(expanded(log_path) / run_folder.CHECKPOINTS) is None:
             raise  # nothing is left of the run
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         text = f"The disk is full ({faults.reason(error)})." if full else faults.sentence(error)
