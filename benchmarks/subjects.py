@@ -13,7 +13,8 @@ from baselines_compat.runner import Runner
 from wng_tf import algorithms, embeddings
 from wng_tf.envs import tasks
 from wng_tf.policy_gradient import config as configs
-from wng_tf.policy_gradient.learn import make_learner, make_normalized, make_policy
+from wng_tf.policy_gradient.learn import make_normalized, make_policy
+from wng_tf.policy_gradient.learner import Learner
 
 
 @dataclasses.dataclass
@@ -35,7 +36,7 @@ class Trainer:
         venv = make_normalized(env, config, 0)
         policy = make_policy(venv, "mlp", config, 0)
         embedding = embeddings.find(config.embedding)
-        learner = make_learner(policy=policy, config=config, embedding=embedding, seed=0)
+        learner = Learner(policy=policy, config=config, embedding=embedding, seed=0)
         runner = Runner(env=venv, model=policy, nsteps=config.nsteps, gamma=config.gamma, lam=config.lam)
         return cls(venv, learner, runner, config)
 

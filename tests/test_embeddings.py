@@ -175,7 +175,7 @@ def module(monkeypatch):
     """A user's module."""
     made = types.ModuleType("users_own")
     monkeypatch.setitem(sys.modules, "users_own", made)
-    monkeypatch.setattr(embeddings, "_REGISTRY", dict(embeddings._REGISTRY))
+    monkeypatch.setattr(embeddings, "EMBEDDINGS", embeddings.EMBEDDINGS.copy())
     return made
 
 

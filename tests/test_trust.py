@@ -97,6 +97,8 @@ def test_experiments_ask(experiment, call, folder):
 
 
 NAMES = ["--env={own}:Own/CartPole-v0", "--embedding={own}:embed", "--env=antigravity:X-v0", "--embedding=os:system"]
+NAMES += [f"--{flag}={{own}}:embed" for flag in ("surrogate", "penalty", "metric", "step_rule", "preconditioner")]
+NAMES += ["--metric=os:system"]
 NAMES += ["--embedding=builtins:eval", "--embedding=subprocess:call", "--env=numpy.__main__:X-v0"]
 
 
@@ -140,6 +142,7 @@ def test_what_the_user_types_says_nothing_of_other_names(call, own, tmp_path):
 
 SWEEPS = ["--envs={own}:X-v0", "--set=embedding={own}:embed", "--grid=embedding={own}:embed,final_state", "--runner={own}"]
 SWEEPS += ["--override=alg=wnpg:embedding={own}:embed"]
+SWEEPS += ["--set=metric={own}:embed", "--grid=preconditioner={own}:embed,fisher"]
 
 
 @pytest.mark.parametrize("line", SWEEPS)

@@ -25,7 +25,7 @@ def as_flags(**settings: Any) -> list[str]:
     """Settings as the flags of `wng_tf.run`, without those of TINY that the algorithm has no use for."""
     row = algorithms.find(settings["alg"]) if "alg" in settings else None
     if isinstance(row, algorithms.PolicyGradientAlgorithm):
-        parts = {part: settings[part] for part in ("penalty", "preconditioner", "step_rule") if part in settings}
+        parts = {part: settings[part] for part in ("penalty", "metric", "preconditioner", "step_rule") if part in settings}
         config = resolve(row, "other", parts)
         settings = {
             name: value

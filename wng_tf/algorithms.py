@@ -1,8 +1,9 @@
 """The two tables: every algorithm is a row of parts, not a program of its own.
 
-Policy gradients = surrogate x penalty x preconditioner x step rule. Evolution strategies = repulsion x preconditioner.
-A user can name the parts by flags; a new combination is a new row. `defaults` are the settings in which a row
-differs from the defaults of its family (`PolicyGradientConfig`, `EvolutionConfig`).
+Policy gradients = surrogate x penalty x metric x step rule. Evolution strategies = repulsion x metric.
+The parts are words of the registries in `wng_tf.parts`. A user can name them by flags; a new combination is a new row.
+`defaults` are the settings in which a row differs from the defaults of its family (`PolicyGradientConfig`,
+`EvolutionConfig`).
 """
 
 from __future__ import annotations
@@ -14,12 +15,6 @@ from types import MappingProxyType
 from typing import Any
 
 from wng_tf.errors import UserError
-
-SURROGATES = ("importance", "clipped")
-PENALTIES = ("none", "kl", "wasserstein")
-PRECONDITIONERS = ("identity", "fisher", "wasserstein", "wasserstein_exact")
-STEP_RULES = ("minibatch", "trust_region")
-REPULSIONS = ("none", "wasserstein", "novelty")
 
 
 def _defaults(**values: Any) -> Mapping[str, Any]:
@@ -37,7 +32,7 @@ class PolicyGradientAlgorithm:
     summary: str
     surrogate: str = "importance"
     penalty: str = "none"
-    preconditioner: str = "identity"
+    metric: str = "identity"
     step_rule: str = "minibatch"
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=_defaults)
 
@@ -49,7 +44,7 @@ class EvolutionAlgorithm:
     name: str
     summary: str
     repulsion: str = "none"
-    preconditioner: str = "identity"
+    metric: str = "identity"
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=_defaults)
 
 
@@ -73,24 +68,24 @@ POLICY_GRADIENTS: Mapping[str, PolicyGradientAlgorithm] = _table(
     PolicyGradientAlgorithm(
         "npg",
         "natural policy gradient, Fisher",
-        preconditioner="fisher",
+        metric="fisher_empirical",
         defaults=_defaults(lr="3e-4", damping="fixed", epsilon=0.1),
     ),
-    PolicyGradientAlgorithm("wnpg", "Wasserstein natural policy gradient", preconditioner="wasserstein"),
+    PolicyGradientAlgorithm("wnpg", "Wasserstein natural policy gradient", metric="wasserstein_kernel"),
     PolicyGradientAlgorithm(
-        "bg_wnpg", "WNPG with a Wasserstein penalty", penalty="wasserstein", preconditioner="wasserstein"
+        "bg_wnpg", "WNPG with a Wasserstein penalty", penalty="wasserstein", metric="wasserstein_kernel"
     ),
     PolicyGradientAlgorithm(
         "trpo",
         "trust region in KL, Fisher natural gradient of the whole batch",
-        preconditioner="fisher",
+        metric="fisher_exact",
         step_rule="trust_region",
         defaults=_defaults(lr="1e-3", trust_radius=0.03),
     ),
     PolicyGradientAlgorithm(
         "wtrpo",
         "trust region in the Wasserstein distance, exact natural gradient of the whole batch",
-        preconditioner="wasserstein_exact",
+        metric="wasserstein_exact",
         step_rule="trust_region",
         defaults=_defaults(lr="1e-3", trust_radius=0.03),
     ),
@@ -105,12 +100,12 @@ EVOLUTION_STRATEGIES: Mapping[str, EvolutionAlgorithm] = _table(
         defaults=_defaults(repulsion_coef=0.5),
     ),
     EvolutionAlgorithm("nsr_es", "novelty-seeking ES with reward", repulsion="novelty"),
-    EvolutionAlgorithm("wnes", "Wasserstein natural ES", preconditioner="wasserstein"),
+    EvolutionAlgorithm("wnes", "Wasserstein natural ES", metric="wasserstein_kernel"),
     EvolutionAlgorithm(
         "bg_wnes",
         "WNES with Wasserstein repulsion",
         repulsion="wasserstein",
-        preconditioner="wasserstein",
+        metric="wasserstein_kernel",
         defaults=_defaults(repulsion_coef=0.5),
     ),
 )

@@ -8,12 +8,12 @@ import re
 import sys
 import tempfile
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from absl import flags
 
-from wng_tf import faults, flagfile, trust
+from wng_tf import faults, flagfile, parts, trust
 from wng_tf.errors import UserError
 from wng_tf.quiet import STDERR, quiet
 
@@ -79,17 +79,22 @@ def fail(message: str, code: int) -> int:
     return code
 
 
-def check_trust(envs: Iterable[str] = (), embeddings: Iterable[str | None] = ()) -> None:
-    """UserError if one of the names, from the flags, would run code that the user did not ask for.
+def check_trust(envs: Iterable[str] = (), settings: Iterable[Mapping[str, str | None]] = ()) -> None:
+    """UserError if a name from the flags, of an environment or of a part of an algorithm, would run code that the user did
+    not ask for.
 
     What he typed himself is trusted, and with --trust what a flagfile says, too.
     """
     if trusted():
         return
-    for names, check in ((envs, trust.check), (embeddings, trust.check_embedding)):
-        for name in names:
-            if name is not None and not is_typed(name):
-                check(name, "The flagfile")
+    for name in envs:
+        if not is_typed(name):
+            trust.check(name, "The flagfile")
+    for one in settings:
+        for flag, value in one.items():
+            registry = parts.BY_FLAG.get(parts.RENAMED.get(flag, flag))
+            if registry is not None and value is not None and not is_typed(value):
+                trust.check_part(value, "The flagfile", registry)
 
 
 def trusted() -> bool:

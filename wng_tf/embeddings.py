@@ -12,13 +12,13 @@ Register your own with `@register(name, kind=...)`, or name it on the command li
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from wng_tf.errors import UserError
+from wng_tf.registry import Registry
 
 KINDS = ("action", "trajectory")
 
@@ -49,7 +49,7 @@ class Embedding:
     beside_state: bool = False
 
 
-_REGISTRY: dict[str, Embedding] = {}
+EMBEDDINGS: Registry[Embedding] = Registry("embedding", "embedding", what="function")
 
 
 def register(
@@ -62,7 +62,7 @@ def register(
         raise ValueError("uses_value and beside_state are for embeddings of actions.")
 
     def add(function: Callable) -> Callable:
-        _REGISTRY[name] = Embedding(name, kind, function, uses_value, beside_state)
+        EMBEDDINGS.register(name, Embedding(name, kind, function, uses_value, beside_state))
         return function
 
     return add
@@ -70,7 +70,12 @@ def register(
 
 def names() -> list[str]:
     """Registered names."""
-    return sorted(_REGISTRY)
+    return sorted(EMBEDDINGS)
+
+
+def trajectory_embeddings() -> list[str]:
+    """Registered names of those that are made of whole trajectories, which evolution strategies can use."""
+    return [name for name in EMBEDDINGS if EMBEDDINGS.find(name).kind == "trajectory"]
 
 
 def find(name: str) -> Embedding:
@@ -81,23 +86,13 @@ def find(name: str) -> Embedding:
     Raises:
       UserError: nothing of that name, or nothing that can be called.
     """
-    if name in _REGISTRY:
-        return _REGISTRY[name]
-    if ":" not in name:
-        raise UserError(
-            f"Unknown embedding '{name}': choose one of {', '.join(names())}, or name your own as package.module:function."
-        )
-    module_name, _, function_name = name.partition(":")
-    try:
-        function = getattr(importlib.import_module(module_name), function_name)
-    except Exception as error:  # whatever goes wrong in somebody's module
-        raise UserError(f"Embedding '{name}' cannot be imported: {error}.") from error
-    if not callable(function):
-        raise UserError(f"Embedding '{name}' is not a function.")
-    for embedding in _REGISTRY.values():
-        if embedding.function is function:
+    found = EMBEDDINGS.find(name)
+    if isinstance(found, Embedding):
+        return found
+    for embedding in map(EMBEDDINGS.find, EMBEDDINGS):
+        if embedding.function is found:
             return embedding
-    return Embedding(name, "trajectory", function)
+    return Embedding(name, "trajectory", found)
 
 
 @register("actions", kind="action")

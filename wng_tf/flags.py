@@ -12,6 +12,7 @@ from wng_tf.algorithms import EVOLUTION_STRATEGIES, POLICY_GRADIENTS, EvolutionA
 from wng_tf.envs.tasks import KINDS
 from wng_tf.errors import UserError
 from wng_tf.evolution.config import DEFAULTS_BY_TASK, EvolutionConfig
+from wng_tf.parts import RENAMED
 from wng_tf.policy_gradient.config import DEFAULTS_BY_KIND, PolicyGradientConfig
 from wng_tf.settings import conditions, field_type, has_effect
 
@@ -19,8 +20,8 @@ FAMILIES = {"policy gradients": PolicyGradientConfig, "evolution strategies": Ev
 TABLES = {"policy gradients": POLICY_GRADIENTS, "evolution strategies": EVOLUTION_STRATEGIES}
 ROWS = {"policy gradients": PolicyGradientAlgorithm, "evolution strategies": EvolutionAlgorithm}
 PARTS = {
-    "policy gradients": ("surrogate", "penalty", "preconditioner", "step_rule"),
-    "evolution strategies": ("repulsion", "preconditioner"),
+    "policy gradients": ("surrogate", "penalty", "metric", "step_rule"),
+    "evolution strategies": ("repulsion", "metric"),
 }
 #: Where settings have defaults of their own, in words.
 PLACES = {
@@ -96,6 +97,10 @@ def define_settings_flags() -> None:
     for name, uses in described.items():
         if name not in flags.FLAGS:
             _define(name, uses)
+    for former, name in RENAMED.items():
+        if former not in flags.FLAGS:
+            flags.DEFINE_alias(former, name)
+            flags.FLAGS[former].group = flags.FLAGS[name].group
 
 
 def _define(name: str, uses: list[tuple[str, dataclasses.Field, type]]) -> None:

@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
     del argv
     values = flags.FLAGS
     algorithm = algorithms.find(values.alg)
-    cli.check_trust([values.env], [values.embedding])
+    cli.check_trust([values.env], [values.flag_values_dict()])
     task = tasks.resolve(values.env)
     given = _check(algorithm, task)
     if task.env_id != values.env:

@@ -26,7 +26,7 @@ from types import MappingProxyType
 from typing import Any
 
 from baselines_compat.files import atomic_write, temporary_of
-from wng_tf import locks
+from wng_tf import locks, parts
 from wng_tf.errors import UserError
 from wng_tf.paths import expanded
 
@@ -235,7 +235,7 @@ def _flag_lines(text: str) -> list[str]:
 def _check_same_flags(
     before: list[str], now: list[str], may_change: Collection[str], defaults: Mapping[str, str], path: Path
 ) -> None:
-    old, new = dict(map(_split, before)), dict(map(_split, now))
+    old, new = (parts.current_flags(dict(map(_split, lines))) for lines in (before, now))
     for name in dict.fromkeys([*old, *new]):
         if name not in may_change and old.get(name, defaults.get(name)) != new.get(name):
             raise UserError(

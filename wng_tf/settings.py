@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 from baselines_compat.schedules import parse_schedule
 from wng_tf.errors import UserError
+from wng_tf.parts import RENAMED
+from wng_tf.registry import Registry
 
 Settings = TypeVar("Settings")
 Condition = Mapping[str, str | Sequence[str]]
@@ -27,7 +29,7 @@ def setting(
     help: str,
     *,
     group: str = "general",
-    choices: Sequence[str] | None = None,
+    choices: Sequence[str] | Registry | None = None,
     low: float | None = None,
     high: float | None = None,
     above: float | None = None,
@@ -39,7 +41,7 @@ def setting(
       default: value when neither the user, the algorithm nor the environment's type says otherwise.
       help: one line for `--help`.
       group: heading under which `--help` lists the flag.
-      choices: allowed strings, if the value is one of a few words.
+      choices: allowed strings, if the value is one of a few words, or the registry of the parts that it names.
       low, high: inclusive limits of a number.
       above: exclusive lower limit of a number.
       when: what other settings must be for this one to have an effect, name to value or values; of several conditions
@@ -69,7 +71,7 @@ def build(cls: type[Settings], *layers: Mapping[str, Any]) -> Settings:
     known = {field.name for field in dataclasses.fields(cls)}
     values: dict[str, Any] = {}
     for layer in layers:
-        for name, value in layer.items():
+        for name, value in current_names(layer).items():
             if name not in known:
                 raise UserError(f"Unknown setting '{name}': {cls.__name__} has {', '.join(sorted(known))}.")
             if value is not None:
@@ -78,6 +80,23 @@ def build(cls: type[Settings], *layers: Mapping[str, Any]) -> Settings:
     for field in dataclasses.fields(cls):
         _check(cls, field, getattr(made, field.name))
     return made
+
+
+def current_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by the names that they have now (`parts.RENAMED`).
+
+    Raises:
+      UserError: one setting, by both its names, with two values.
+    """
+    found = {name: value for name, value in values.items() if name not in RENAMED}
+    for former, name in RENAMED.items():
+        value = values.get(former)
+        if value is None:
+            continue
+        if found.get(name) not in (None, value):
+            raise UserError(f"--{name} and --{former} are one setting: give one of them.")
+        found[name] = value
+    return found
 
 
 def _whole(value: Any) -> Any:
@@ -102,7 +121,8 @@ def _check(cls: type, field: dataclasses.Field, value: Any) -> None:
         if kind is int and not isinstance(value, int):
             raise UserError(f"--{field.name} must be a whole number, not {value}.")
     if limits["choices"] and value not in limits["choices"]:
-        raise UserError(f"--{field.name} must be one of {', '.join(limits['choices'])}, not '{value}'.")
+        own = ", or your own as package.module:name" if isinstance(limits["choices"], Registry) else ""
+        raise UserError(f"--{field.name} must be one of {', '.join(limits['choices'])}{own}, not '{value}'.")
     if limits["low"] is not None and value < limits["low"]:
         raise UserError(f"--{field.name} must be at least {limits['low']}, not {value}.")
     if limits["high"] is not None and value > limits["high"]:
@@ -120,8 +140,19 @@ def has_effect(config: Any, name: str, **others: str) -> bool:
     values = {**{field.name: getattr(config, field.name) for field in dataclasses.fields(config)}, **others}
     conditions = _metadata(type(config), name).get("when", ())
     return not conditions or any(
-        all(values.get(other) in _allowed(allowed) for other, allowed in condition.items()) for condition in conditions
+        all(
+            values.get(other) in _allowed(allowed) or _is_own(type(config), other, values.get(other))
+            for other, allowed in condition.items()
+        )
+        for condition in conditions
     )
+
+
+def _is_own(cls: type, name: str, value: Any) -> bool:
+    """Whether the setting names a user's own part, of which nothing is known: it may use any setting."""
+    field = next((field for field in dataclasses.fields(cls) if field.name == name), None)
+    registry = None if field is None else field.metadata.get("choices")
+    return isinstance(registry, Registry) and registry.is_own(value)
 
 
 def conditions(cls: type, name: str) -> str:

@@ -97,7 +97,7 @@ def _runs() -> list:
         for name in override.conditions.get("env", ()):
             tasks.resolve(name)
     runs = grid.runs()
-    check_trust(embeddings={dict((*run.settings, *run.axes)).get("embedding") for run in runs})
+    check_trust(settings=[dict((*run.settings, *run.axes)) for run in runs])
     if FLAGS.runner == RUNNER:
         # Runs that differ in nothing but their seed take the same flags: one of them is enough.
         different = {(run.env, run.alg, run.axes, run.settings): run for run in runs}.values()

@@ -19,7 +19,9 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
+from wng_tf.embeddings import EMBEDDINGS
 from wng_tf.errors import UserError
+from wng_tf.registry import Registry, is_path
 
 _REFERENCE = re.compile(r"[^\s=,:]+:[^\s=,:]+")
 _OWN = ("wng_tf", "baselines_compat")
@@ -53,17 +55,20 @@ def check(name: str, source: object) -> None:
 
 def check_embedding(name: str, source: object) -> None:
     """As `check`, for an embedding: UserError also if its function is one of Python's own, wherever it was found."""
-    check(name, source)
-    if ":" not in name:
-        return
-    from wng_tf import embeddings
+    check_part(name, source, EMBEDDINGS)
 
-    function = embeddings.find(name).function
+
+def check_part(name: str, source: object, registry: Registry) -> None:
+    """As `check_embedding`, for a part of an algorithm that a flag names: one of `registry`'s, or `package.module:name`."""
+    check(name, source)
+    if not is_path(name):
+        return
+    function = registry.find(name)
     defined_in = (getattr(function, "__module__", None) or type(function).__module__ or "").partition(".")[0]
     if defined_in in sys.stdlib_module_names:
         raise UserError(
             f"{source} names '{name}', which is '{defined_in}.{getattr(function, '__name__', name)}' of Python's standard "
-            "library and no embedding: give --trust (trust=True in Python) to call it all the same."
+            f"library and no {registry.noun}: give --trust (trust=True in Python) to call it all the same."
         )
 
 

@@ -48,7 +48,7 @@ def test_every_algorithm_runs_on_point(alg, tmp_path):
     last = rows(folder)[-1]
     assert int(last["misc/total_timesteps"]) == 3 * STEPS
     assert float(last["eprewmean"]) == pytest.approx(seen[-1][0].policy_return)
-    natural = EVOLUTION_STRATEGIES[alg].preconditioner == "wasserstein"
+    natural = EVOLUTION_STRATEGIES[alg].metric == "wasserstein_kernel"
     repelled = EVOLUTION_STRATEGIES[alg].repulsion != "none"
     assert ("wng/cosine" in last) == natural
     assert ("es/distance_mean" in last) == repelled

@@ -54,7 +54,7 @@ def test_cells_are_named_by_parts_not_by_algorithms(tmp_path):
     assert {alg: ablation.cell_of(run) for alg, run in runs.items()} == {
         "pg": Cell("none", "Adam"),
         "ppo": Cell("none", "Adam + clip"),
-        "trpo": Cell("Fisher", "trust region"),
+        "trpo": Cell("Fisher, exact", "trust region"),
         "wtrpo": ablation.OURS,
         "wnpg": Cell("Wasserstein, kernel", "Adam"),
     }
@@ -118,7 +118,7 @@ def test_of_cells_in_several_folders_the_first_wins(tmp_path):
     folders = [str(tmp_path / "other"), str(tmp_path / "all")]
     runs = ablation.of_first_source(ablation.gather(folders)[0])
     assert len(runs) == 2 * 5 * 2 - 2 + 1
-    trpo = Cell("Fisher", "trust region")
+    trpo = Cell("Fisher, exact", "trust region")
     assert {place for place in places(runs) if place[1] == trpo} == {
         ("HalfCheetah", trpo, 7), ("Hopper-v5", trpo, 0), ("Hopper-v5", trpo, 1)
     }  # fmt: skip

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from baselines_compat.policies import build_policy
 from wng_tf.experiments import exact_matrix, metric_rows
-from wng_tf.policy_gradient import geometry
-from wng_tf.policy_gradient.metric import policy_metric
+from wng_tf.policy_gradient.metrics import geometry
+from wng_tf.policy_gradient.metrics.exact import policy_metric
 
 STATES = 12
 

@@ -63,7 +63,7 @@ def test_equals_the_dense_solve(case, diagonal):
         expected = dense_solution(gradient, jacobian, similarity, epsilon, diagonal)
         assert relative_error(result.direction, expected) < 1e-8, epsilon
         assert result.residual < 1e-13
-        assert result.effective_rank == rank
+        assert result.rank == rank
         np.testing.assert_allclose(result.slope, gradient @ expected, rtol=1e-8)
         cosine = gradient @ expected / np.linalg.norm(gradient) / np.linalg.norm(expected)
         np.testing.assert_allclose(result.cosine, cosine, rtol=1e-8)

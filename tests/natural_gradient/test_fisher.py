@@ -153,7 +153,7 @@ def test_many_scores_compiled():
         np.testing.assert_allclose(result.direction, expected, rtol=1e-6)
         highest = np.linalg.norm(scores, 2) ** 2 / 40
         np.testing.assert_allclose(result.condition_number, (highest + epsilon) / epsilon, rtol=1e-3)
-        assert result.residual < 1e-9 and result.effective_rank == 40
+        assert result.residual < 1e-9 and result.rank == 40
     assert not bool(compiled(tf.constant(gradient), tf.constant(scores * np.nan), tf.constant(1.0, tf.float64)).finite)
 
 
@@ -201,13 +201,13 @@ def test_conjugate_gradient_reaches_the_solution():
     exact = np.linalg.solve(FISHER + epsilon * np.eye(NUM_PARAMETERS), GRADIENT)
     result = conjugate_gradient(GRADIENT, product, epsilon, iterations=40, tolerance=1e-28)
     np.testing.assert_allclose(result.direction, exact, rtol=1e-8)
-    assert result.effective_rank < 40 and bool(result.finite) and not bool(result.guarded)
+    assert result.iterations < 40 and bool(result.finite) and not bool(result.guarded)
     np.testing.assert_allclose(result.slope, GRADIENT @ exact, rtol=1e-8)
     # Fewer steps come as close as the residual says.
     early = conjugate_gradient(GRADIENT, product, epsilon, iterations=3)
     defect = (FISHER + epsilon * np.eye(NUM_PARAMETERS)) @ np.asarray(early.direction) - GRADIENT
     np.testing.assert_allclose(early.residual, np.linalg.norm(defect) / np.linalg.norm(GRADIENT), rtol=1e-8)
-    assert early.effective_rank == 3 and early.residual > result.residual
+    assert early.iterations == 3 and early.residual > result.residual
     assert 1.0 <= early.condition_number <= np.linalg.cond(FISHER + epsilon * np.eye(NUM_PARAMETERS))
 
 

@@ -55,7 +55,7 @@ def test_the_user_wins_over_the_algorithm_over_the_kind_of_environment(monkeypat
         ({"gamma": 1.5}, "--gamma must be at most 1.0"),
         ({"optimizer": "lion"}, "--optimizer must be one of adam, momentum, sgd"),
         ({"epsilon": 1e-12}, "--epsilon must be at least 1e-10"),
-        ({"preconditioner": "newton"}, "--preconditioner must be one of identity, fisher, wasserstein"),
+        ({"preconditioner": "newton"}, "--metric must be one of identity, fisher_empirical, fisher_exact, wasserstein"),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(given, sentence):

@@ -53,6 +53,19 @@ def test_the_policy_returned_is_the_one_trained():
     assert not np.array_equal(told[0]["theta"], told[1]["theta"])
 
 
+@pytest.mark.parametrize("alg", ["ppo", "trpo"])
+def test_a_callback_acts_with_the_weights_of_the_last_update(alg):
+    seen = []
+
+    def note(local) -> None:
+        seen.append((local["learner"].policy.get_flat(), local["learner"].theta.numpy()))
+
+    policy = learn(env=AIM, total_timesteps=64, alg=alg, progress=False, callback=note, **TINY, vf_iters=1, cg_iters=2)
+    assert len(seen) == 2 and not np.array_equal(seen[0][0], seen[1][0])
+    for acting, theta in [*seen, (policy.get_flat(), seen[-1][1])]:
+        np.testing.assert_array_equal(acting, theta)
+
+
 def test_the_policy_begins_with_the_standard_deviation_asked_for():
     _, told = run("pg", updates=1, init_logstd=-2.0, lr="1e-12")
     batch = told[0]["batch"]

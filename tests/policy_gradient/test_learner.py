@@ -40,8 +40,8 @@ def test_the_fused_update_is_the_plain_loop(alg, compiled, fresh_learner, batch_
             assert reports[0][name] == pytest.approx(value, rel=1e-2, abs=1e-4), name
     for one, other in zip(fused.state()["optimizer"], plain.state()["optimizer"], strict=True):
         np.testing.assert_allclose(one, other, rtol=2e-2, atol=1e-4)
-    assert fused.kl_coef == plain.kl_coef
-    np.testing.assert_allclose(fused.damping.epsilon, plain.damping.epsilon, rtol=1e-6)
+    assert fused.penalty.state() == plain.penalty.state()
+    np.testing.assert_allclose(fused.step.damping.epsilon, plain.step.damping.epsilon, rtol=1e-6)
 
 
 def naive_update(learner, batch, number: int, lr: float) -> np.ndarray:
@@ -75,7 +75,7 @@ def naive_update(learner, batch, number: int, lr: float) -> np.ndarray:
             if config.penalty == "kl":
                 spread = (tf.exp(2.0 * old_logstd) + (old_mean - mean) ** 2) / (2.0 * tf.exp(2.0 * logstd))
                 kl = tf.reduce_sum(logstd - old_logstd + spread - 0.5, axis=1)
-                loss += learner.kl_coef * tf.reduce_mean(kl)
+                loss += learner.penalty.coefficient * tf.reduce_mean(kl)
         gradient = tape.gradient(loss, variable).numpy().astype(np.float64)
         norm = np.linalg.norm(gradient)
         if config.max_grad_norm > 0.0 and norm > config.max_grad_norm:
@@ -227,12 +227,12 @@ def test_the_kl_coefficient_follows_the_divergence_after_the_update(compiled, ba
     learner = compiled("ppo_kl")
     batch = batch_of(learner)
     for lr, factor in ((0.0, 0.5), (0.05, 2.0)):
-        before = learner.kl_coef
+        before = learner.penalty.coefficient
         report = learner.update(batch, 1, lr)
         kl = learner.distances(batch)["kl"]
         assert (kl > 0.015) == (factor == 2.0)
-        assert learner.kl_coef == objectives.adapted_kl_coef(before, kl, 0.01) == factor * before
-        assert report["loss/kl_coef"] == learner.kl_coef
+        assert learner.penalty.coefficient == objectives.adapted_kl_coef(before, kl, 0.01) == factor * before
+        assert report["loss/kl_coef"] == learner.penalty.coefficient
 
 
 def test_damping_is_judged_on_the_loss_of_the_same_minibatch(fresh_learner, batch_of):
@@ -272,10 +272,10 @@ def test_damping_is_judged_on_the_loss_of_the_same_minibatch(fresh_learner, batc
 def test_rules_of_damping(rule, lr, factor, fresh_learner, batch_of):
     """A small step goes as predicted and ε shrinks, one far too large makes it grow; looked at every fifth step."""
     learner = fresh_learner("npg", damping=rule, epsilon=1e-3, max_grad_norm=0.0, **WHOLE_BATCH)
-    learner.damping = learner.damping._replace(count=tf.constant(4))
+    learner.step.damping = learner.step.damping._replace(count=tf.constant(4))
     report = learner.update(batch_of(learner), 1, lr, fused=False)
     assert report["wng/epsilon"] == pytest.approx(1e-3 * factor, rel=1e-5)
-    assert report["wng/epsilon"] == float(learner.damping.epsilon)
+    assert report["wng/epsilon"] == float(learner.step.damping.epsilon)
 
 
 def test_optimizers_by_name():
@@ -336,16 +336,16 @@ def test_a_step_that_overflows_is_a_fault(compiled, batch_of):
 
 def test_the_first_of_several_faults_is_named(fresh_learner):
     learner = fresh_learner("bg_wnpg")
-    names = learner._stat_names
+    names = learner.step.stat_names
 
     def broken(*bad: str) -> str:
-        return learner._broken(np.array([np.nan if name in bad else 1.0 for name in names]))
+        return learner.step.fault(np.array([np.nan if name in bad else 1.0 for name in names]))
 
     assert broken("loss/policy_loss", "loss/grad_norm") == "loss/policy_loss"
     assert broken("loss/grad_norm", "wng/wasserstein_estimate", "wng/cosine") == "wng/wasserstein_estimate"
     assert broken("loss/grad_norm", "wng/cosine") == "gradient"
     assert broken("wng/cosine") == broken() == "natural gradient"
-    assert fresh_learner("pg")._broken(np.ones(6)) == "step"
+    assert fresh_learner("pg").step.fault(np.ones(6)) == "step"
 
 
 def test_a_wasserstein_penalty_needs_continuous_actions(fresh_learner):
@@ -356,11 +356,8 @@ def test_a_wasserstein_penalty_needs_continuous_actions(fresh_learner):
 def test_embeddings_that_change_their_length_are_refused(fresh_learner, batch_of, monkeypatch):
     from wng_tf import embeddings
 
-    monkeypatch.setitem(
-        embeddings._REGISTRY,
-        "growing",
-        embeddings.Embedding("growing", "trajectory", lambda trajectory, length: np.zeros(sizes[0])),
-    )
+    monkeypatch.setattr(embeddings, "EMBEDDINGS", embeddings.EMBEDDINGS.copy())
+    embeddings.register("growing")(lambda trajectory, length: np.zeros(sizes[0]))
     learner = fresh_learner("wnpg", embedding="growing", **WHOLE_BATCH)
     batch, sizes = batch_of(learner), [3]
     learner.update(batch, 1, LR, fused=False)

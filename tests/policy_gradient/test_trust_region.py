@@ -14,27 +14,28 @@ from baselines_compat.runner import Batch
 from baselines_compat.vec_env import NonFiniteError
 from wng_tf import algorithms, embeddings
 from wng_tf.errors import UserError
-from wng_tf.policy_gradient import trust_region
 from wng_tf.policy_gradient.config import PolicyGradientConfig, resolve
 from wng_tf.policy_gradient.learn import learn
-from wng_tf.policy_gradient.trust_region import TrustRegionLearner, adapted
+from wng_tf.policy_gradient.learner import Learner
+from wng_tf.policy_gradient.steps import trust_region
+from wng_tf.policy_gradient.steps.trust_region import adapted
 
 BOX = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
 DISCRETE = gym.spaces.Discrete(3)
 SIZE = 128
 
 
-def make(alg="wtrpo", actions=BOX, **given) -> TrustRegionLearner:
+def make(alg="wtrpo", actions=BOX, **given) -> Learner:
     given = {"nsteps": SIZE, "nminibatches": 4, "vf_iters": 1, **given}
     config = resolve(algorithms.find(alg), "mujoco", given)
     observations = gym.spaces.Box(-1.0, 1.0, (3,), np.float32)
     policy = build_policy(observations, actions, num_layers=1, num_hidden=8, activation="tanh", init_logstd=-0.7)
     rng = np.random.default_rng(0)
     policy.set_flat(policy.get_flat() + 0.3 * rng.standard_normal(policy.size))
-    return TrustRegionLearner(policy=policy, config=config, embedding=embeddings.find(config.embedding), seed=3)
+    return Learner(policy=policy, config=config, embedding=embeddings.find(config.embedding), seed=3)
 
 
-def make_batch(learner: TrustRegionLearner, seed: int = 0) -> Batch:
+def make_batch(learner: Learner, seed: int = 0) -> Batch:
     """States, actions that the learner's policy takes there, and advantages of one action over another."""
     rng = np.random.default_rng(seed)
     policy = learner.policy
@@ -209,7 +210,7 @@ def dense_step(learner, batch, radius) -> np.ndarray:
         plus, minus = shifted(k, 1e-5), shifted(k, -1e-5)
         gradient[k] = (surrogate(learner, batch, plus) - surrogate(learner, batch, minus)) / 2e-5
         jacobian[:, :, k] = (plus - minus) / 2e-5
-    inverse = np.exp(-2.0 * batch.pd_flat[:, 2:]) if learner.config.preconditioner == "fisher" else None
+    inverse = np.exp(-2.0 * batch.pd_flat[:, 2:]) if learner.config.metric == "fisher_exact" else None
     ones = np.ones((SIZE, 2))
     metric = np.hstack([inverse, 2 * ones]) if inverse is not None else np.hstack([ones, np.exp(2 * batch.pd_flat[:, 2:])])
     matrix = np.einsum("bip,bi,biq->pq", jacobian, metric, jacobian) / SIZE
@@ -236,7 +237,7 @@ def test_a_small_step_is_that_of_the_dense_matrix(alg):
 def test_without_a_metric_the_step_is_along_the_gradient():
     learner = make("pg", step_rule="trust_region", trust_radius=1e-3)
     report = learner.update(make_batch(learner), 1, 1e-3, fused=False)
-    assert learner.geometry.name == "kl" and report["wng/cosine"] == 1.0 and report["wng/backtracks"] == 0
+    assert learner.step.geometry.name == "kl" and report["wng/cosine"] == 1.0 and report["wng/backtracks"] == 0
     np.testing.assert_allclose(report["wng/distance_reached"], 1e-3, rtol=0.01)
 
 
@@ -394,7 +395,7 @@ def test_equal_advantages_are_no_reason_to_move():
     ("alg", "given", "sentence"),
     [
         ("bgpg", {"step_rule": "trust_region"}, "--penalty=none"),
-        ("wtrpo", {"embedding": "final_state"}, "--preconditioner=wasserstein"),
+        ("wtrpo", {"embedding": "final_state"}, "--metric=wasserstein_kernel"),
         ("wnpg", {"step_rule": "trust_region", "embedding": "actions_value"}, "--embedding=actions"),
     ],
 )
@@ -415,7 +416,7 @@ def test_reports_distances_of_both_kinds():
 def test_every_piece_of_evidence_is_reported():
     learner = make()
     report = learner.update(make_batch(learner), 1, 1e-3, fused=False)
-    names = {f"wng/{name}" for name in trust_region.EVIDENCE_NAMES if name != "grad_norm"} | {"loss/grad_norm"}
+    names = {f"wng/{name}" for name in trust_region.STEP_NAMES if name != "grad_norm"} | {"loss/grad_norm"}
     assert names <= set(report) and np.isfinite(list(report.values())).all()
 
 

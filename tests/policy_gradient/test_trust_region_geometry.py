@@ -9,7 +9,7 @@ import tensorflow_probability as tfp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wng_tf.policy_gradient import geometry
+from wng_tf.policy_gradient.metrics import geometry
 
 tfd = tfp.distributions
 CASES = [(name, discrete) for name in ("kl", "wasserstein") for discrete in (False, True)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from wng_tf.policy_gradient.line_search import TOLERANCE, backtrack, length_at
+from wng_tf.policy_gradient.steps.line_search import TOLERANCE, backtrack, length_at
 
 
 @pytest.mark.parametrize("guess", [0.02, 0.5, 20.0])

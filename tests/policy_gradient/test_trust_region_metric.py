@@ -8,9 +8,10 @@ import pytest
 import tensorflow as tf
 
 from baselines_compat.policies import build_policy
-from wng_tf.policy_gradient import geometry
-from wng_tf.policy_gradient.directions import whiten
-from wng_tf.policy_gradient.metric import policy_metric, solve_metric
+from wng_tf.policy_gradient.metrics import geometry
+from wng_tf.policy_gradient.metrics.exact import policy_metric
+from wng_tf.policy_gradient.metrics.wasserstein import whiten
+from wng_tf.policy_gradient.steps.solve import solve_metric
 
 CASES = [(name, discrete) for name in ("kl", "wasserstein") for discrete in (False, True)]
 ROWS = 30

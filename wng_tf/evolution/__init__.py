@@ -1,1 +1,1 @@
-"""Evolution strategies: repulsion x preconditioner over one `learn` (`wng_tf.evolution.learn`)."""
+"""Evolution strategies: repulsion x metric over one `learn` (`wng_tf.evolution.learn`)."""

@@ -8,11 +8,13 @@ from types import MappingProxyType
 from typing import Any
 
 from wng_tf import settings
-from wng_tf.algorithms import REPULSIONS, EvolutionAlgorithm
+from wng_tf.algorithms import EvolutionAlgorithm
+from wng_tf.embeddings import trajectory_embeddings
 from wng_tf.envs.tasks import SHORT_NAMES, Task
 from wng_tf.errors import UserError
 from wng_tf.evolution.embeddings import PopulationEmbedding
 from wng_tf.evolution.policies import NETWORKS
+from wng_tf.parts import REPULSIONS, metric_name
 from wng_tf.settings import setting
 
 ES = "evolution strategies"
@@ -20,7 +22,7 @@ REPULSION = "behavioural repulsion"
 WNG = "Wasserstein natural gradient"
 PARTS = "parts of the algorithm"
 
-_WASSERSTEIN = {"preconditioner": "wasserstein"}
+_WASSERSTEIN = {"metric": "wasserstein_kernel"}
 _TEST_FUNCTIONS = {"repulsion": "wasserstein", "distance": "test_functions"}
 
 
@@ -34,7 +36,9 @@ class EvolutionConfig:
         group=PARTS,
         choices=REPULSIONS,
     )
-    preconditioner: str | None = setting(None, "preconditioner", group=PARTS, choices=("identity", "wasserstein"))
+    metric: str | None = setting(
+        None, "metric of the natural gradient", group=PARTS, choices=("identity", "wasserstein_kernel")
+    )
 
     population: int = setting(50, "mirrored pairs n in a generation: 2n rollouts", group=ES, low=1)
     sigma: float = setting(
@@ -81,7 +85,11 @@ class EvolutionConfig:
     save_interval: int = setting(10, "updates between checkpoints; 0: only at the end", low=0)
     keep_checkpoints: int = setting(3, "how many checkpoints to keep, besides the best", low=1)
 
-    embedding: str = setting("final_state", "behavioural embedding: a registered name or package.module:function", group=WNG)
+    embedding: str = setting(
+        "final_state",
+        f"behavioural embedding: {', '.join(trajectory_embeddings())}, or package.module:function",
+        group=WNG,
+    )
     embedding_length: int = setting(0, "points in time of a trajectory embedding; 0: every step", group=WNG, low=0)
     delta: float = setting(
         1.0,
@@ -198,7 +206,10 @@ def resolve(algorithm: EvolutionAlgorithm, task: Task, given: Mapping[str, Any])
     Raises:
       UserError: an unknown setting, or a value outside its limits.
     """
-    parts = {"repulsion": algorithm.repulsion, "preconditioner": algorithm.preconditioner}
+    parts = {"repulsion": algorithm.repulsion, "metric": algorithm.metric}
+    given = settings.current_names(given)
+    if isinstance(given.get("metric"), str):
+        given["metric"] = metric_name(given["metric"], None)
     return settings.build(EvolutionConfig, parts, algorithm.defaults, defaults_for(task), given)
 
 

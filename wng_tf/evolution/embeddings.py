@@ -78,10 +78,9 @@ class PopulationEmbedding:
         """
         found = embeddings.find(name)
         if found.kind != "trajectory":
-            usable = [one for one in embeddings.names() if embeddings.find(one).kind == "trajectory"]
             raise UserError(
                 f"The embedding '{name}' is made of the actions of single states, which evolution strategies do not "
-                f"keep: choose one of {', '.join(usable)}."
+                f"keep: choose one of {', '.join(embeddings.trajectory_embeddings())}."
             )
         self._name = name
         self._function = found.function

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from baselines_compat.vec_env.slot import EpisodeRecord
-from wng_tf import algorithms
+from wng_tf import algorithms, parts
 from wng_tf.algorithms import EvolutionAlgorithm
 from wng_tf.envs import tasks
 from wng_tf.errors import UserError
@@ -67,6 +67,7 @@ def learn(
         raise UserError(f"--seed must be between 0 and 2**64 - 1, not {seed}.")
     task = tasks.resolve(env)
     config = resolve(algorithm, task, given)
+    parts.check(config, *parts.EVOLUTION_PARTS)
     network = network or default_network(task)
     check(config, network)
     rate = schedule(config.lr)

@@ -20,10 +20,14 @@ NSR-ES (Conti et al. 2018) takes the mean distance to the k nearest embeddings i
 
 from __future__ import annotations
 
+import abc
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from wng_tf.evolution.config import EvolutionConfig
 from wng_tf.transport import GaussianKernel, RandomFeatures, fit
 
 
@@ -101,3 +105,68 @@ def fitted_transport(
     lambda_x, lambda_y = gram_x @ weights_x.numpy(), gram_y @ weights_y.numpy()
     excess = np.exp(np.minimum((lambda_x[:, np.newaxis] + lambda_y - cost) / gamma, 20.0)).mean(axis=1)
     return scale * (lambda_x + lambda_y.mean() + gamma * (1.0 - excess))
+
+
+class Repulsion(abc.ABC):
+    """The second score of a perturbation: how far its behaviour is from earlier behaviour. One table, `parts.REPULSIONS`."""
+
+    repels = True
+    """False: perturbations are scored by their returns alone, and it is never called."""
+
+    def __init__(self, config: EvolutionConfig):
+        self.config = config
+
+    @property
+    def memory(self) -> int:
+        """How many earlier policies it is to be given."""
+        return self.config.num_previous
+
+    @abc.abstractmethod
+    def __call__(self, x: NDArray[np.float64], past: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+        """Distances D [2n] of the population's embeddings X [2n, d] to those of earlier policies [k, d], oldest first, k > 0.
+
+        `seed` is of whatever is random in them, another in every generation.
+        """
+
+
+class NoRepulsion(Repulsion):
+    """Returns alone."""
+
+    repels = False
+
+    def __call__(self, x: NDArray[np.float64], past: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+        raise NotImplementedError("there is no distance without repulsion")
+
+
+class NoveltyRepulsion(Repulsion):
+    """`novelty` against an archive."""
+
+    @property
+    def memory(self) -> int:
+        return self.config.archive_size
+
+    def __call__(self, x: NDArray[np.float64], past: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+        return novelty(x, past, self.config.novelty_k)
+
+
+class WassersteinRepulsion(Repulsion):
+    """One of four distances to the last policies, `config.distance`."""
+
+    def __call__(self, x: NDArray[np.float64], past: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+        config = self.config
+        distances: dict[str, Callable[[], NDArray[np.float64]]] = {
+            "kernel": lambda: kernel_distance(x, past, config.bandwidth),
+            "w2": lambda: np.sqrt(point_transport(x, past)),
+            "w2_squared": lambda: point_transport(x, past),
+            "test_functions": lambda: fitted_transport(
+                x,
+                past,
+                num_features=config.num_features,
+                seed=seed,
+                bandwidth=config.bandwidth,
+                gamma=config.gamma_w,
+                step_size=config.inner_lr,
+                steps=config.inner_steps,
+            ),
+        }
+        return distances[config.distance]()

@@ -49,11 +49,11 @@ from wng_tf.evolution.config import EvolutionConfig
 from wng_tf.evolution.fitness import mirrored_gradient, shape
 from wng_tf.evolution.optimizers import Slots
 from wng_tf.evolution.population import Stream, tensor_seed
-from wng_tf.evolution.repulsion import fitted_transport, kernel_distance, novelty, point_transport
 from wng_tf.natural_gradient import KernelBasis, NaturalGradient, evolution_jacobian, natural_gradient, similarity
 from wng_tf.natural_gradient import damping as damping_rule
 from wng_tf.natural_gradient.damping import DampingState
 from wng_tf.natural_gradient.seeds import stateless_seed
+from wng_tf.parts import REPULSIONS
 
 Array = NDArray[np.float64]
 
@@ -147,7 +147,7 @@ def tell(
             "es/distance_return_correlation": _correlation(distances, results.returns),
         }
     direction, damping = gradient, state.damping
-    if config.preconditioner == "wasserstein":
+    if config.metric == "wasserstein_kernel":
         if config.damping == "adaptive":
             damping, evidence["wng/reduction_ratio"] = adapt(state, results.returns)
         basis_seed = tensor_seed(seed, state.generation, Stream.BASIS)
@@ -160,7 +160,7 @@ def tell(
             "wng/epsilon": damping.epsilon,
             "wng/epsilon_absolute": used,
             "wng/cosine": solved.cosine,
-            "wng/effective_rank": solved.effective_rank,
+            "wng/effective_rank": solved.rank,
             "wng/condition_number": solved.condition_number,
             "wng/residual": solved.residual,
             "wng/guarded": solved.guarded,
@@ -190,35 +190,20 @@ def tell(
 
 
 def remember(past: Array, latest: Array, config: EvolutionConfig) -> Array:
-    """The past with the latest policy's embeddings [evaluations, d] at its end, no longer than the algorithm needs."""
-    policies = config.archive_size if config.repulsion == "novelty" else config.num_previous
+    """The past with the latest policy's embeddings [evaluations, d] at its end, no longer than the repulsion needs."""
+    policies = REPULSIONS.find(config.repulsion)(config).memory
     longer = np.concatenate([past, latest]) if len(past) else latest
     return longer[-policies * len(latest) :]
 
 
 def repulsion_of(state: State, x: Array, config: EvolutionConfig, seed: int) -> Array | None:
     """D [2n], or None for an algorithm without repulsion. Zero in the first generation, which has no past."""
-    if config.repulsion == "none":
+    repulsion = REPULSIONS.find(config.repulsion)(config)
+    if not repulsion.repels:
         return None
     if not len(state.past):
         return np.zeros(len(x))
-    if config.repulsion == "novelty":
-        return novelty(x, state.past, config.novelty_k)
-    if config.distance == "kernel":
-        return kernel_distance(x, state.past, config.bandwidth)
-    if config.distance != "test_functions":
-        squared = point_transport(x, state.past)
-        return squared if config.distance == "w2_squared" else np.sqrt(squared)
-    return fitted_transport(
-        x,
-        state.past,
-        num_features=config.num_features,
-        seed=tensor_seed(seed, state.generation, Stream.FEATURES),
-        bandwidth=config.bandwidth,
-        gamma=config.gamma_w,
-        step_size=config.inner_lr,
-        steps=config.inner_steps,
-    )
+    return repulsion(x, state.past, tensor_seed(seed, state.generation, Stream.FEATURES))
 
 
 def combine(returns: Array, distances: Array | None, config: EvolutionConfig) -> Array:

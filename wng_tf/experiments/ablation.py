@@ -3,8 +3,8 @@
     python -m wng_tf.sweep --flagfile=runs/ablation.flags
     python -m wng_tf.experiments.ablation runs/out/ablation --out=runs/results/ablation
 
-Every run is a cell of a grid, metric {none, Fisher, exact Wasserstein, kernel-estimated Wasserstein} x step rule {Adam, Adam
-with the clipped surrogate, trust region}, whatever its --alg is called. Writes ablation.md, curves (PNG, SVG, CSV) and the
+Every run is a cell of a grid, metric {none, Fisher empirical and exact, Wasserstein exact and kernel-estimated} x step rule
+{Adam, Adam with the clipped surrogate, trust region}, whatever its --alg is called. Writes ablation.md, curves and the
 record of its runs, runs.csv and returns.csv; the path of such a runs.csv, in place of a folder, stands for those runs.
 """
 
@@ -43,7 +43,7 @@ FLAGS = flags.FLAGS
 OURS = Cell("Wasserstein, exact", "trust region")
 RIVALS = {
     "PPO": Cell("none", "Adam + clip"),
-    "TRPO": Cell("Fisher", "trust region"),
+    "TRPO": Cell("Fisher, exact", "trust region"),
     "WNPG": Cell("Wasserstein, kernel", "Adam"),
     "no metric, trust region": Cell("none", "trust region"),
 }
@@ -134,13 +134,13 @@ def cell_of(run: LoadedRun) -> Cell:
     Raises:
       UserError: its flags do not name them, or it has a penalty, which the grid has no place for.
     """
-    parts = {name: run.settings.get(name) for name in ("preconditioner", "step_rule", "surrogate", "penalty")}
-    if parts["preconditioner"] not in METRICS or None in parts.values():
+    parts = {name: run.settings.get(name) for name in ("metric", "step_rule", "surrogate", "penalty")}
+    if parts["metric"] not in METRICS or None in parts.values():
         raise UserError(f"{run.folder}/flags.txt does not name the parts of the algorithm.")
     if parts["penalty"] != "none":
         raise UserError(f"{run.folder} has a penalty ({parts['penalty']}), which the ablation has no place for.")
     step = "Adam + clip" if parts["surrogate"] == "clipped" else "Adam"
-    return Cell(METRICS[parts["preconditioner"]], "trust region" if parts["step_rule"] == "trust_region" else step)
+    return Cell(METRICS[parts["metric"]], "trust region" if parts["step_rule"] == "trust_region" else step)
 
 
 def outcome_of(run: LoadedRun, curve: Curve) -> Outcome:

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 METRICS = {
     "identity": "none",
-    "fisher": "Fisher",
+    "fisher_empirical": "Fisher, empirical",
+    "fisher_exact": "Fisher, exact",
     "wasserstein_exact": "Wasserstein, exact",
-    "wasserstein": "Wasserstein, kernel",
+    "wasserstein_kernel": "Wasserstein, kernel",
 }
 STEPS = ("Adam", "Adam + clip", "trust region")
 
@@ -78,6 +79,9 @@ class Measured(NamedTuple):
         return self.outcome.env, self.outcome.cell
 
 
+#: What earlier records call the Fisher matrix of either step rule: the exact one of a trust region, else the empirical.
+_FISHER = "Fisher"
+
 _IDENTITY = ("env", "metric", "step_rule", "seed")
 _COLUMNS = (*_IDENTITY, *Outcome._fields[3:])
 
@@ -118,7 +122,8 @@ def read_record(path: str | os.PathLike[str]) -> list[Measured]:
     from baselines_compat.table import read_csv
 
     def identities(table: Table) -> list[tuple]:
-        return list(zip(*(table[name].tolist() for name in _IDENTITY), strict=True))
+        columns = zip(*(table[name].tolist() for name in _IDENTITY), strict=True)
+        return [(env, *_cell(metric, step), seed) for env, metric, step, seed in columns]
 
     path = Path(path)
     if not path.is_file():
@@ -135,6 +140,12 @@ def read_record(path: str | os.PathLike[str]) -> list[Measured]:
         Measured(Outcome(identity[0], Cell(*identity[1:3]), identity[3], *numbers), curves.get(identity))
         for identity, numbers in zip(identities(outcomes), values, strict=True)
     ]
+
+
+def _cell(metric: str, step: str) -> Cell:
+    if metric == _FISHER:
+        metric = METRICS["fisher_exact" if step == "trust region" else "fisher_empirical"]
+    return Cell(metric, step)
 
 
 def _curve(returns: Table, row: int) -> Curve:

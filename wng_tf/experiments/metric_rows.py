@@ -12,8 +12,7 @@ import tensorflow as tf
 
 from baselines_compat.policies import PolicyWithValue
 from wng_tf.natural_gradient import pullback, reparameterised_jacobian, score_jacobian, similarity
-from wng_tf.policy_gradient.directions import whiten
-from wng_tf.policy_gradient.preconditioners import basis_and_slopes
+from wng_tf.policy_gradient.metrics.wasserstein import basis_and_slopes, whiten
 
 #: What a behavioural embedding is made of: the actions of a state alone, or with the state that they were taken in.
 EMBEDDINGS = ("actions", "state_actions")

@@ -33,6 +33,7 @@ from wng_tf.natural_gradient.fisher import (
     per_sample_scores,
     sketched_scores,
 )
+from wng_tf.natural_gradient.jacobian_rows import DenseRows, LayerScores
 from wng_tf.natural_gradient.jacobians import (
     evolution_jacobian,
     flatten,
@@ -43,9 +44,9 @@ from wng_tf.natural_gradient.jacobians import (
 )
 from wng_tf.natural_gradient.kernels import KernelBasis, similarity
 from wng_tf.natural_gradient.optimizer import WassersteinNaturalGradient
-from wng_tf.natural_gradient.score_rows import LayerScores
 
 __all__ = [
+    "DenseRows",
     "KernelBasis",
     "LayerScores",
     "NaturalGradient",

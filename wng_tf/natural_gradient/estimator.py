@@ -7,9 +7,9 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from wng_tf.natural_gradient.checks import require_finite
+from wng_tf.natural_gradient.jacobian_rows import DenseRows, LayerScores
 from wng_tf.natural_gradient.scalars import scalar
-from wng_tf.natural_gradient.score_rows import DenseRows, LayerScores
-from wng_tf.natural_gradient.small_systems import FEW, apply, damped_inverse, eigh, inverse_root
+from wng_tf.natural_gradient.small_linalg import FEW, apply, damped_inverse, eigh, inverse_root
 
 __all__ = ["NaturalGradient", "natural_gradient"]
 
@@ -23,8 +23,8 @@ class NaturalGradient(NamedTuple):
     """gᵀ direction: what a step of length λ along it gains to first order, divided by λ."""
     residual: tf.Tensor
     """|(Ĝ + ε D⁻¹) g_W - g| relative to (|Ĝ| + ε) |g_W| + |g|, before any guard: zero up to rounding."""
-    effective_rank: tf.Tensor
-    """How many directions of the metric were seen: the eigenvalues of L above the threshold."""
+    rank: tf.Tensor | None
+    """How many directions of the metric were seen: the eigenvalues of L above the threshold. None of an iterative solve."""
     cosine: tf.Tensor
     """Between g and g_W, before any guard."""
     condition_number: tf.Tensor
@@ -33,6 +33,10 @@ class NaturalGradient(NamedTuple):
     """True where gᵀ g_W ≤ 0, so that the direction is g instead."""
     finite: tf.Tensor
     """False where an input, or the result, is NaN or infinite: the direction is zero then, a step not taken."""
+    iterations: tf.Tensor
+    """Products with the metric that an iterative solve took, int32; 0 of a direct one."""
+    epsilon: tf.Tensor
+    """ε, in the unit of the metric."""
 
 
 def natural_gradient(
@@ -149,11 +153,13 @@ def damped_solve(
         direction=tf.where(finite, direction, tf.zeros_like(direction)),
         slope=tf.where(finite, slope, tf.zeros_like(slope)),
         residual=residual,
-        effective_rank=rank,
+        rank=rank,
         cosine=cosine,
         condition_number=tf.cast((highest + epsilon) / (lowest + epsilon), gradient.dtype),
         guarded=guarded,
         finite=finite,
+        iterations=tf.constant(0),
+        epsilon=epsilon,
     )
 
 

@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from wng_tf.natural_gradient.checks import require_finite
 from wng_tf.natural_gradient.estimator import NaturalGradient, check_problem, damped_solve
+from wng_tf.natural_gradient.jacobian_rows import DenseRows, LayerScores
 from wng_tf.natural_gradient.jacobians import dense_gradient, flatten, pullback, unflatten, watchable
 from wng_tf.natural_gradient.scalars import scalar
-from wng_tf.natural_gradient.score_rows import DenseRows, LayerScores
 from wng_tf.natural_gradient.seeds import stateless_seed
 
 __all__ = [
@@ -129,8 +129,8 @@ def conjugate_gradient(
     """Solves (G + ε I) g_G = g approximately, for a metric given by its products v → G v.
 
     At most `iterations` products; stops where the squared residual falls below `tolerance` times |g|². The evidence
-    is `natural_gradient`'s: `effective_rank` is the number of products, `condition_number` the one that the
-    Lanczos coefficients of the iteration show (a lower bound of the true one).
+    is `natural_gradient`'s, with `iterations` in place of a rank: `residual` is relative to |g|, `condition_number` the
+    one that the Lanczos coefficients of the iteration show (a lower bound of the true one).
     """
     gradient = tf.convert_to_tensor(gradient)
     epsilon = scalar(epsilon, gradient.dtype)
@@ -184,9 +184,11 @@ def conjugate_gradient(
         direction=tf.where(finite, direction, tf.zeros_like(direction)),
         slope=tf.where(finite, tf.where(guarded, squared_norm, slope), 0.0),
         residual=tf.math.divide_no_nan(tf.sqrt(rho), tf.sqrt(squared_norm)),
-        effective_rank=steps,
+        rank=None,
         cosine=cosine,
         condition_number=tf.where(steps > 0, highest / lowest, one),
         guarded=guarded,
         finite=finite,
+        iterations=steps,
+        epsilon=epsilon,
     )

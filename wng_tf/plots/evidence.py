@@ -19,6 +19,7 @@ COLUMNS = {
     "wng/wasserstein_estimate": "estimated W2²",
     "wng/cosine": "cosine g, g_W",
     "wng/effective_rank": "effective rank",
+    "wng/cg_iterations": "CG iterations",
     "wng/epsilon": "ε",
     "wng/reduction_ratio": "reduction ratio",
     "wng/guarded": "guarded",

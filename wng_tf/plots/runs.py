@@ -15,7 +15,7 @@ import numpy as np
 
 from baselines_compat.monitor import get_monitor_files
 from baselines_compat.table import Table, read_csv
-from wng_tf import run_folder
+from wng_tf import parts, run_folder
 from wng_tf.algorithms import EVOLUTION_STRATEGIES
 from wng_tf.errors import UserError
 from wng_tf.paths import expanded
@@ -139,7 +139,7 @@ def _unless_empty(monitors: Sequence[Table]) -> tuple[Table, ...]:
 
 def _flags(folder: Path) -> dict[str, str]:
     pairs = (line.lstrip("-").partition("=") for line in run_folder.read_flags(folder))
-    return {name: value for name, _, value in pairs}
+    return parts.current_flags({name: value for name, _, value in pairs})
 
 
 def _with_variants(runs: Sequence[LoadedRun]) -> list[LoadedRun]:

@@ -1,1 +1,1 @@
-"""Policy gradients: objective x preconditioner x step rule over one `learn`."""
+"""Policy gradients: surrogate x penalty x metric x step rule over one `learn`."""

@@ -9,8 +9,10 @@ from types import MappingProxyType
 from typing import Any
 
 from wng_tf import embeddings, settings
-from wng_tf.algorithms import PENALTIES, PRECONDITIONERS, STEP_RULES, SURROGATES, PolicyGradientAlgorithm
+from wng_tf.algorithms import PolicyGradientAlgorithm
+from wng_tf.embeddings import EMBEDDINGS
 from wng_tf.errors import UserError
+from wng_tf.parts import METRICS, PENALTIES, STEP_RULES, SURROGATES, metric_name
 from wng_tf.settings import setting
 
 WNG = "Wasserstein natural gradient"
@@ -20,10 +22,10 @@ TRUST = "trust region"
 
 _MINIBATCH = {"step_rule": "minibatch"}
 _TRUST_REGION = {"step_rule": "trust_region"}
-_METRIC = {"preconditioner": tuple(name for name in PRECONDITIONERS if name != "identity")}
+_METRIC = {"metric": tuple(name for name in METRICS if name != "identity")}
 _DAMPED = {**_MINIBATCH, **_METRIC}
 _CONJUGATE_GRADIENTS = {**_TRUST_REGION, **_METRIC}
-_KERNEL = {"preconditioner": "wasserstein"}
+_KERNEL = {"metric": "wasserstein_kernel"}
 _PENALTY = {"penalty": "wasserstein"}
 _MLP = {"network": "mlp"}
 
@@ -37,7 +39,7 @@ class PolicyGradientConfig:
 
     surrogate: str | None = setting(None, "surrogate objective", group=PARTS, choices=SURROGATES)
     penalty: str | None = setting(None, "penalty", group=PARTS, choices=PENALTIES)
-    preconditioner: str | None = setting(None, "preconditioner", group=PARTS, choices=PRECONDITIONERS)
+    metric: str | None = setting(None, "metric of the natural gradient", group=PARTS, choices=METRICS)
     step_rule: str | None = setting(None, "step rule", group=PARTS, choices=STEP_RULES)
 
     num_env: int = setting(1, "number of environments", low=1)
@@ -76,9 +78,9 @@ class PolicyGradientConfig:
 
     embedding: str = setting(
         "actions",
-        "behavioural embedding: a registered name or package.module:function",
+        f"behavioural embedding: {', '.join(EMBEDDINGS)}, or package.module:function",
         group=WNG,
-        when={"preconditioner": ("wasserstein", "wasserstein_exact")},
+        when={"metric": ("wasserstein_kernel", "wasserstein_exact")},
     )
     jacobian: str = setting(
         "auto",
@@ -131,7 +133,7 @@ class PolicyGradientConfig:
     )
     distance: str | None = setting(
         None,
-        "what the radius bounds: KL(old, new), or W2 squared; default: the latter if the preconditioner is Wasserstein",
+        "what the radius bounds: KL(old, new), or W2 squared; default: the latter if the metric is a Wasserstein one",
         group=TRUST,
         choices=("kl", "wasserstein"),
         when=_TRUST_REGION,
@@ -161,7 +163,7 @@ class PolicyGradientConfig:
         "products of the conjugate gradients",
         group=TRUST,
         low=1,
-        when=(_CONJUGATE_GRADIENTS, {"preconditioner": "wasserstein_exact"}),
+        when=(_CONJUGATE_GRADIENTS, {"metric": ("fisher_exact", "wasserstein_exact")}),
     )
     cg_damping: float = setting(
         0.01,
@@ -229,8 +231,9 @@ def resolve(algorithm: PolicyGradientAlgorithm, kind: str, given: Mapping[str, A
     Raises:
       UserError: an unknown setting, a value outside its limits, or values that do not fit together.
     """
-    parts = {part: getattr(algorithm, part) for part in ("surrogate", "penalty", "preconditioner", "step_rule")}
+    parts = {part: getattr(algorithm, part) for part in ("surrogate", "penalty", "metric", "step_rule")}
     config = settings.build(PolicyGradientConfig, parts, DEFAULTS_BY_KIND.get(kind, {}), algorithm.defaults, given)
+    config = dataclasses.replace(config, metric=metric_name(config.metric, config.step_rule))
     if config.batch_size % config.nminibatches:
         raise UserError(
             f"--nminibatches={config.nminibatches} does not divide the batch of {config.batch_size} samples "

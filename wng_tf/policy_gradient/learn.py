@@ -12,16 +12,14 @@ import numpy as np
 from baselines_compat.policies import PolicyWithValue, build_policy
 from baselines_compat.runner import Batch, Runner
 from baselines_compat.vec_env import VecNormalize, make_vec_env
-from wng_tf import algorithms, embeddings
+from wng_tf import algorithms, embeddings, parts
 from wng_tf.algorithms import PolicyGradientAlgorithm
 from wng_tf.checkpoint import MisfitError, check_fits
-from wng_tf.embeddings import Embedding
 from wng_tf.envs import tasks
 from wng_tf.errors import UserError
 from wng_tf.policy_gradient.config import PolicyGradientConfig, resolve
 from wng_tf.policy_gradient.learner import Learner
 from wng_tf.policy_gradient.saved import describe
-from wng_tf.policy_gradient.trust_region import TrustRegionLearner
 from wng_tf.settings import defaults, run_flags, schedule
 from wng_tf.training_run import RunInfo, TrainingRun
 
@@ -51,7 +49,7 @@ def learn(
       log_path: folder of the run; None keeps no files.
       resume: continue the run in `log_path` from its last checkpoint.
       progress: True or False forces the progress bar; None shows it on a terminal.
-      callback: called with the local state after every update.
+      callback: called with the local state after every update; `learner.policy` acts with the weights of then.
       conclude: called with the run's folder when the last checkpoint is saved, before the run counts as finished.
       **given: settings of `PolicyGradientConfig`.
 
@@ -75,6 +73,7 @@ def learn(
     config = resolve(algorithm, task.kind, given)
     rate = schedule(config.lr)
     embedding = embeddings.find(config.embedding)
+    parts.check(config, *parts.POLICY_GRADIENT_PARTS)
     info = RunInfo(
         alg=algorithm.name,
         env=env,
@@ -96,7 +95,7 @@ def learn(
     )
     with run, make_normalized(env, config, seed) as venv:
         policy = make_policy(venv, network, config, seed)
-        learner = make_learner(policy=policy, config=config, embedding=embedding, seed=seed)
+        learner = Learner(policy=policy, config=config, embedding=embedding, seed=seed)
         runner = Runner(env=venv, model=policy, nsteps=config.nsteps, gamma=config.gamma, lam=config.lam)
         described = describe(policy, venv)
         number, steps = 0, 0
@@ -144,30 +143,21 @@ def learn(
             run.add_episodes(episodes)
             run.show(steps)
             if number % config.log_interval == 0 or steps >= total_timesteps:
-                run.log({**report, **evidence(batch, learner), "misc/lr": lr}, steps, number)
+                run.log({**report, **diagnostics(batch, learner), "misc/lr": lr}, steps, number)
             if callback is not None:
                 callback({"learner": learner, "batch": batch, "steps": steps, "number": number, "report": report})
             run.checkpoint_if_due(steps, state)
         run.finish(steps, state)
-        policy.set_flat(learner.theta.numpy())
     return policy
 
 
-def make_learner(
-    *, policy: PolicyWithValue, config: PolicyGradientConfig, embedding: Embedding, seed: int
-) -> Learner | TrustRegionLearner:
-    """The learner of the step rule; both have the same interface."""
-    kind = TrustRegionLearner if config.step_rule == "trust_region" else Learner
-    return kind(policy=policy, config=config, embedding=embedding, seed=seed)
-
-
-def evidence(batch: Batch, learner: Learner | TrustRegionLearner) -> dict[str, float]:
+def diagnostics(batch: Batch, learner: Learner) -> dict[str, float]:
     """Columns that describe the batch and how far the update moved the policy."""
-    moved = learner.distances(batch)
+    shift = learner.distances(batch)
     return {
         "misc/explained_variance": explained_variance(batch.values, batch.returns),
-        "loss/kl_moved": moved["kl"],
-        "loss/w2_squared_moved": moved["w2_squared"],
+        "loss/kl_moved": shift["kl"],
+        "loss/w2_squared_moved": shift["w2_squared"],
     }
 
 

@@ -1,4 +1,7 @@
-"""The terms of the loss, as pure functions of tensors [n]. All are minimised."""
+"""The terms of the loss, as pure functions of tensors [n]. All are minimised.
+
+A surrogate is a function of the importance ratio [n], the advantages [n] and the clip range, `wng_tf.parts.SURROGATES`.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,9 @@ def importance_ratio(log_probs: tf.Tensor, old_log_probs: tf.Tensor) -> tf.Tenso
     return tf.exp(log_probs - old_log_probs)
 
 
-def importance_surrogate(ratio: tf.Tensor, advantages: tf.Tensor) -> tf.Tensor:
-    """-E[ratio A] (Eq. 1, right)."""
+def importance_surrogate(ratio: tf.Tensor, advantages: tf.Tensor, cliprange: float | None = None) -> tf.Tensor:
+    """-E[ratio A] (Eq. 1, right); nothing is clipped."""
+    del cliprange
     return -tf.reduce_mean(ratio * advantages)
 
 

@@ -14,7 +14,7 @@ from wng_tf.envs import tasks
 from wng_tf.errors import UserError
 from wng_tf.evolution import config as evolution
 from wng_tf.policy_gradient import config as policy_gradient
-from wng_tf.settings import field_type, has_effect
+from wng_tf.settings import current_names, field_type, has_effect
 from wng_tf.sweeps.grid import Run
 
 #: Flags of a run that are no settings of its algorithm.
@@ -36,7 +36,7 @@ def check_settings(run: Run) -> set[str]:
             raise UserError(f"--num_timesteps must be a positive number, not '{values['num_timesteps']}'.")
         algorithm = algorithms.find(run.alg)
         task = tasks.resolve(run.env)
-        given = {name: text for name, text in values.items() if name not in _OF_THE_RUN}
+        given = current_names({name: text for name, text in values.items() if name not in _OF_THE_RUN})
         network = values.get("network") or "mlp"  # the conditions of evolution strategies name none
         if isinstance(algorithm, PolicyGradientAlgorithm):
             config = policy_gradient.resolve(algorithm, task.kind, typed(policy_gradient.PolicyGradientConfig, given))
@@ -54,6 +54,7 @@ def typed(cls: type, given: Mapping[str, str]) -> dict[str, Any]:
       UserError: a name that `cls` does not have, or a text that is none of the type.
     """
     known = {field.name for field in dataclasses.fields(cls)}
+    given = current_names(given)
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, [*known, *_OF_THE_RUN], n=3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,7 +11,7 @@ import tensorflow as tf
 from baselines_compat.distributions import DiagGaussianPd
 from wng_tf import algorithms
 from wng_tf.policy_gradient.config import resolve
-from wng_tf.policy_gradient.penalty import WassersteinPenalty
+from wng_tf.policy_gradient.penalties.wasserstein import WassersteinPenalty
 
 STATES, K, ACT = 6, 5, 2
 RNG = np.random.default_rng(0)
@@ -26,10 +28,10 @@ def make(num_features: int = 100, steps: int = 25, lr: float = 0.05) -> Wasserst
 
 def estimate(penalty: WassersteinPenalty, old: np.ndarray, new: np.ndarray, noise: np.ndarray, **replaced):
     """The estimate, and its gradient in the new policy's [mean, logstd], averaged over states."""
-    data = {**penalty.prepare(old, noise), "noise": noise, **replaced}
+    data = {**penalty.prepare(SimpleNamespace(pd_flat=old), noise), "noise": noise, **replaced}
     flat = tf.Variable(new)
     with tf.GradientTape() as tape:
-        value = penalty(DiagGaussianPd(flat), {name: tf.constant(x) for name, x in data.items()})
+        value = penalty.distance(DiagGaussianPd(flat), {name: tf.constant(x) for name, x in data.items()})
     return float(value), tape.gradient(value, flat).numpy()
 
 
@@ -65,7 +67,7 @@ def test_the_gram_form_is_the_loop_in_feature_space():
 
 def test_the_prepared_gram_matrices_are_those_of_the_old_actions():
     penalty = make()
-    data = penalty.prepare(OLD, NOISE)
+    data = penalty.prepare(SimpleNamespace(pd_flat=OLD), NOISE)
     drawn = OLD[:, None, :ACT] + np.exp(OLD[:, None, ACT:]) * NOISE
     np.testing.assert_allclose(data["old_drawn"], drawn, rtol=1e-6)
     gram = penalty.kernel.gram(tf.constant(drawn / data["action_scale"][0])).numpy()

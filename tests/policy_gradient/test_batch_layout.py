@@ -7,7 +7,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wng_tf.policy_gradient.fields import Fields
+from wng_tf.policy_gradient.batch_layout import BatchLayout
 
 SHAPES = st.dictionaries(
     st.text("abc", min_size=1, max_size=3),
@@ -21,7 +21,7 @@ SHAPES = st.dictionaries(
 def test_what_is_packed_is_unpacked(shapes, rows, seed):
     rng = np.random.default_rng(seed)
     arrays = {name: rng.normal(size=(rows, *shape)).astype(np.float32) for name, shape in shapes.items()}
-    fields = Fields(shapes)
+    fields = BatchLayout(shapes)
     packed = fields.pack(arrays)
     assert packed.shape == (rows, fields.width)
     assert fields.width == sum(int(np.prod(shape)) for shape in shapes.values())
@@ -32,7 +32,7 @@ def test_what_is_packed_is_unpacked(shapes, rows, seed):
 
 
 def test_rows_may_be_gathered_between():
-    fields = Fields({"a": (2,), "b": ()})
+    fields = BatchLayout({"a": (2,), "b": ()})
     arrays = {"a": np.arange(6.0).reshape(3, 2), "b": np.arange(3)}
     rows = fields.unpack(tf.gather(tf.constant(fields.pack(arrays)), [2, 0]))
     np.testing.assert_array_equal(rows["a"], [[4, 5], [0, 1]])
@@ -40,6 +40,6 @@ def test_rows_may_be_gathered_between():
 
 
 def test_integers_stay_exact():
-    fields = Fields({"action": ()})
+    fields = BatchLayout({"action": ()})
     actions = np.array([0, 1, 2**24 - 1], np.int32)
     np.testing.assert_array_equal(fields.pack({"action": actions})[:, 0].astype(np.int32), actions)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from wng_tf.natural_gradient.jacobians import flatten, unflatten
-from wng_tf.natural_gradient.small_systems import gram
+from wng_tf.natural_gradient.small_linalg import gram
 
 __all__ = ["DenseRows", "LayerScores"]
 

@@ -15,9 +15,11 @@ from scipy import special, stats
 from baselines_compat.policies import build_policy
 from wng_tf import algorithms, embeddings
 from wng_tf.errors import UserError
-from wng_tf.policy_gradient import preconditioners
 from wng_tf.policy_gradient.config import resolve
-from wng_tf.policy_gradient.preconditioners import Minibatch
+from wng_tf.policy_gradient.learner import Learner
+from wng_tf.policy_gradient.metrics import Point
+from wng_tf.policy_gradient.metrics.wasserstein import drawn_actions
+from wng_tf.policy_gradient.steps.minibatch import at_gradient_scale
 
 OBS, HIDDEN, ACT, K, M, N = 3, 4, 2, 3, 4, 12
 RNG = np.random.default_rng(0)
@@ -102,20 +104,24 @@ def config_of(alg: str = "wnpg", **given):
 SAMPLES, COORDINATES = np.array([0, 3, 7, 10], np.int32), np.array([0.1, 0.3, 0.6, 0.9], np.float32)
 
 
+def make_learner(config, policy) -> Learner:
+    return Learner(policy=policy, config=config, embedding=embeddings.find(config.embedding), seed=0)
+
+
 def direction(config, policy, theta, gradient, data, epsilon):
-    """The direction [P] and the evidence, as the learner asks for them."""
-    preconditioner = preconditioners.make(config, policy, embeddings.find(config.embedding))
+    """The direction [P] and the solution, as a minibatch step asks for them."""
+    step = make_learner(config, policy).step
     data = {name: tf.constant(x) for name, x in {"observations": STATES, **data}.items()}
     weights = policy.unflatten(tf.constant(theta))
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(weights)
         pd = policy.pd(weights, data["observations"])
         values = policy.value(weights, data["observations"])
-        outputs = preconditioner.record(pd, values, pd.logp(data["actions"]), data)
-    minibatch = Minibatch(data, tf.constant(SAMPLES), tf.constant(COORDINATES))
+        recorded = step.metric.record(pd, values, pd.logp(data["actions"]), data)
+    point = Point(weights, data, tf.constant(SAMPLES), tf.constant(COORDINATES), tape, recorded)
     epsilon = tf.constant(epsilon, tf.float32)
-    result, evidence = preconditioner(tape, outputs, weights, tf.constant(gradient), minibatch, epsilon)
-    return result.numpy(), evidence
+    result, solution, _ = step.precondition(tf.constant(gradient), point, (), epsilon)
+    return result.numpy(), solution
 
 
 def gradient_of(policy) -> np.ndarray:
@@ -160,7 +166,7 @@ def test_reparameterised_actions(diagonal, log_bandwidth):
     np.testing.assert_allclose(actual[:size], expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
     assert np.abs(expected - gradient[:size]).max() > 0.1 * np.abs(gradient).max()
     np.testing.assert_array_equal(actual[size:], gradient[size:])
-    assert int(evidence.effective_rank) == M
+    assert int(evidence.rank) == M
     assert not bool(evidence.guarded)
 
 
@@ -302,7 +308,7 @@ def test_exact_wasserstein():
     metric = np.einsum("nap,naq->pq", mean, mean) / N + np.einsum("nap,naq->pq", std, std) / N
     epsilon = 0.05 * float(np.trace(metric)) / size
     expected = epsilon * np.linalg.solve(metric + epsilon * np.eye(size), gradient[:size])
-    config = config_of("wnpg", preconditioner="wasserstein_exact", cg_iters=2 * size)
+    config = config_of("wnpg", metric="wasserstein_exact", cg_iters=2 * size)
     actual, _ = direction(config, policy, theta, gradient, {"actions": taken(CONTINUOUS)}, epsilon)
     np.testing.assert_allclose(actual[:size], expected, rtol=2e-3, atol=2e-3 * np.abs(expected).max())
     np.testing.assert_array_equal(actual[size:], gradient[size:])
@@ -322,11 +328,11 @@ def test_a_guarded_direction_is_the_gradient_itself():
     gradient, epsilon = gradient_of(policy), tf.constant(1e-3)
     _, evidence = direction(config_of(), policy, theta, gradient, data, 1e-3)
     covered = tf.constant(gradient[: policy.policy_size])
-    rescaled = preconditioners._rescaled(evidence, covered, epsilon, False).numpy()
+    rescaled = at_gradient_scale(evidence, covered, epsilon, False).numpy()
     np.testing.assert_allclose(rescaled, 1e-3 * evidence.direction.numpy(), rtol=1e-6)
     guarded = evidence._replace(guarded=tf.constant(True), direction=covered)
     for diagonal in (False, True):
-        result = preconditioners._rescaled(guarded, covered, epsilon, diagonal)
+        result = at_gradient_scale(guarded, covered, epsilon, diagonal)
         np.testing.assert_allclose(result, covered, rtol=1e-6)
 
 
@@ -335,7 +341,7 @@ def test_drawn_discrete_actions_follow_the_policy():
     policy, theta = make_policy(DISCRETE)
     pd = policy.pd(policy.unflatten(tf.constant(theta)), tf.constant(STATES[:1]))
     noise = np.random.default_rng(4).gumbel(size=(1, 20_000, 3)).astype(np.float32)
-    drawn = preconditioners.drawn_actions(pd, tf.constant(noise)).numpy()[0]
+    drawn = drawn_actions(pd, tf.constant(noise)).numpy()[0]
     np.testing.assert_array_equal(drawn.sum(axis=1), 1.0)
     expected = 20_000 * special.softmax(network(theta[: policy.policy_size], 3)[0])
     assert stats.chisquare(drawn.sum(axis=0), expected).pvalue > 0.01
@@ -362,7 +368,7 @@ def test_drawn_discrete_actions_follow_the_policy():
         (DISCRETE, {"embedding": "actions_value"}, "contains the value, which has no score"),
         (
             CONTINUOUS,
-            {"preconditioner": "wasserstein_exact", "embedding": "final_state"},
+            {"metric": "wasserstein_exact", "embedding": "final_state"},
             "The exact Wasserstein metric is that of the actions, not of --embedding=final_state",
         ),
     ],
@@ -371,16 +377,16 @@ def test_parts_that_do_not_fit_are_one_sentence(actions, given, sentence):
     policy, _ = make_policy(actions)
     config = config_of(**given)
     with pytest.raises(UserError) as caught:
-        preconditioners.make(config, policy, embeddings.find(config.embedding))
+        make_learner(config, policy)
     assert sentence in str(caught.value)
 
 
-def test_what_each_preconditioner_needs():
+def test_what_each_metric_needs():
     policy, _ = make_policy(CONTINUOUS)
 
     def needs(alg: str, **given) -> tuple[bool, bool, bool]:
         config = config_of(alg, **given)
-        made = preconditioners.make(config, policy, embeddings.find(config.embedding))
+        made = make_learner(config, policy).metric
         return made.draws_actions, made.needs_trajectories, made.covers_value
 
     assert needs("pg") == (False, False, False)

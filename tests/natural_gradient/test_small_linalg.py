@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from wng_tf.natural_gradient.small_systems import damped_inverse, eigh, gram, inverse_root, semidefinite_inverse
+from wng_tf.natural_gradient.small_linalg import damped_inverse, eigh, gram, inverse_root, semidefinite_inverse
 
 ROOT = Path(__file__).parents[2]
 
@@ -118,8 +118,8 @@ ONE_PROGRAM = """
 import os, sys
 import numpy as np
 import tensorflow as tf
-from tests.natural_gradient.test_small_systems import symmetric
-from wng_tf.natural_gradient.small_systems import damped_inverse, inverse_root
+from tests.natural_gradient.test_small_linalg import symmetric
+from wng_tf.natural_gradient.small_linalg import damped_inverse, inverse_root
 
 @tf.function(jit_compile=True)
 def solution(matrix):

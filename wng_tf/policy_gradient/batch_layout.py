@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 
-class Fields:
+class BatchLayout:
     """Named blocks of columns. Shapes are those of one sample; () is a scalar."""
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]):

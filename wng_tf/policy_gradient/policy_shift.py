@@ -6,10 +6,10 @@ import tensorflow as tf
 
 from baselines_compat.policies import PolicyWithValue
 from baselines_compat.runner import Batch
-from wng_tf.policy_gradient import geometry
+from wng_tf.policy_gradient.metrics import geometry
 
 
-class Moved:
+class PolicyShift:
     """KL(old, new) and W2² (for discrete actions the straight line's energy), means over states, in one call.
 
     `theta` is the learner's variable: the new policy is the one that it holds when asked.

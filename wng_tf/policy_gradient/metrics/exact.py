@@ -1,0 +1,65 @@
+"""The exact metrics of the policy's distributions, as products v → G v: Fisher's, and Wasserstein's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from baselines_compat.policies import PolicyWithValue
+from wng_tf.errors import UserError
+from wng_tf.natural_gradient import metric_vector_product
+from wng_tf.policy_gradient.metrics import geometry as geometries
+from wng_tf.policy_gradient.metrics.base import Metric, Operator, Point, ProductOperator
+from wng_tf.policy_gradient.metrics.geometry import Geometry
+from wng_tf.policy_gradient.setup import Setup
+
+
+def policy_metric(
+    policy: PolicyWithValue, weights: list[tf.Tensor], observations: tf.Tensor, geometry: Geometry
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The function v [P] → G v with G = E_s[Jᵀ A J] at the policy's weights, exactly; P is `policy.policy_size`.
+
+    For KL this is the Fisher matrix, the Hessian of E_s[KL(old, ·)]; for Wasserstein half that of E_s[W2²(old, ·)].
+    Each product costs one forward-mode and one reverse pass over the observations [B, obs]; G is never formed.
+    """
+    covered = list(weights[: policy.num_policy_weights])
+    flat = policy.pd_flat(covered, observations)
+    return metric_vector_product(
+        lambda: [policy.pd_flat(covered, observations)],
+        covered,
+        lambda tangents: [geometry.metric(flat, tangents[0])],
+    )
+
+
+class _Exact(Metric):
+    """E_s[Jᵀ A J] with the matrix A of a geometry."""
+
+    def __init__(self, setup: Setup):
+        super().__init__(setup)
+        self.geometry = geometries.find(self.distance, self.policy.discrete)
+
+    def operator(self, point: Point, state: Any) -> tuple[Operator, Any]:
+        product = policy_metric(self.policy, point.weights, point.data["observations"], self.geometry)
+        return ProductOperator(product), state
+
+
+class FisherExact(_Exact):
+    """The Fisher matrix of the policy at the states, over all actions that it may take there."""
+
+    distance = "kl"
+
+
+class WassersteinExact(_Exact):
+    """The Wasserstein metric of the action distributions at the states."""
+
+    distance = "wasserstein"
+
+    def __init__(self, setup: Setup):
+        if setup.embedding.name != "actions":
+            raise UserError(
+                f"The exact Wasserstein metric is that of the actions, not of --embedding={setup.embedding.name}: "
+                "use --metric=wasserstein_kernel for other embeddings."
+            )
+        super().__init__(setup)

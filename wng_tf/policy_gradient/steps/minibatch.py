@@ -1,0 +1,231 @@
+"""Steps of a Keras optimizer over minibatches.
+
+Symbols: θ [P] all parameters, g the gradient of the minibatch's loss. A minibatch step is
+
+    loss = surrogate + penalty + vf_coef value_loss - ent_coef entropy
+    g -> preconditioned by the metric -> clipped to max_grad_norm -> Keras optimizer -> θ
+
+The natural gradient replaces g by g_W = (G + ε D⁻¹)⁻¹ g brought to the scale of g: so norm clipping, the value's part of θ
+and the optimizer's moments keep their meaning while ε adapts. That is ε g_W or, with diagonal damping, whose D has a unit of
+its own, g_W at the length of g. The value's part of g is left as it is unless the metric covers the value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from wng_tf.natural_gradient import NaturalGradient, damping
+from wng_tf.policy_gradient import objectives
+from wng_tf.policy_gradient.metrics import Metric, Point
+from wng_tf.policy_gradient.steps.base import LOSS_NAMES, Carry, Columns, Draws, Outcome, StepRule, StepSetup
+
+
+class Terms(NamedTuple):
+    """The loss of a minibatch and its parts."""
+
+    loss: tf.Tensor
+    pd: Any
+    values: tf.Tensor
+    log_probs: tf.Tensor
+    stats: list[tf.Tensor]
+    """Those of `LOSS_NAMES`."""
+    distance: tf.Tensor
+    """Of the penalty."""
+
+
+class MinibatchRule(StepRule):
+    """Every epoch and minibatch of a batch, each a step of the optimizer."""
+
+    def __init__(self, setup: StepSetup):
+        super().__init__(setup)
+        config = setup.config
+        self.optimizer.build([self.theta])
+        self.natural = not self.metric.trivial
+        self.minibatch_size = config.batch_size // config.nminibatches
+        self.damping = damping.initial(config.epsilon)
+
+    # ---- draws and what is carried ------------------------------------------------------------------------------
+
+    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        config = self.config
+        epochs, size = config.noptepochs, self.minibatch_size
+        order = np.stack([rng.permutation(config.batch_size) for _ in range(epochs)]).astype(np.int32)
+        steps = epochs * config.nminibatches
+        count = min(config.num_basis, size)
+        samples = np.argpartition(rng.random((steps, size)), count - 1, axis=1)[:, :count].astype(np.int32)
+        coordinates = rng.random((steps, count), dtype=np.float32)
+        return order.reshape(steps, size), samples, coordinates
+
+    def carry(self) -> damping.DampingState:
+        return self.damping
+
+    def state(self) -> dict[str, Any]:
+        return {"damping": [np.asarray(x) for x in self.damping]}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.damping = damping.DampingState(*(tf.constant(x) for x in state["damping"]))
+
+    # ---- the compiled part --------------------------------------------------------------------------------------
+
+    def run(self, data: Columns, draws: Draws, carry: Carry) -> Outcome:
+        def body(step, sums, finite, state, metric_state):
+            columns = data.gather(draws.order[step])
+            point = Point([], columns, draws.basis_samples[step], draws.basis_coordinates[step])
+            stats, state, metric_state, fine = self._step(point, state, metric_state, carry.penalty)
+            return step + 1, sums + tf.stack(stats), tf.logical_and(finite, fine), state, metric_state
+
+        def going(step, sums, finite, *_):
+            return tf.logical_and(step < draws.order.shape[0], finite)
+
+        start = (tf.constant(0), tf.zeros([len(self.stat_names)]), tf.constant(True), carry.step, carry.metric)
+        _, sums, finite, state, metric_state = tf.while_loop(going, body, start)
+        return Outcome(sums, Carry(state, metric_state, carry.penalty), finite)
+
+    def _terms(self, weights: list[tf.Tensor], data: Mapping[str, tf.Tensor], penalty_carry: Any) -> Terms:
+        """The loss of a minibatch and its parts, at the given weights."""
+        config = self.config
+        pd = self.policy.pd(weights, data["observations"])
+        values = self.policy.value(weights, data["observations"])
+        log_probs = pd.logp(data["actions"])
+        ratio = objectives.importance_ratio(log_probs, data["log_probs"])
+        policy_loss = self.surrogate(ratio, objectives.normalised(data["advantages"]), config.cliprange)
+        value_loss = objectives.value_loss(values, data["returns"], data["values"], config.value_cliprange)
+        entropy = tf.reduce_mean(pd.entropy())
+        loss = policy_loss + config.vf_coef * value_loss - config.ent_coef * entropy
+        distance = tf.zeros([])
+        if self.penalty.name:
+            term, distance = self.penalty(pd, data, penalty_carry)
+            loss += term
+        stats = [
+            policy_loss,
+            value_loss,
+            entropy,
+            objectives.approximate_kl(log_probs, data["log_probs"]),
+            objectives.clip_fraction(ratio, config.cliprange),
+        ]
+        return Terms(loss, pd, values, log_probs, stats, distance)
+
+    def _step(
+        self, point: Point, state: damping.DampingState, metric_state: Any, penalty_carry: Any
+    ) -> tuple[list[tf.Tensor], damping.DampingState, Any, tf.Tensor]:
+        """One minibatch; `point` is still without weights."""
+        theta = tf.convert_to_tensor(self.theta)
+        weights = self.policy.unflatten(theta)
+        with tf.GradientTape(persistent=self.natural) as tape:
+            tape.watch(weights)
+            terms = self._terms(weights, point.data, penalty_carry)
+            recorded = None
+            if self.metric.records:
+                recorded = self.metric.record(terms.pd, terms.values, terms.log_probs, point.data)
+        gradient = self.policy.flatten(tape.gradient(terms.loss, weights, unconnected_gradients="zero"))
+        finite = tf.reduce_all(tf.math.is_finite(gradient)) & tf.math.is_finite(terms.loss)
+        direction, solution = gradient, None
+        if self.natural:
+            point = point._replace(weights=weights, tape=tape, recorded=recorded)
+            direction, solution, metric_state = self.precondition(gradient, point, metric_state, state.epsilon)
+            finite &= solution.finite
+        norm = tf.norm(gradient)
+        if self.config.max_grad_norm > 0.0:
+            direction = tf.clip_by_norm(direction, self.config.max_grad_norm)
+        self.optimizer.apply([direction], [self.theta])
+        stats = [*terms.stats, norm]
+        if self.penalty.name:
+            stats.append(terms.distance)
+        if solution is not None:
+            state, ratio = self._adapt(state, point.data, terms.loss, gradient, theta, penalty_carry)
+            columns = {**solution._asdict(), "reduction_ratio": ratio, "epsilon": state.epsilon}
+            names = solution_columns(self.metric)
+            stats += [tf.cast(columns[field], tf.float32) for field in names]
+        return stats, state, metric_state, finite
+
+    def precondition(
+        self, gradient: tf.Tensor, point: Point, metric_state: Any, epsilon: tf.Tensor
+    ) -> tuple[tf.Tensor, NaturalGradient, Any]:
+        """The direction [P] at the scale of g [P]: natural where the metric covers θ, g itself elsewhere.
+
+        Returns:
+          the direction, the solution for the covered part, and the metric's state after it.
+        """
+        size = self.policy.size if self.metric.covers_value else self.policy.policy_size
+        if not self.metric.covers_value:
+            point = point._replace(weights=point.weights[: self.policy.num_policy_weights])
+        covered = gradient if self.metric.covers_value else gradient[:size]
+        operator, metric_state = self.metric.operator(point, metric_state)
+        diagonal = self.config.diagonal_damping and operator.damps_diagonally
+        solution = operator.solve(covered, epsilon, diagonal=diagonal, iterations=self.config.cg_iters)
+        direction = at_gradient_scale(solution, covered, epsilon, diagonal)
+        if not self.metric.covers_value:
+            direction = tf.concat([direction, gradient[size:]], axis=0)
+        return direction, solution, metric_state
+
+    def _adapt(
+        self,
+        state: damping.DampingState,
+        data: Mapping[str, tf.Tensor],
+        loss: tf.Tensor,
+        gradient: tf.Tensor,
+        before: tf.Tensor,
+        penalty_carry: Any,
+    ) -> tuple[damping.DampingState, tf.Tensor]:
+        """Adapt ε by the reduction of the same minibatch's loss against what the step really taken predicts."""
+        if self.config.damping == "fixed":
+            return state, tf.zeros([])
+        after = tf.convert_to_tensor(self.theta)
+        new_loss = self._terms(self.policy.unflatten(after), data, penalty_carry).loss
+        predicted = -tf.tensordot(gradient, after - before, 1)
+        ratio = damping.reduction_ratio(loss, new_loss, predicted)
+        state = damping.update(state, ratio, only_shrink=self.config.damping == "original")
+        return state, tf.where(tf.math.is_finite(ratio), ratio, 0.0)
+
+    # ---- what came of it ----------------------------------------------------------------------------------------
+
+    @property
+    def stat_names(self) -> list[str]:
+        """What the sums over minibatches are of, in their order."""
+        names = [f"loss/{name}" for name in LOSS_NAMES] + ["loss/grad_norm"]
+        if self.penalty.name:
+            names.append(self.penalty.name)
+        if self.natural:
+            names += solution_columns(self.metric).values()
+        return names
+
+    def report(self, stats: np.ndarray, carry: damping.DampingState) -> dict[str, float]:
+        """Means over the minibatches; ε as it is at the end."""
+        self.damping = damping.DampingState(*carry)
+        means = stats / (self.config.noptepochs * self.config.nminibatches)
+        report = dict(zip(self.stat_names, (float(x) for x in means), strict=True))
+        if self.natural:
+            report["wng/epsilon"] = float(self.damping.epsilon)
+        return report
+
+    def fault(self, stats: np.ndarray) -> str:
+        """The first thing that is not finite: terms of the loss, then its gradient, then what is made of that."""
+        bad = [name for name, x in zip(self.stat_names, stats, strict=True) if not np.isfinite(x)]
+        of_the_metric = set(solution_columns(self.metric).values())
+        for name in bad:
+            if name != "loss/grad_norm" and name not in of_the_metric:
+                return name
+        if "loss/grad_norm" in bad:
+            return "gradient"
+        return "natural gradient" if self.natural else "step"
+
+
+def solution_columns(metric: Metric) -> dict[str, str]:
+    """Fields of the solution, and of the damping, that are logged -> their columns."""
+    effort = {"rank": "wng/effective_rank"} if metric.direct else {"iterations": "wng/cg_iterations"}
+    fields = ("residual", "condition_number", "guarded", "reduction_ratio", "epsilon")
+    return {"cosine": "wng/cosine", **effort, **{name: f"wng/{name}" for name in fields}}
+
+
+def at_gradient_scale(
+    solution: NaturalGradient, gradient: tf.Tensor, epsilon: tf.Tensor, diagonal: bool
+) -> tf.Tensor:
+    """The solution's direction [P] at the scale of g [P]; where the solve fell back on g, g itself."""
+    direction = tf.where(solution.guarded, solution.direction, epsilon * solution.direction)
+    if diagonal:
+        direction *= tf.math.divide_no_nan(tf.norm(gradient), tf.norm(direction))
+    return direction
