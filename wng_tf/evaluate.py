@@ -24,7 +24,7 @@ from absl import flags
 from scipy import special
 
 from baselines_compat.files import atomic_write
-from baselines_compat.vec_env import NonFiniteError, WorkerError
+from baselines_compat.vec_env import NonFiniteError, WorkerError, faults
 from wng_tf import checkpoint, cli, run_folder, saved_policy, video
 from wng_tf import flags as run_flags
 from wng_tf.envs.guarded import Guarded
@@ -34,6 +34,9 @@ from wng_tf.saved_policy import SavedPolicy
 from wng_tf.training import streams
 
 OUTPUT = "evaluation.json"
+
+#: Steps after which an episode without any time limit is taken to have no end.
+ENDLESS = 50_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +77,7 @@ def play(
     seed: int,
     *,
     deterministic: bool,
+    max_episode_steps: int = 0,
     progress: Callable[[], object] = lambda: None,
 ) -> Returns:
     """Play `episodes` in `world`.
@@ -83,27 +87,42 @@ def play(
       world: a `Guarded` one, or from `tasks.make`; fresh, if its physics remembers (PyBullet's does).
       seed: episode i starts from, and draws its actions by, streams keyed by (seed, i).
       deterministic: whether the policy's likeliest action is taken, or a sampled one.
+      max_episode_steps: cut an episode after so many steps; 0: at the environment's own time limit.
       progress: called after each episode.
 
     Raises:
+      UserError: the environment has no time limit, and an episode does not end.
       NonFiniteError: an observation or reward is NaN or infinite.
     """
+    limited = bool(max_episode_steps) or time_limit(world) is not None
+    limit = max_episode_steps or (sys.maxsize if limited else ENDLESS)
     returns, lengths = [], []
     for episode in range(episodes):
         rng = streams.generator(seed, streams.EVALUATION_ACTIONS, episode)
         observation, _ = world.reset(seed=streams.EVALUATION_START.words(1, seed, episode)[0])
         total, steps, over = 0.0, 0, False
-        while not over:
+        while not over and steps < limit:
             _check_finite("observation", observation, episode)
             observation, reward, terminated, truncated, _ = world.step(policy.act(observation, rng, deterministic))
             _check_finite("reward", reward, episode)
             over = terminated or truncated
             total += float(reward)
             steps += 1
+        if not over and not limited:
+            raise UserError(
+                f"{faults.name_of(world)} has no time limit, and an episode did not end within {ENDLESS} steps: say with "
+                "--max_episode_steps after how many steps an episode is cut."
+            )
         returns.append(total)
         lengths.append(steps)
         progress()
     return Returns.of(returns, lengths)
+
+
+def time_limit(world: gymnasium.Env) -> int | None:
+    """Steps after which the environment itself cuts an episode; None if it does not say."""
+    spec = world.spec
+    return None if spec is None else spec.max_episode_steps
 
 
 def _check_finite(name: str, value: Any, episode: int) -> None:
@@ -118,12 +137,13 @@ def evaluate_run(
     which: str | int = "latest",
     progress: Callable[[], object] = lambda: None,
     trust: bool = False,
+    max_episode_steps: int = 0,
 ) -> dict[str, Any]:
     """Evaluate the policy of a run; see `play`. `trust`: see `saved_policy.environment`.
 
     Returns:
-      what `evaluation.json` holds: `env`, `alg`, `which`, `step` of the checkpoint, `seed`, `episodes`, and the fields
-      of `Returns` under `deterministic` and `stochastic`.
+      what `evaluation.json` holds: `env`, `alg`, `which`, `step` of the checkpoint, `seed`, `episodes`,
+      `max_episode_steps` if it was given, and the fields of `Returns` under `deterministic` and `stochastic`.
 
     Raises:
       UserError: no such run or checkpoint, or the environment cannot be made.
@@ -135,16 +155,27 @@ def evaluate_run(
     if seed < 0:
         raise UserError(f"--seed must not be negative, as {seed} is.")
     run = expanded(run)
+    if max_episode_steps < 0:
+        raise UserError(f"--max_episode_steps must not be negative, as {max_episode_steps} is.")
     policy = saved_policy.load(run, which)
     env = saved_policy.environment(run, trust)
     step, _ = checkpoint.load(run / run_folder.CHECKPOINTS, which)
     played = {}
     for name, deterministic in (("deterministic", True), ("stochastic", False)):
         with Guarded(env) as world:
-            result = play(policy, world, episodes, seed, deterministic=deterministic, progress=progress)
+            result = play(
+                policy,
+                world,
+                episodes,
+                seed,
+                deterministic=deterministic,
+                max_episode_steps=max_episode_steps,
+                progress=progress,
+            )
         played[name] = dataclasses.asdict(result)
     about = {"env": env, "alg": saved_policy.flag(run, "alg"), "which": which, "step": step}
-    return {**about, "seed": seed, "episodes": episodes, **played}
+    cut = {"max_episode_steps": max_episode_steps} if max_episode_steps else {}
+    return {**about, "seed": seed, "episodes": episodes, **cut, **played}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -156,14 +187,15 @@ def main(argv: Sequence[str]) -> int:
         video.check(values.video)
         if values.video_episodes < 1:
             raise UserError(f"--video_episodes must be at least 1, not {values.video_episodes}.")
+    limit = values.max_episode_steps
     try:
         if values.video is not None:
             policy = saved_policy.load(run, which)
             with video.filming(values.video, saved_policy.environment(run, cli.trusted())) as world:
-                play(policy, world, values.video_episodes, values.seed, deterministic=True)
+                play(policy, world, values.video_episodes, values.seed, deterministic=True, max_episode_steps=limit)
             print(f"Wrote {values.video}", flush=True)
         with _bar(2 * values.episodes) as advance:
-            result = evaluate_run(run, values.episodes, values.seed, which, advance, cli.trusted())
+            result = evaluate_run(run, values.episodes, values.seed, which, advance, cli.trusted(), limit)
         _write(run / OUTPUT, result)
         print(_report(run, result))
         print(f"Wrote {run / OUTPUT}", flush=True)
@@ -185,6 +217,7 @@ def _report(run: Path, result: dict[str, Any]) -> str:
     lines = [
         f"{result['alg']} on {result['env']} in {run}: checkpoint of step {result['step']} ({result['which']}), "
         f"{result['episodes']} episode{'s' if result['episodes'] > 1 else ''}, seed {result['seed']}"
+        f"{', cut after ' + str(limit) + ' steps' if (limit := result.get('max_episode_steps')) else ''}"
     ]
     for name in ("deterministic", "stochastic"):
         part = result[name]
@@ -212,6 +245,9 @@ def app() -> None:
     """Console entry point."""
     flags.DEFINE_string("run", None, "Folder of the run.")
     run_flags.define_number("episodes", 100, "Episodes of each of the two policies.")
+    run_flags.define_number(
+        "max_episode_steps", 0, "Cut episodes after so many steps; 0: at the environment's own time limit."
+    )
     run_flags.define_number("seed", 0, "Seed of the start states and of the stochastic policy.")
     flags.DEFINE_string("which", "latest", "Checkpoint: latest, best, or the step of one.")
     flags.DEFINE_string("video", None, "File to film the deterministic policy to: .mp4 or .gif.")

@@ -6,10 +6,10 @@ other slots: so the result does not depend on how slots are spread over processe
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -20,7 +20,7 @@ from baselines_compat.actions import to_environment
 from baselines_compat.actor import Actor
 from baselines_compat.errors import NonFiniteError
 from baselines_compat.running_mean_std import Moments
-from baselines_compat.vec_env import faults
+from baselines_compat.vec_env import faults, generators
 from baselines_compat.vec_env.normalizer import LocalNormalizer, NormalizerSettings
 
 
@@ -100,11 +100,14 @@ class EnvSlot:
     def __init__(self, env_fn: Callable[[], gym.Env], index: int, seed: int, place: str = ""):
         with faults.naming(f"Environment {index}{place}", "its constructor", ValueError):
             self.env = env_fn()
+        self._env_fn = env_fn
         self.index = index
         self.who = f"Environment {index} ({faults.name_of(self.env)}){place}"
         self._first_seed = streams.ENVIRONMENT_START.words(1, seed, index)[0]
         self.rng = streams.ENVIRONMENT_ACTIONS.generator(seed, index)
         self.env.action_space.seed(self._first_seed)
+        self._draws_from_shared = False
+        self._find_generators()
         self.environment_action = to_environment(self.env.action_space)
         self._begin()
 
@@ -118,20 +121,47 @@ class EnvSlot:
         self.episode_length = 0
         self._discounted = 0.0
 
-    def reset(self) -> np.ndarray:
-        """Start an episode; the first reset seeds the environment, later ones continue its stream."""
-        if self._reset_seed is not None:
-            self._reset_state = {"seed": self._reset_seed}
-            with faults.naming(self.who, "reset"):
-                observation, _ = self.env.reset(seed=self._reset_seed)
-            self._reset_seed = None
+    def reset(self, *, cut: bool = False) -> np.ndarray:
+        """Start an episode; the first reset seeds the environment, later ones continue its stream.
+
+        Args:
+          cut: a time limit ended the last episode. A monitor below it did not see an end and may refuse the reset;
+            then a fresh environment goes on with the generators of the old one.
+        """
+        own = generators.states(self._places)
+        seed, self._reset_seed = self._reset_seed, None
+        if seed is None:
+            self._reset_state = {"generators": own}
+            try:
+                with faults.naming(self.who, "reset"):
+                    observation, _ = self.env.reset()
+            except faults.EnvironmentFailure:
+                if not cut:
+                    raise
+                observation = self._anew(own)
         else:
-            self._reset_state = {"rng": copy.deepcopy(self.env.unwrapped.np_random.bit_generator.state)}
+            self._reset_state = {"seed": seed, "generators": own}
             with faults.naming(self.who, "reset"):
-                observation, _ = self.env.reset()
+                observation, _ = self.env.reset(seed=seed)
+            self._find_generators()
         self._played = []
         self.episode_return, self.episode_length, self._discounted = 0.0, 0, 0.0
         return self._flat(observation)
+
+    def _anew(self, own: Mapping[str, Any], seed: int | None = None) -> Any:
+        """The first observation of an episode in a fresh environment, whose generators begin in the states `own`."""
+        with contextlib.suppress(Exception):
+            self.env.close()
+        with faults.naming(self.who, "its constructor"):
+            self.env = self._env_fn()
+        generators.restore(self.env, own)
+        with faults.naming(self.who, "reset"):
+            observation, _ = self.env.reset(seed=seed)
+        self._find_generators()
+        return observation
+
+    def _find_generators(self) -> None:
+        self._places = [*generators.find(self.env), *(generators.SHARED if self._draws_from_shared else ())]
 
     @staticmethod
     def _flat(observation: Any) -> np.ndarray:
@@ -209,7 +239,8 @@ class EnvSlot:
                     self._check(np.concatenate([raw[: t + 1], final[np.newaxis]]), actions[: t + 1], raw_rewards)
                 out.final_observations[t] = local.normalize(final)
                 episodes.append(EpisodeRecord(self.episode_return, self.episode_length, time.time()))
-                observation, discounted, first = self.reset(), 0.0, t + 1
+                observation, discounted, first = self.reset(cut=not terminated), 0.0, t + 1
+                send = self.env.step  # it may be another environment
             raw[t + 1] = observation if np.ndim(observation) == 1 else np.ravel(observation)
         if not (out.terminated[-1] or out.truncated[-1]):
             out.final_observations[-1] = local.normalize(raw[-1])
@@ -233,41 +264,99 @@ class EnvSlot:
                 f"Environment {self.index} met a non-finite {name} at step {step} of the rollout: training stopped."
             )
 
+    def watch_draws(self, collect: Callable[[], SegmentInfo]) -> SegmentInfo:
+        """What `collect` returns; from the first time on that it draws from generators of all modules, they are kept too."""
+        if self._draws_from_shared:
+            return collect()
+        info, self._draws_from_shared = generators.drawn(collect)
+        return info
+
     def state(self) -> dict[str, Any]:
         """Everything from which `restore` continues the slot: streams, and how the open episode came about."""
         if self._reset_state is None:
             return {"started": False, "noise": self.rng.bit_generator.state}
+        self._find_generators()
         played = np.concatenate(self._played) if self._played else np.empty(0)
         return {
             "started": True,
             "noise": self.rng.bit_generator.state,
+            "generators": generators.states(self._places),
             "reset": self._reset_state,
             "played": played,
             "discounted": self._discounted,
+            "return": self.episode_return,
+            "pending": self.pending,
+            "draws_from_shared": self._draws_from_shared,
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Continue from `state()`: reseed, and replay the open episode."""
+    def remarks(self) -> list[str]:
+        """What users should know about the environment's randomness, a sentence each."""
+        if not self._draws_from_shared:
+            return []
+        return [
+            f"{self.who} draws from the generators that all modules share (numpy.random, random): --seed does not set "
+            "them, so the same flags give other numbers, and a resumed run may go on otherwise than one that was not "
+            "interrupted. self.np_random does neither."
+        ]
+
+    def restore(self, state: dict[str, Any]) -> list[str]:
+        """Continue from `state()`: put generators back, and replay the open episode.
+
+        Returns:
+          what did not come back as it was, a sentence each.
+        """
         self.rng.bit_generator.state = state["noise"]
+        self._draws_from_shared = state.get("draws_from_shared", False)
         if not state["started"]:
             self._begin()
-            return
+            return []
         reset = state["reset"]
-        if "seed" in reset:
-            observation, _ = self.env.reset(seed=reset["seed"])
-        else:
-            # A first reset with any seed makes sure that the stream exists, then its state is put back.
-            self.env.reset(seed=0)
-            self.env.unwrapped.np_random.bit_generator.state = reset["rng"]
-            observation, _ = self.env.reset()
+        raw = self._flat(self._begin_again(reset))
         self._reset_seed = None
         self._reset_state = reset
-        raw = self._flat(observation)
         self._played = []
         self.episode_return, self.episode_length = 0.0, 0
+        over = False
         for action in state["played"]:
-            raw, *_ = self.step(action)
+            if over:
+                break
+            raw, _, terminated, truncated, _ = self.step(action)
+            over = terminated or truncated
+        generators.restore(self.env, state.get("generators", {}))
+        self._find_generators()
         self.pending, self._discounted = raw, state["discounted"]
+        same = not over and (
+            "pending" not in state  # written by an older version
+            or (np.array_equal(raw, state["pending"], equal_nan=True) and self.episode_return == state["return"])
+        )
+        if over:
+            self.pending = self.reset()
+        if same:
+            return []
+        return [
+            f"{self.who} did not repeat its open episode, of {len(state['played'])} steps: something in it is random, or "
+            "remembered from earlier episodes, that checkpoints do not hold. The run goes on, but not with the numbers "
+            "that it would have had without the interruption."
+        ]
+
+    def _begin_again(self, reset: Mapping[str, Any]) -> Any:
+        """The first observation of the open episode."""
+        seed, own = reset.get("seed"), reset.get("generators")
+        try:
+            if seed is None:
+                # A first reset with any seed makes sure that all generators exist. Not through the wrappers, where a
+                # monitor may object to the next one.
+                with faults.naming(self.who, "reset"):
+                    self.env.unwrapped.reset(seed=0)
+            if own is None and seed is None:  # written by an older version
+                self.env.unwrapped.np_random.bit_generator.state = reset["rng"]
+            generators.restore(self.env, own or {})
+            with faults.naming(self.who, "reset"):
+                return self.env.reset(seed=seed)[0]
+        except faults.EnvironmentFailure:
+            if own is None:
+                raise
+            return self._anew(own, seed)
 
     def close(self) -> None:
         with faults.naming(self.who, "close"):

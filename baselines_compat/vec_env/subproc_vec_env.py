@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import multiprocessing
 import traceback
 from collections.abc import Sequence
@@ -72,7 +73,7 @@ class _Worker:
     def collect(self, spec: ActorSpec, flat: np.ndarray, snapshot: Any, settings: Any) -> list:
         actor = Actor(spec, flat)
         return [
-            slot.collect(actor, snapshot, settings, self._arrays.of(i))
+            slot.watch_draws(functools.partial(slot.collect, actor, snapshot, settings, self._arrays.of(i)))
             for i, slot in zip(self.indices, self.slots, strict=True)
         ]
 
@@ -87,9 +88,11 @@ class _Worker:
     def get_state(self) -> list[dict]:
         return [slot.state() for slot in self.slots]
 
-    def set_state(self, states: Sequence[dict]) -> None:
-        for slot, state in zip(self.slots, states, strict=True):
-            slot.restore(state)
+    def set_state(self, states: Sequence[dict]) -> list[str]:
+        return [line for slot, state in zip(self.slots, states, strict=True) for line in slot.restore(state)]
+
+    def remarks(self) -> list[str]:
+        return [line for slot in self.slots for line in slot.remarks()]
 
     def close(self) -> None:
         close_all(self.slots)
@@ -257,8 +260,12 @@ class SubprocVecEnv(VecEnv):
     def get_state(self) -> list[dict[str, Any]]:
         return [state for part in self._ask("get_state") for state in part]
 
-    def set_state(self, states: list[dict[str, Any]]) -> None:
-        self._ask("set_state", lambda worker: ([states[i] for i in worker.indices],))
+    def set_state(self, states: list[dict[str, Any]]) -> list[str]:
+        parts = self._ask("set_state", lambda worker: ([states[i] for i in worker.indices],))
+        return [line for part in parts for line in part]
+
+    def remarks(self) -> list[str]:
+        return [line for part in self._ask("remarks") for line in part]
 
     def close(self) -> None:
         failure = None

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -38,7 +39,7 @@ def lock_step(slot: EnvSlot, action: Any) -> tuple[np.ndarray, float, bool, dict
             "TimeLimit.truncated": truncated and not terminated,
             "episode": episode,
         }
-        observation = slot.reset()
+        observation = slot.reset(cut=not terminated)
     slot.pending = observation
     return observation, reward, done, info
 
@@ -82,8 +83,12 @@ class VecEnv(abc.ABC):
         """The state of every slot, for a checkpoint."""
 
     @abc.abstractmethod
-    def set_state(self, states: list[dict[str, Any]]) -> None:
-        """Continue from `get_state()`, in fresh environments."""
+    def set_state(self, states: list[dict[str, Any]]) -> list[str]:
+        """Continue from `get_state()`, in fresh environments. Returns what did not come back, a sentence each."""
+
+    @abc.abstractmethod
+    def remarks(self) -> list[str]:
+        """What users should know about the environments' randomness so far, a sentence each."""
 
     @abc.abstractmethod
     def close(self) -> None:
@@ -130,16 +135,19 @@ class DummyVecEnv(VecEnv):
         arrays = SegmentArrays.empty(nsteps, obs_size, self.action_space, self.num_envs)
         snapshot = normalizer.snapshot()
         infos = [
-            slot.collect(actor, snapshot, normalizer.settings, arrays.of(i)) for i, slot in enumerate(self.slots)
+            slot.watch_draws(functools.partial(slot.collect, actor, snapshot, normalizer.settings, arrays.of(i)))
+            for i, slot in enumerate(self.slots)
         ]
         return arrays, self._merge(infos, normalizer)
 
     def get_state(self) -> list[dict[str, Any]]:
         return [slot.state() for slot in self.slots]
 
-    def set_state(self, states: list[dict[str, Any]]) -> None:
-        for slot, state in zip(self.slots, states, strict=True):
-            slot.restore(state)
+    def set_state(self, states: list[dict[str, Any]]) -> list[str]:
+        return [line for slot, state in zip(self.slots, states, strict=True) for line in slot.restore(state)]
+
+    def remarks(self) -> list[str]:
+        return [line for slot in self.slots for line in slot.remarks()]
 
     def close(self) -> None:
         close_all(self.slots)

@@ -95,12 +95,17 @@ class VecNormalize(VecEnv):
             "training": self.training,
         }
 
-    def set_state(self, state: dict[str, Any]) -> None:
-        self.venv.set_state(state["environments"])
+    def set_state(self, state: dict[str, Any]) -> list[str]:
+        """As `VecEnv.set_state`."""
+        lost = self.venv.set_state(state["environments"])
         self.normalizer.restore(state["normalizer"])
         # Older states have neither: their runs collected whole segments, whose open returns the environments keep.
         self._returns[:] = state.get("returns", 0.0)
         self.training = bool(state.get("training", True))
+        return lost
+
+    def remarks(self) -> list[str]:
+        return self.venv.remarks()
 
     def close(self) -> None:
         self.venv.close()

@@ -180,15 +180,21 @@ class _Worlds:
     def __init__(self, name: str, kwargs: dict[str, Any], buffers: Buffers):
         self._name = name
         self._buffers = buffers
-        self._envs = [tasks.make(name, **kwargs) for _ in buffers["seed"]]
+        self._kwargs = kwargs
+        self._bullet = tasks.resolve(name).kind == "pybullet"
+        self._envs = [self._make() for _ in buffers["seed"]]
         self._active: list[tuple[int, gymnasium.Env[Any, Any]]] = []
         self._just_ended: list[int] = []  # worlds whose last reward still stands in the buffer
-        if tasks.resolve(name).kind == "pybullet":
+        self._complete = set(range(len(self._envs)))  # worlds whose last episode ended by itself, or that had none
+
+    def _make(self) -> gymnasium.Env[Any, Any]:
+        env = tasks.make(self._name, **self._kwargs)
+        if self._bullet:
             # A Bullet world's first episode is unlike its others (the floor counts as a part from the second on), so that
-            # without this a return would tell how long its world has lived.
-            for env in self._envs:
-                with naming(name, "reset"):
-                    env.reset(seed=0)
+            # without this a return would tell how long its world has lived. No monitor needs to know of it.
+            with naming(self._name, "reset"):
+                env.unwrapped.reset(seed=0)
+        return env
 
     def call(self, command: str) -> None:
         """Do it: "reset", "step" or "close".
@@ -201,16 +207,33 @@ class _Worlds:
     def reset(self) -> None:
         self._active, self._just_ended = [], []
         buffers = self._buffers
-        for i, env in enumerate(self._envs):
+        for i in range(len(self._envs)):
             frozen = buffers["seed"][i] == _FROZEN
             buffers["reward"][i] = 0.0
             buffers["truncated"][i] = False
             buffers["terminated"][i] = frozen
             if not frozen:
-                with naming(self._name, "reset"):
-                    observation, _ = env.reset(seed=int(buffers["seed"][i]))
-                buffers["observation"][i] = observation
-                self._active.append((i, env))
+                buffers["observation"][i] = self._begin(i, int(buffers["seed"][i]))
+                self._active.append((i, self._envs[i]))
+
+    def _begin(self, i: int, seed: int) -> Any:
+        """The first observation of an episode in world i.
+
+        A horizon may have cut its last one, and a monitor may refuse to begin another then: a fresh world does not.
+        """
+        ended = i in self._complete
+        self._complete.discard(i)
+        try:
+            with naming(self._name, "reset"):
+                return self._envs[i].reset(seed=seed)[0]
+        except EnvironmentFailure:
+            if ended:
+                raise
+        with contextlib.suppress(Exception):
+            self._envs[i].close()
+        self._envs[i] = self._make()
+        with naming(self._name, "reset"):
+            return self._envs[i].reset(seed=seed)[0]
 
     def step(self) -> None:
         buffers = self._buffers
@@ -228,6 +251,8 @@ class _Worlds:
             if terminated or truncated:
                 buffers["terminated"][i], buffers["truncated"][i] = terminated, truncated
                 ended = True
+                if terminated:  # of an outer time limit what is inside does not know
+                    self._complete.add(i)
         if self._just_ended:
             rewards[self._just_ended] = 0.0
         self._just_ended = []

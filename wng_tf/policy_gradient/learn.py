@@ -100,6 +100,8 @@ def learn(
         described = describe(policy, venv)
         number, steps = 0, 0
 
+        lost: list[str] = []  # what of the environments did not come back
+
         def restore(saved: dict[str, Any]) -> None:
             nonlocal number, steps
             own = learner.state()
@@ -118,12 +120,23 @@ def learn(
                 learner.restore(saved["learner"])
             except (KeyError, TypeError, ValueError) as error:
                 raise MisfitError(f"learner/learner: {error}") from error
-            venv.set_state(saved["env"])
+            lost.extend(venv.set_state(saved["env"]))
 
         resumed = run.start(restore)
         run.note(f"{algorithm.name} on {env} ({task.env_id}), seed {seed}: {policy.size} parameters")
 
+        remarks: set[str] = set()
+
+        def remark(lines: list[str]) -> None:
+            for line in lines:
+                if line not in remarks:
+                    remarks.add(line)
+                    run.note(f"Warning: {line}")
+
+        remark(lost)
+
         def state() -> dict[str, Any]:
+            remark(venv.remarks())
             return {
                 "number": number,
                 "steps": steps,
