@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from baselines_compat import whole_rows
 from baselines_compat.files import atomic_write
-from baselines_compat.table import Table, complete_lines, parse_csv
+from baselines_compat.table import Table, complete_lines, of_rows
 
 
 class Monitor(gymnasium.Wrapper):
@@ -121,6 +123,9 @@ class Monitor(gymnasium.Wrapper):
         return episode
 
 
+_COLUMNS = ("r", "l", "t")
+
+
 class LoadMonitorResultsError(Exception):
     """No monitor files where they were looked for."""
 
@@ -187,7 +192,10 @@ def _kept_rows(file: Path, keys: Sequence[str], count: int) -> tuple[dict[str, A
             f"'{file}' has {len(rows)} of the {count} episodes that were recorded: restore it, or delete it to continue "
             "without them."
         )
-    header, table = _parse(file)
+    with warnings.catch_warnings():
+        # The row that a kill tore is not among those that are kept.
+        warnings.simplefilter("ignore", whole_rows.DamagedFileWarning)
+        header, table = _parse(file)
     if tuple(table.columns) != tuple(keys):
         raise ValueError(f"'{file}' has the columns {table.columns}, not {list(keys)}.")
     return header, rows[:count]
@@ -202,13 +210,25 @@ def load_results(dir: str | os.PathLike[str]) -> Table:
     """Episodes of all monitor files of a folder, in the order in which they ended.
 
     Columns `r`, `l`, `t` (seconds since the earliest `t_start`) and those that all files have in common;
-    `.headers` are the files' first lines. Raises LoadMonitorResultsError if there is no file.
+    `.headers` are the files' first lines. Rows, and files, that are not whole are left out with a
+    `whole_rows.DamagedFileWarning`. Raises LoadMonitorResultsError if there is no file, or none that can be read.
     """
     files = get_monitor_files(dir)
     if not files:
         raise LoadMonitorResultsError(f"No files named *{Monitor.EXT} in {dir}.")
-    headers, tables = zip(*(_parse(file) for file in files), strict=True)
-    starts = [header.get("t_start", 0.0) for header in headers]
+    parsed, problems = [], []
+    for file in files:
+        try:
+            parsed.append(_parse(file))
+        except LoadMonitorResultsError as error:
+            problems.append((file, error))
+    if not parsed:
+        raise problems[0][1]
+    for file, error in problems:
+        whole_rows.warn(file, f"left out ({error})")
+    headers, tables = zip(*parsed, strict=True)
+    known = [header["t_start"] for header in headers if _is_number(header.get("t_start"))]
+    starts = [header["t_start"] if _is_number(header.get("t_start")) else min(known, default=0.0) for header in headers]
     names = [name for name in tables[0].columns if all(name in table for table in tables)]
     columns = {name: np.concatenate([table[name] for table in tables]) for name in names}
     # Relative to the first start before adding: seconds since 1970 would cost the microseconds.
@@ -218,11 +238,40 @@ def load_results(dir: str | os.PathLike[str]) -> Table:
     return Table({name: column[order] for name, column in columns.items()}, headers)
 
 
+def read_monitor(file: str | os.PathLike[str]) -> Table:
+    """The episodes in one monitor file; rows that are not whole are left out with a `whole_rows.DamagedFileWarning`.
+
+    Raises LoadMonitorResultsError if it does not begin as one, or cannot be read.
+    """
+    header, table = _parse(file)
+    return Table(dict(table.items()), [header])
+
+
 def _parse(file: str | os.PathLike[str]) -> tuple[dict[str, Any], Table]:
-    lines = complete_lines(file)
-    if not lines or not lines[0].startswith("#"):
+    try:
+        lines, damaged = whole_rows.read_lines(file)
+    except OSError as error:
+        raise LoadMonitorResultsError(f"{file} cannot be read ({error.strerror}).") from error
+    if not lines or not lines[0][1].startswith("#"):
         raise LoadMonitorResultsError(f"{file} does not begin with a monitor header.")
-    return json.loads(lines[0][1:]), parse_csv(lines[1:])
+    headers, others = whole_rows.objects_of([(lines[0][0], lines[0][1][1:])])
+    names, below = whole_rows.split_header(lines[1:])
+    if not names:
+        whole_rows.warn(file, "it ends before the line of names")
+    if not set(_COLUMNS) <= set(names):
+        # The line of names is lost, or glued to a row: what is below it may be whole.
+        others += [number for number, _ in lines[1:2]]
+        names = list(_COLUMNS)
+    rows, more = whole_rows.rows_of(below, names)
+    whole_rows.warn_of_lines(file, [*damaged, *others, *more])
+    table = of_rows(names, rows)
+    if not len(table):
+        table = Table({**dict(table.items()), **{name: np.zeros(0) for name in _COLUMNS}})
+    return (headers[0] if headers else {}), table
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and np.isfinite(value)
 
 
 def _with_extension(path: Path) -> Path:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from baselines_compat import monitor
+from baselines_compat import monitor, whole_rows
 from baselines_compat.table import Table, read_csv, read_json
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ def load_results(
     """Every run in the given folders and in the folders inside them, in order of their names.
 
     A folder is a run if it holds progress.json, progress.csv or monitor files; `enable_...` say which of them
-    are read. Raises FileNotFoundError for a folder that is not there.
+    are read. What is not whole is left out with a `whole_rows.DamagedFileWarning`. Raises FileNotFoundError for a
+    folder that is not there.
     """
     single = isinstance(root_dir_or_dirs, (str, os.PathLike))
     results = []
@@ -89,17 +90,35 @@ def load_results(
 def _load_result(folder: Path, enable_progress: bool, enable_monitor: bool) -> Result:
     episodes = progress = None
     if enable_monitor and monitor.get_monitor_files(folder):
-        episodes = monitor.load_results(folder)
+        try:
+            episodes = monitor.load_results(folder)
+        except monitor.LoadMonitorResultsError as error:
+            whole_rows.warn(folder, f"its episodes are left out ({error})")
     if enable_progress:
         for name, read in (("progress.json", read_json), ("progress.csv", read_csv)):
-            if progress is None and (folder / name).is_file():
-                progress = read(folder / name)
+            if not progress and (folder / name).is_file():
+                table = _read(read, folder / name)
+                # A file without a row says no more than the one of the other format.
+                progress = table if table or progress is None else progress
     return Result(monitor=episodes, progress=progress, dirname=str(folder), metadata=_load_metadata(folder))
 
 
 def _load_metadata(folder: Path) -> dict[str, Any] | None:
-    files = (folder / name for name in ("metadata.json", "summary.json"))
-    return next((json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()), None)
+    for file in (folder / "metadata.json", folder / "summary.json"):
+        if file.is_file():
+            try:
+                return json.loads(file.read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
+                whole_rows.warn(file, f"left out ({error})")
+    return None
+
+
+def _read(read: Callable[[Path], Table], file: Path) -> Table | None:
+    try:
+        return read(file)
+    except OSError as error:
+        whole_rows.warn(file, f"left out ({error.strerror})")
+        return None
 
 
 # Smoothing.

@@ -7,13 +7,14 @@ A `Table` answers to `table["eprewmean"]`, `table.r`, `len(table)` and `table.co
 from __future__ import annotations
 
 import csv
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from baselines_compat import whole_rows
 
 
 class Table:
@@ -76,20 +77,37 @@ def parse_csv(lines: Sequence[str]) -> Table:
     rows = list(csv.reader(lines))
     if not rows:
         return Table({})
-    names, rows = rows[0], rows[1:]
+    return of_rows(rows[0], rows[1:])
+
+
+def read_csv(path: str | os.PathLike[str]) -> Table:
+    """A csv file as columns; the line of JSON that begins a monitor file is skipped.
+
+    Rows that are not whole are left out with a `DamagedFileWarning`, see `whole_rows`.
+    """
+    lines, damaged = whole_rows.read_lines(path)
+    if lines and re.match(r"#\s*\{", lines[0][1]):
+        lines = lines[1:]
+    names, below = whole_rows.split_header(lines)
+    rows, others = whole_rows.rows_of(below, names)
+    whole_rows.warn_of_lines(path, [*damaged, *others])
+    return of_rows(names, rows)
+
+
+def of_rows(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Columns of those names from rows of cells; of two columns of one name the last is taken."""
     cells = [[row[i] if i < len(row) else "" for row in rows] for i in range(len(names))]
     return Table({name: _column(cell) for name, cell in zip(names, cells, strict=True)})
 
 
-def read_csv(path: str | os.PathLike[str]) -> Table:
-    """A csv file as columns; the line of JSON that begins a monitor file is skipped."""
-    lines = complete_lines(path)
-    return parse_csv(lines[1:] if lines and re.match(r"#\s*\{", lines[0]) else lines)
-
-
 def read_json(path: str | os.PathLike[str]) -> Table:
-    """A file with one JSON object a line, as columns for all keys; null and absent are missing."""
-    rows = [json.loads(line) for line in complete_lines(path)]
+    """A file with one JSON object a line, as columns for all keys; null and absent are missing.
+
+    Lines that are not whole are left out with a `DamagedFileWarning`, see `whole_rows`.
+    """
+    lines, damaged = whole_rows.read_lines(path, need_end=False)
+    rows, others = whole_rows.objects_of(lines)
+    whole_rows.warn_of_lines(path, [*damaged, *others])
     names = list(dict.fromkeys(name for row in rows for name in row))
     return Table({name: _values([row.get(name) for row in rows]) for name in names})
 

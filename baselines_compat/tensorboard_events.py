@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from baselines_compat import whole_rows
 from baselines_compat.files import atomic_write
 
 _HPARAMS_FILE = "events.out.tfevents.0000000000.hparams"
@@ -105,7 +106,8 @@ def read_scalars(path: str | os.PathLike[str]) -> dict[int, dict[str, float]]:
     """Scalars of an event file, or of all event files of a folder, as {step: {tag: value}} in order of the
     steps.
 
-    Events that a later session declared void are left out; a torn end of a file is ignored.
+    Events that a later session declared void are left out. What follows a damaged record cannot be found, and is left out
+    with a `whole_rows.DamagedFileWarning`; a torn end, of an event that is being written, is left out.
     """
     from tensorboard.compat.proto import event_pb2
 
@@ -113,8 +115,12 @@ def read_scalars(path: str | os.PathLike[str]) -> dict[int, dict[str, float]]:
     files = sorted(path.glob("*tfevents*")) if path.is_dir() else [path]
     steps: dict[int, dict[str, float]] = {}
     for file in files:
-        for record in _records(file.read_bytes()):
-            event = event_pb2.Event.FromString(record)
+        for record in _records(file):
+            try:
+                event = event_pb2.Event.FromString(record)
+            except Exception:  # protobuf's own DecodeError, which differs between its implementations
+                whole_rows.warn(file, "an event left out")
+                continue
             if event.session_log.status == event_pb2.SessionLog.START:
                 steps = {step: scalars for step, scalars in steps.items() if step < event.step}
             for value in event.summary.value:
@@ -135,11 +141,20 @@ def _record(data: bytes) -> bytes:
     return length + struct.pack("<I", masked_crc32c(length)) + data + struct.pack("<I", masked_crc32c(data))
 
 
-def _records(data: bytes) -> Iterator[bytes]:
-    at = 0
+def _records(path: Path) -> Iterator[bytes]:
+    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
+
+    data, at = path.read_bytes(), 0
     while at + 12 <= len(data):
-        (length,) = struct.unpack_from("<Q", data, at)
+        length, check = struct.unpack_from("<QI", data, at)
+        if check != masked_crc32c(data[at : at + 8]):
+            whole_rows.warn(path, f"all after byte {at} left out")
+            return
         if at + 12 + length + 4 > len(data):
             return
-        yield data[at + 12 : at + 12 + length]
+        record = data[at + 12 : at + 12 + length]
+        if struct.unpack_from("<I", data, at + 12 + length) == (masked_crc32c(record),):
+            yield record
+        else:
+            whole_rows.warn(path, "an event left out")
         at += 16 + length

@@ -8,11 +8,14 @@ import re
 import sys
 import tempfile
 import textwrap
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
+from baselines_compat.whole_rows import DamagedFileWarning
 from wng_tf import faults, flagfile, parts, trust
 from wng_tf.errors import UserError
 from wng_tf.quiet import STDERR, quiet
@@ -50,6 +53,7 @@ def run_app(main: Main, *, positionals: bool = False) -> None:
     """
     try:
         _check_surroundings()
+        _show_damage()
         argv = _parse(sys.argv)
         if len(argv) > 1 and not positionals:
             raise UserError(f"Unexpected argument '{argv[1]}': settings are given as --name=value.")
@@ -110,6 +114,18 @@ def is_typed(text: str) -> bool:
 def is_given(name: str) -> bool:
     """Whether the user typed the flag himself, as --name or --noname."""
     return name in _names or f"no{name}" in _names
+
+
+def _show_damage() -> None:
+    """Every file that has lost something is named in a line of its own, without the line of code that met it."""
+    warnings.simplefilter("always", DamagedFileWarning)
+    general = warnings.formatwarning
+
+    def formatted(message: Warning | str, category: type[Warning], *place: Any, **line: Any) -> str:
+        ours = issubclass(category, DamagedFileWarning)
+        return f"warning: {message}\n" if ours else general(message, category, *place, **line)
+
+    warnings.formatwarning = formatted
 
 
 def _check_surroundings() -> None:

@@ -170,7 +170,10 @@ def read_flags(path: str | os.PathLike[str]) -> list[str]:
     file = expanded(path) / FLAGS
     if not file.is_file():
         raise UserError(f"There is no run in '{path}': it has no {FLAGS}.")
-    return _flag_lines(file.read_text(encoding="utf-8"))
+    try:
+        return _flag_lines(file.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise UserError(f"'{file}' is damaged ({error.reason} at byte {error.start}): restore it.") from None
 
 
 def write_versions(path: str | os.PathLike[str], argv: Sequence[str] | None = None) -> None:

@@ -122,3 +122,13 @@ def test_a_metric_is_drawn_for_the_methods_that_log_it(tmp_path):
         assert {row["alg"] for row in csv.DictReader(file)} == {"wnpg"}
     with pytest.raises(UserError, match="does not log 'wng/residual'"):
         write_report([tmp_path], tmp_path / "none", Options(figures=(), metrics=("wng/residual",)))
+
+
+def test_damage_is_a_line_and_the_rest_is_plotted(tmp_path):
+    for seed in (0, 1):
+        write_run(tmp_path / str(seed), alg="ppo", env="Hopper-v5", seed=seed, returns=np.arange(30.0))
+    (tmp_path / "1" / "0.monitor.csv").write_bytes(b"")
+    done = plot(tmp_path, "--figures=curves")
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"warning: '{tmp_path}/1/0.monitor.csv' is damaged: left out")

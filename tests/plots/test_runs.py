@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from baselines_compat.whole_rows import DamagedFileWarning
 from tests.plots.synthetic_runs import write_run
 from wng_tf.errors import UserError
 from wng_tf.plots.curves import episode_returns, return_curve
@@ -104,3 +105,37 @@ def test_folders_that_are_not_there(tmp_path):
         load_runs([tmp_path / "nowhere"])
     with pytest.raises(UserError, match="no finished runs"):
         load_runs([tmp_path])
+
+
+DAMAGE = {
+    "progress.csv": [b"", b"eprewmean\n", b"\xff\xfe\n"],
+    "0.monitor.csv": [b"", b"r,l,t\n", b'#{"t_start": 1.0}\nr,l,t-21.0,792,63.4\n'],
+    "summary.json": [b"", b'{"status"', b"[]", b"\xff"],
+    "flags.txt": [b"\xff", b"--seed=x\n--alg=ppo\n--env=Hopper-v5\n"],
+}
+
+
+@pytest.mark.parametrize(("name", "data"), [(name, data) for name, every in DAMAGE.items() for data in every])
+def test_a_damaged_file_is_named_and_the_good_runs_are_loaded(name, data, tmp_path):
+    for seed in (0, 1):
+        write_run(tmp_path / str(seed), alg="ppo", env="Hopper-v5", seed=seed, returns=EPISODES)
+    (tmp_path / "1" / name).write_bytes(data)
+    if name == "flags.txt":
+        (tmp_path / "1" / "summary.json").unlink()
+    with pytest.warns(DamagedFileWarning, match=str(tmp_path / "1")):
+        runs, _ = load_runs([tmp_path], unfinished=True)
+    assert runs[0].seed == 0 and len(return_curve(runs[0]).steps)
+    assert [run.seed for run in runs[1:]] == ([] if name == "flags.txt" else [1])
+    for run in runs:
+        return_curve(run)
+
+
+@pytest.mark.parametrize("progress", [None, b"", b"eprewmean,misc/total_timesteps\n"])
+def test_a_run_that_has_logged_nothing_yet_has_an_empty_curve(progress, tmp_path):
+    write_run(tmp_path / "run", alg="ppo", env="Hopper-v5", seed=0, returns=EPISODES, finished=False)
+    for file in ("progress.csv", "0.monitor.csv"):
+        (tmp_path / "run" / file).unlink(missing_ok=True)
+    if progress is not None:
+        (tmp_path / "run" / "progress.csv").write_bytes(progress)
+    (run,), _ = load_runs([tmp_path], unfinished=True)
+    assert len(return_curve(run).steps) == 0

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from baselines_compat.monitor import get_monitor_files
+from baselines_compat import whole_rows
+from baselines_compat.monitor import LoadMonitorResultsError, get_monitor_files, read_monitor
 from baselines_compat.table import Table, read_csv
 from wng_tf import parts, run_folder
 from wng_tf.algorithms import EVOLUTION_STRATEGIES
@@ -84,7 +85,11 @@ def load_runs(
         for place, below, files in os.walk(folder):
             below[:] = sorted(name for name in below if not name.startswith("."))
             if run_folder.FLAGS in files or run_folder.SUMMARY in files:
-                run = load_run(Path(place))
+                try:
+                    run = load_run(Path(place))
+                except UserError as error:
+                    whole_rows.warn(place, f"left out ({error})")
+                    continue
                 if run is not None:
                     found[run.folder.resolve()] = run if max_steps is None else up_to(run, max_steps)
     kept = [run for run in found.values() if unfinished or run.finished]
@@ -96,13 +101,25 @@ def load_runs(
 
 
 def load_run(folder: Path) -> LoadedRun | None:
-    """The run in a folder, or None if what is there does not say which run it is."""
-    summary = run_folder.read_summary(folder) or {}
+    """The run in a folder, or None if what is there does not say which run it is.
+
+    What is not whole is left out with a `whole_rows.DamagedFileWarning`: rows, a log, a summary (the run is then taken as
+    unfinished).
+
+    Raises:
+      UserError: its flags cannot be read.
+    """
+    try:
+        summary = run_folder.read_summary(folder) or {}
+    except UserError as error:
+        whole_rows.warn(folder / run_folder.SUMMARY, f"left out ({error})")
+        summary = {}
     flags = _flags(folder) if (folder / run_folder.FLAGS).is_file() else {}
     identity = {**flags, **summary}
     if not all(name in identity for name in ("alg", "env", "seed")):
         return None
-    progress = folder / "progress.csv"
+    if not str(identity["seed"]).strip().isdecimal():
+        raise UserError(f"its seed is '{identity['seed']}', not a number")
     return LoadedRun(
         folder=folder,
         alg=str(identity["alg"]),
@@ -110,9 +127,35 @@ def load_run(folder: Path) -> LoadedRun | None:
         seed=int(identity["seed"]),
         finished=bool(summary),
         settings={name: value for name, value in flags.items() if name not in _BESIDE_THE_POINT},
-        progress=read_csv(progress) if progress.is_file() else None,
-        monitors=_unless_empty([table for table in map(read_csv, get_monitor_files(folder)) if "l" in table]),
+        progress=_log(folder / "progress.csv", bool(summary)),
+        monitors=_unless_empty([_episodes(file) for file in get_monitor_files(folder)]),
     )
+
+
+def _log(file: Path, finished: bool) -> Table | None:
+    """The log of a run; without rows where it has just started or the log is lost, None where a finished run has none."""
+    nothing = Table({STEPS: np.zeros(0), RETURN: np.zeros(0)})
+    if not file.is_file():
+        return None if finished else nothing
+    try:
+        table = read_csv(file)
+    except OSError as error:
+        whole_rows.warn(file, f"left out ({error.strerror})")
+        return nothing
+    if STEPS in table:
+        return table
+    if table.columns or finished:
+        whole_rows.warn(file, f"left out (it has no column '{STEPS}')")
+    return nothing
+
+
+def _episodes(file: str) -> Table:
+    """The episodes of an environment: none where the file cannot be read, because the number of files counts."""
+    try:
+        return read_monitor(file)
+    except LoadMonitorResultsError as error:
+        whole_rows.warn(file, f"left out ({error})")
+        return Table({name: np.zeros(0) for name in ("r", "l", "t")})
 
 
 def up_to(run: LoadedRun, steps: float) -> LoadedRun:
