@@ -92,7 +92,8 @@ def test_what_is_no_key_is_refused(bad):
 
 
 def test_environments_of_different_runs_do_not_share_their_streams():
-    slots = [EnvSlot(lambda: gymnasium.make("CartPole-v1"), i, seed) for seed, i in ((5, 0), (5, 1), (2**32 + 5, 0), (2**32 + 5, 1), (1, 5), (2**64, 0))]
+    runs = ((5, 0), (5, 1), (2**32 + 5, 0), (2**32 + 5, 1), (1, 5), (2**64, 0))
+    slots = [EnvSlot(lambda: gymnasium.make("CartPole-v1"), i, seed) for seed, i in runs]
     assert len({slot._reset_seed for slot in slots}) == len(slots)
     assert len({slot.rng.integers(2**63) for slot in slots}) == len(slots)
 
