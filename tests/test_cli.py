@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib.metadata
 import re
 import shutil
 import sys
@@ -10,12 +11,15 @@ import sys
 import pytest
 from training import TINY, as_flags, contents, train, uncompiled
 
-from wng_tf import checkpoint, cli, evaluate, export, run, saved_policy
+import wng_tf
+from wng_tf import checkpoint, cli, evaluate, export, plot, run, saved_policy, sweep
 from wng_tf.errors import UserError
 
 BAD_FLAGS = {
     "--env=Hoper": "Did you mean Hopper",
     "--env=Hopper-v99": "Hopper-v5",
+    "--env=Hopper-v2": "Did you mean Hopper-v5",
+    "--env=numpy:Missing-v0": "the module 'numpy' registers no 'Missing-v0'",
     "--env=no_such_module:X-v0": "cannot be imported",
     "--env=faulty_ids:ManyChoices-v0": "Box with one dimension, or Discrete",
     "--env=faulty_ids:Images-v0": "Wrap the environment",
@@ -327,3 +331,11 @@ def test_arguments_that_are_not_flags_go_to_who_wants_them(call):
     assert outcome.code == 0 and got == ["one", "two"]
 
 
+@pytest.mark.parametrize("app", [run.app, evaluate.app, export.app, sweep.app, plot.app])
+def test_every_command_says_its_version(app, call):
+    outcome = call(app, "--version")
+    assert (outcome.code, outcome.stdout, outcome.stderr) == (0, f"wng_tf {wng_tf.__version__}\n", "")
+
+
+def test_the_version_is_that_of_the_package():
+    assert importlib.metadata.version("wng_tf") == wng_tf.__version__

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -204,6 +205,37 @@ def test_evaluation_loads_no_tensorflow(trained):
     assert outcome.stdout == "[]\n"
 
 
+def test_another_evaluation_is_kept(call, trained, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(trained("ppo on CartPole"), folder)
+
+    def evaluated(*flags: str) -> str:
+        outcome = call(evaluate.app, f"--run={folder}", *flags)
+        assert outcome.code == 0
+        return outcome.stdout
+
+    def kept() -> dict[str, str]:
+        return {file.name: file.read_text() for file in folder.glob("evaluation*")}
+
+    assert "Kept" not in evaluated("--episodes=2")
+    first = kept()["evaluation.json"]
+    step = json.loads(first)["step"]
+    assert "Kept" not in evaluated("--episodes=2", f"--which={step}"), "the same one once more"
+    evaluated("--episodes=2")
+    assert kept() == {"evaluation.json": first}
+    named = f"evaluation-step{step}-seed0-episodes2.json"
+    assert f"Kept the evaluation that was there as {folder / named}\n" in evaluated("--episodes=1", "--seed=7")
+    assert kept()[named] == first and json.loads(kept()["evaluation.json"])["seed"] == 7
+    evaluated("--episodes=2", "--which=64")
+    evaluated("--episodes=1", "--seed=7")
+    second = evaluated("--episodes=2")
+    assert f"as {folder / f'evaluation-step{step}-seed7-episodes1-2.json'}" in second, "no name is taken twice"
+    (folder / "evaluation.json").write_text("my notes")
+    assert f"as {folder / 'evaluation-earlier.json'}" in evaluated("--episodes=2")
+    assert kept()["evaluation-earlier.json"] == "my notes"
+    assert len(kept()) == 6
+
+
 # Films.
 
 
@@ -270,6 +302,43 @@ def test_what_cannot_be_drawn(missing, striped, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="cannot be drawn"), video.filming(tmp_path / "film.gif", striped) as world:
         world.reset()
     assert list(tmp_path.iterdir()) == []
+
+
+def cannot_be_drawn(env: str, tmp_path: Path) -> str:
+    with pytest.raises(UserError) as told, video.filming(tmp_path / "film.gif", env) as world:
+        world.reset()
+    assert list(tmp_path.iterdir()) == []
+    assert "OpenGL" not in str(told.value) and "EGL" not in str(told.value), "it has nothing to do with it"
+    return str(told.value)
+
+
+def test_an_environment_without_render(striped, tmp_path, monkeypatch):
+    pytest.importorskip("imageio")
+    monkeypatch.delattr(Striped, "render")
+    assert cannot_be_drawn(striped, tmp_path) == "Striped-v0 cannot be drawn: it has no render()."
+
+
+def test_an_environment_whose_constructor_takes_no_render_mode(striped, tmp_path, monkeypatch):
+    pytest.importorskip("imageio")
+    original = Striped.__init__
+    monkeypatch.setattr(Striped, "__init__", lambda self: original(self))
+    assert "render_mode" in cannot_be_drawn(striped, tmp_path)
+
+
+def test_an_error_in_render_is_its_own(striped, tmp_path, monkeypatch):
+    pytest.importorskip("imageio")
+    monkeypatch.setattr(Striped, "render", lambda self: 1 / 0)
+    assert "ZeroDivisionError" in cannot_be_drawn(striped, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("frame", "what"), [("+---+", "a str"), (np.zeros((4, 5)), "an array of shape (4, 5)"), ([], "an array of shape (0,)")]
+)
+def test_what_is_no_picture_is_named(frame, what, striped, tmp_path, monkeypatch):
+    pytest.importorskip("imageio")
+    monkeypatch.setattr(Striped, "render", lambda self: frame)
+    expected = f"Striped-v0 cannot be drawn: its render() gave {what}, not a picture of shape (height, width, 3)."
+    assert cannot_be_drawn(striped, tmp_path) == expected
 
 
 def test_the_command_films(striped, call, trained, tmp_path):

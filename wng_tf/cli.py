@@ -15,6 +15,7 @@ from typing import Any
 
 from absl import flags
 
+import wng_tf
 from baselines_compat.whole_rows import DamagedFileWarning
 from wng_tf import faults, flagfile, parts, trust
 from wng_tf.errors import UserError
@@ -211,6 +212,9 @@ def _parse(argv: Sequence[str]) -> list[str]:
     if any(argument.lstrip("-").split("=")[0] in _HELP for argument in argv[1:] if argument.startswith("-")):
         print(_help(), flush=True)
         sys.exit(0)
+    if "version" not in flags.FLAGS and any(argument in ("--version", "-version") for argument in argv[1:]):
+        print(f"wng_tf {wng_tf.__version__}", flush=True)
+        sys.exit(0)
     global _typed, _names
     _typed = frozenset(trust.words(argv[1:]))
     _names = frozenset(word.lstrip("-").partition("=")[0] for word in argv[1:] if word.startswith("-"))
@@ -239,7 +243,7 @@ def _help() -> str:
     for group, members in groups.items():
         lines = [f"{group[0].upper()}{group[1:]}:"] if group else ["Flags:"]
         parts.append("\n".join(lines + [_describe(flag) for flag in members]))
-    parts.append("--flagfile=FILE takes flags from a file, one a line; flags after it win.")
+    parts.append("--flagfile=FILE takes flags from a file, one a line; flags after it win. --version says which one this is.")
     return "\n\n".join(parts)
 
 

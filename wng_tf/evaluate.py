@@ -2,14 +2,15 @@
 
 Plays episodes in fresh environments with the normaliser frozen: once with the deterministic policy, once with the
 stochastic one, from the same start states. Prints mean return, its 95% interval (Student's t), standard deviation and
-episode length, and writes them with every return to evaluation.json in the run's folder. --video films the
-deterministic policy.
+episode length, and writes them with every return to evaluation.json in the run's folder; another evaluation that is there
+is kept under a name that says its step, seed and number of episodes. --video films the deterministic policy.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import math
 import os
@@ -196,12 +197,43 @@ def main(argv: Sequence[str]) -> int:
             print(f"Wrote {values.video}", flush=True)
         with _bar(2 * values.episodes) as advance:
             result = evaluate_run(run, values.episodes, values.seed, which, advance, cli.trusted(), limit)
+        kept = _keep_another(run / OUTPUT, result)
         _write(run / OUTPUT, result)
         print(_report(run, result))
+        if kept is not None:
+            print(f"Kept the evaluation that was there as {kept}")
         print(f"Wrote {run / OUTPUT}", flush=True)
     except (NonFiniteError, WorkerError) as error:
         return cli.fail(f"{error}{cli.traceback_of(error, run)}", cli.FAULT)
     return 0
+
+
+def _keep_another(file: Path, result: dict[str, Any]) -> Path | None:
+    """Rename `file` if it holds another evaluation than that of `result`. Returns its new name, if it has one."""
+    try:
+        there = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        there = None  # damaged, or something else: not ours to throw away
+
+    def settings(of: dict[str, Any]) -> dict[str, Any]:
+        # Two names of one checkpoint are one policy.
+        return {name: value for name, value in of.items() if name not in ("which", "deterministic", "stochastic")}
+
+    if isinstance(there, dict) and settings(there) == settings(result):
+        return None
+    parts = there if isinstance(there, dict) else {}
+    what = [f"{name}{parts[name]}" for name in ("step", "seed", "episodes") if isinstance(parts.get(name), int)]
+    stem = "-".join([file.stem, *(what or ["earlier"])])
+    suffixes = itertools.chain([""], (f"-{n}" for n in itertools.count(2)))
+    names = (f"{stem}{suffix}{file.suffix}" for suffix in suffixes)
+    kept = next(path for path in map(file.with_name, names) if not path.exists())
+    try:
+        file.rename(kept)
+    except OSError as error:
+        raise UserError(f"Cannot keep '{file}' as '{kept.name}' ({error.strerror}).") from error
+    return kept
 
 
 def _write(file: Path, result: dict[str, Any]) -> None:

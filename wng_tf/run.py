@@ -33,6 +33,7 @@ def main(argv: Sequence[str]) -> int:
     algorithm = algorithms.find(values.alg)
     cli.check_trust([values.env], [values.flag_values_dict()])
     task = tasks.resolve(values.env)
+    tasks.check(task)
     given = _check(algorithm, task)
     if task.env_id != values.env:
         print(f"{values.env} is {task.env_id}", flush=True)

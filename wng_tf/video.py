@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 
 from baselines_compat.vec_env.faults import described, is_users
 from wng_tf import faults
@@ -78,7 +79,8 @@ def filming(path: str | os.PathLike[str], env: str) -> Iterator[gymnasium.Env]:
     """
     check(path)
     path = expanded(path)
-    if tasks.resolve(env).kind == "mujoco":
+    opengl = tasks.resolve(env).kind == "mujoco"
+    if opengl:
         _choose_opengl()
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws in memory, and need not look for a screen
     unfinished = path.with_name(f".{path.stem}.unfinished{path.suffix.lower()}")
@@ -87,7 +89,7 @@ def filming(path: str | os.PathLike[str], env: str) -> Iterator[gymnasium.Env]:
         stride = math.ceil(fps / FORMATS[path.suffix.lower()])
         try:
             with _writing(path), contextlib.closing(_writer(unfinished, fps / stride)) as writer:
-                camera = _Camera(world, writer, stride, env)
+                camera = _Camera(world, writer, stride, env, opengl)
                 yield camera
             with _writing(path):
                 _check_whole(unfinished, camera.written)
@@ -98,13 +100,14 @@ def filming(path: str | os.PathLike[str], env: str) -> Iterator[gymnasium.Env]:
 
 
 class _Camera(gymnasium.Wrapper):
-    """Hands every `stride`-th frame to `writer`."""
+    """Hands every `stride`-th frame to `writer`; `opengl` says whether drawing needs it."""
 
-    def __init__(self, env: gymnasium.Env, writer: Any, stride: int, name: str):
+    def __init__(self, env: gymnasium.Env, writer: Any, stride: int, name: str, opengl: bool):
         super().__init__(env)
         self._writer = writer
         self._stride = stride
         self._name = name
+        self._opengl = opengl
         self._frames = 0
         self.written = 0
 
@@ -130,15 +133,24 @@ class _Camera(gymnasium.Wrapper):
         except BaseException as error:  # MuJoCo, OpenGL and pygame each have their own
             if is_users(error):
                 raise
-            raise UserError(f"{self._name} cannot be drawn: {_reason(error)}") from error
+            raise UserError(f"{self._name} cannot be drawn: {self._reason(error)}") from error
         if frame is None:
             raise UserError(f"{self._name} cannot be drawn: it has no render mode 'rgb_array'.")
+        shape = np.shape(frame)
+        if len(shape) != 3 or shape[-1] not in (3, 4):
+            what = f"an array of shape {shape}" if shape else f"a {type(frame).__name__}"
+            raise UserError(
+                f"{self._name} cannot be drawn: its render() gave {what}, not a picture of shape (height, width, 3)."
+            )
         return frame
 
-
-def _reason(error: BaseException) -> str:
-    text = described(error)
-    return f"{text}." if "pip install" in text else f"{text}. {_OPENGL_ADVICE}"
+    def _reason(self, error: BaseException) -> str:
+        if isinstance(error, NotImplementedError):
+            return "it has no render()."
+        text = described(error)
+        if "pip install" in text or not self._opengl:
+            return f"{text}."
+        return f"{text}. {_OPENGL_ADVICE}"
 
 
 @contextlib.contextmanager

@@ -154,6 +154,42 @@ def test_an_id_of_another_module(monkeypatch):
         del gym.registry["toys/Lighter-v0"], gym.registry["toys/Toy-v0"]
 
 
+@pytest.mark.parametrize("name", ["Hopper-v2", "Hopper-v3", "gymnasium:Hopper-v2"])
+def test_old_versions_that_gymnasium_no_longer_has_name_the_new_one(name):
+    with pytest.raises(UserError) as told:
+        tasks.check(tasks.resolve(name))
+    assert str(told.value).startswith(f"{name} cannot be made: ") and "have been moved" in str(told.value)
+    assert "Did you mean Hopper-v5 or Hopper-v4" in str(told.value) and "install" not in str(told.value)
+
+
+@pytest.mark.parametrize("name", ["Hopper", "Hopper-v4", "Point", "CartPole-v1"])
+def test_what_there_is_passes_the_early_check(name):
+    tasks.check(tasks.resolve(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("numpy:Missing-v0", "the module 'numpy' registers no 'Missing-v0'. It can be imported, but has no environments."),
+        ("gymnasium:Hoper-v5", "the module 'gymnasium' registers no 'Hoper-v5'. Did you mean Hopper-v5 "),
+        ("pybullet_envs_gymnasium:Zzz-v0", "registers no 'Zzz-v0'. It has InvertedPendulumBulletEnv-v0, "),
+    ],
+)
+def test_an_id_that_its_module_does_not_register(name, sentence):
+    with pytest.raises(UserError) as told:
+        tasks.resolve(name)
+    assert str(told.value).startswith(f"There is no environment {name!r}: ") and sentence in str(told.value)
+    assert "write module:Id" not in str(told.value), "that is what was written"
+
+
+def test_an_environment_made_by_a_function_of_ones_own_is_no_old_version():
+    gym.register("toys/Function-v0", entry_point=lambda: Toy(spaces.Box(0, 1, (2,))))
+    try:
+        tasks.make("toys/Function-v0").close()
+    finally:
+        del gym.registry["toys/Function-v0"]
+
+
 def test_a_module_that_cannot_be_imported():
     with pytest.raises(UserError, match="module 'no_such_module' cannot be imported.*Install it, or correct its name"):
         tasks.make("no_such_module:Hopper-v0")

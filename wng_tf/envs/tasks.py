@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import difflib
 import importlib
+import warnings
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -94,6 +95,18 @@ def resolve(name: str) -> Task:
     return Task(name=name, env_id=env_id, kind=_kind(spec))
 
 
+def check(task: Task) -> None:
+    """Say early that an environment cannot be made, as far as that is known without making it.
+
+    Raises:
+        UserError: Gymnasium keeps the id only to say that the environment has gone.
+    """
+    if _has_moved(task.env_id.rpartition(":")[2]):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # the sentence says it
+            make(task.name)
+
+
 def make(name: str, **kwargs: Any) -> gymnasium.Env:
     """Makes the environment of `resolve(name)` with flat observations.
 
@@ -121,7 +134,7 @@ def _make(task: Task, options: dict[str, Any], kwargs: dict[str, Any]) -> gymnas
     try:
         env = gymnasium.make(_faster(task.env_id), **options)
     except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
-        raise UserError(f"{_title(task)} cannot be made: {_sentence(error)}{_advice(error, task.kind)}") from error
+        raise UserError(f"{_title(task)} cannot be made: {_sentence(error)}{_advice_for(task, error)}") from error
     except (TypeError, gymnasium.error.Error) as error:
         if isinstance(error, TypeError) and not kwargs:
             raise  # nothing was asked of it that it could refuse
@@ -163,7 +176,7 @@ def _find_spec(name: str, env_id: str) -> EnvSpec:
         _register_packaged_bullet_ids(name)
     if bare_id in registry:
         return registry[bare_id]
-    raise UserError(_unknown(name, bare_id))
+    raise UserError(_unknown(name, module, bare_id))
 
 
 def _register_packaged_bullet_ids(name: str) -> None:
@@ -173,7 +186,16 @@ def _register_packaged_bullet_ids(name: str) -> None:
         raise UserError(f"--env {name}: {_sentence(error)}{_advice(error, 'pybullet')}") from error
 
 
-def _unknown(name: str, bare_id: str) -> str:
+def _unknown(name: str, module: str, bare_id: str) -> str:
+    hint = _did_you_mean(bare_id)
+    if module:
+        return f"There is no environment {name!r}: the module {module!r} registers no {bare_id!r}. {hint or _ids_of(module)}"
+    hint = hint or f"Short names are {', '.join(SHORT_NAMES)}."
+    return f"There is no environment {name!r}. {hint} For an id that another package registers, write module:Id-v0."
+
+
+def _did_you_mean(bare_id: str) -> str:
+    """A question with the closest names that there are; empty if none is close."""
     wanted = bare_id.lower()
     stem = _stem(wanted)
     known = {candidate.lower(): candidate for candidate in [*SHORT_NAMES, *filter(_can_be_made, registry)]}
@@ -182,8 +204,27 @@ def _unknown(name: str, bare_id: str) -> str:
     close += sorted((known[low] for low in known if _stem(low) == stem), reverse=True)
     close += [known[low] for low in difflib.get_close_matches(wanted, known, n=4)]
     close = list(dict.fromkeys(close))[:4]
-    hint = f"Did you mean {' or '.join(close)}?" if wanted and close else f"Short names are {', '.join(SHORT_NAMES)}."
-    return f"There is no environment {name!r}. {hint} For an id that another package registers, write module:Id-v0."
+    return f"Did you mean {' or '.join(close)}?" if wanted and close else ""
+
+
+def _ids_of(module: str) -> str:
+    """What the package registers, as a sentence."""
+    package = module.partition(".")[0]
+    entries = {env_id: _module_of(spec.entry_point).partition(".")[0] for env_id, spec in registry.items()}
+    own = [env_id for env_id, owner in entries.items() if owner == package and _can_be_made(env_id)]
+    if not own:
+        return "It can be imported, but has no environments."
+    return f"It has {', '.join(own[:8])}{' and others' if len(own) > 8 else ''}."
+
+
+def _module_of(entry_point: Any) -> str:
+    return entry_point.partition(":")[0] if isinstance(entry_point, str) else getattr(entry_point, "__module__", "") or ""
+
+
+def _has_moved(bare_id: str) -> bool:
+    """Whether Gymnasium keeps the id only to say where the environment went."""
+    entry_point = registry[bare_id].entry_point
+    return not isinstance(entry_point, str) and _module_of(entry_point) == "gymnasium.envs"
 
 
 def _stem(env_id: str) -> str:
@@ -254,6 +295,11 @@ def _title(task: Task) -> str:
 def _sentence(error: BaseException) -> str:
     text = str(error).strip().rstrip(".")
     return f"{text}." if text else f"{type(error).__name__}."
+
+
+def _advice_for(task: Task, error: BaseException) -> str:
+    bare_id = task.env_id.rpartition(":")[2]
+    return f" {_did_you_mean(bare_id)}" if _has_moved(bare_id) else _advice(error, task.kind)
 
 
 def _advice(error: BaseException, kind: Kind) -> str:
