@@ -226,7 +226,9 @@ def test_a_killed_worker_stops_the_run_with_its_number_and_how_to_go_on(call, tm
         outcome = call(run.app, *as_flags(**flags, log_path=folder, num_env=2, num_workers=2))
     assert outcome.code == 1
     last = "The last good checkpoint, of step 128,"
-    assert_sentence(outcome.stderr, "worker 0 died (exit code -9)", "--resume", last)
+    # Both die in the same step; on a busy machine either may be seen first.
+    assert re.search(r"worker [01] died \(exit code -9\)", outcome.stderr)
+    assert_sentence(outcome.stderr, "--resume", last)
 
 
 def test_ctrl_c_saves_and_says_how_to_continue(call, tmp_path):
