@@ -9,3 +9,7 @@ class UserError(ValueError):
 
 class NonFiniteError(ArithmeticError):
     """An environment, policy or gradient produced NaN, infinity or numbers too large; the message names which."""
+
+
+class UnusableOutput(UserError):
+    """An environment returned something that has no clear meaning; the message says which, what, and from where."""

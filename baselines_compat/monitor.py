@@ -15,6 +15,7 @@ import gymnasium
 import numpy as np
 
 from baselines_compat import whole_rows
+from baselines_compat.conform import number
 from baselines_compat.files import atomic_write
 from baselines_compat.table import Table, complete_lines, of_rows
 
@@ -85,7 +86,7 @@ class Monitor(gymnasium.Wrapper):
         if self.needs_reset:
             raise RuntimeError("The episode is over: reset the environment before the next step.")
         observation, reward, terminated, truncated, info = self.env.step(action)
-        self.rewards.append(float(reward))
+        self.rewards.append(number(reward))
         self.total_steps += 1
         if terminated or truncated:
             self.needs_reset = True

@@ -125,7 +125,10 @@ class Runner:
         next_values = self._next_values(theta, arrays, values.reshape(num_env, self.nsteps))
         by_time = [np.ascontiguousarray(x.T) for x in (arrays.rewards, values.reshape(num_env, -1), next_values)]
         ends = [np.ascontiguousarray(x.T) for x in (arrays.terminated, arrays.truncated)]
-        advantages, returns = gae(*by_time, *ends, self.gamma, self.lam)
+        with np.errstate(over="ignore"):
+            advantages, returns = gae(*by_time, *ends, self.gamma, self.lam)
+        if not np.isfinite(advantages).all() or not np.isfinite(returns).all():
+            raise NonFiniteError("The rewards are so large that advantages or returns overflow: training stopped.")
         return Batch(
             observations=observations,
             actions=actions,

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from baselines_compat.errors import NonFiniteError
+
 
 class Moments(NamedTuple):
     """Count, mean and sum of squared deviations of some samples, all float64."""
@@ -37,11 +39,22 @@ class Moments(NamedTuple):
     def var(self) -> np.ndarray:
         return self.m2 / self.count
 
+    @property
+    def finite(self) -> bool:
+        """Whether neither sums nor squares have overflowed."""
+        return bool(np.isfinite(self.mean).all() and np.isfinite(self.m2).all())
+
 
 class RunningMeanStd:
-    """Baselines' running statistics: start at mean 0, variance 1, with a weight of `epsilon` samples."""
+    """Baselines' running statistics: start at mean 0, variance 1, with a weight of `epsilon` samples.
 
-    def __init__(self, epsilon: float = 1e-4, shape: tuple[int, ...] = ()):
+    Raises:
+      NonFiniteError: from `update` and `merge`: samples called `name` are not finite, or their squares overflow. The
+        statistics are as they were.
+    """
+
+    def __init__(self, epsilon: float = 1e-4, shape: tuple[int, ...] = (), name: str = "samples"):
+        self.name = name
         self.moments = Moments(epsilon, np.zeros(shape), np.full(shape, epsilon))
 
     @property
@@ -58,7 +71,18 @@ class RunningMeanStd:
 
     def update(self, x: np.ndarray) -> None:
         """Add samples x [N, *shape]."""
-        self.moments = self.moments.merge(Moments.of(x))
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.merge(Moments.of(x))
+
+    def merge(self, moments: Moments) -> None:
+        """Add samples of which these are the moments."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            merged = self.moments.merge(moments)
+        if not merged.finite:
+            raise NonFiniteError(
+                f"The running mean and variance of the {self.name} are not finite: a value is NaN or infinite, or too large."
+            )
+        self.moments = merged
 
     def state(self) -> dict:
         return {"count": self.count, "mean": np.array(self.mean), "m2": np.array(self.moments.m2)}

@@ -26,6 +26,7 @@ from scipy import special
 
 from baselines_compat.files import atomic_write
 from baselines_compat.vec_env import NonFiniteError, WorkerError, faults
+from baselines_compat.vec_env.intake import Intake
 from wng_tf import checkpoint, cli, run_folder, saved_policy, video
 from wng_tf import flags as run_flags
 from wng_tf.envs.guarded import Guarded
@@ -94,20 +95,23 @@ def play(
     Raises:
       UserError: the environment has no time limit, and an episode does not end.
       NonFiniteError: an observation or reward is NaN or infinite.
+      UnusableOutput: an observation, reward or flag whose meaning is not clear.
     """
     limited = bool(max_episode_steps) or time_limit(world) is not None
     limit = max_episode_steps or (sys.maxsize if limited else ENDLESS)
+    intake = Intake(world, faults.name_of(world))
     returns, lengths = [], []
     for episode in range(episodes):
         rng = streams.generator(seed, streams.EVALUATION_ACTIONS, episode)
-        observation, _ = world.reset(seed=streams.EVALUATION_START.words(1, seed, episode)[0])
+        observation, _ = intake.reset(world.reset(seed=streams.EVALUATION_START.words(1, seed, episode)[0]))
         total, steps, over = 0.0, 0, False
         while not over and steps < limit:
             _check_finite("observation", observation, episode)
-            observation, reward, terminated, truncated, _ = world.step(policy.act(observation, rng, deterministic))
+            result = world.step(policy.act(observation, rng, deterministic))
+            observation, reward, terminated, truncated, _ = intake.step(result)
             _check_finite("reward", reward, episode)
             over = terminated or truncated
-            total += float(reward)
+            total += reward
             steps += 1
         if not over and not limited:
             raise UserError(

@@ -53,6 +53,7 @@ def main(argv: Sequence[str]) -> int:
         # Each part of a population has a loop of its own; with fewer threads between operations they would take turns.
         _limit_threads(values.num_threads, max(values.num_threads, given.get("num_workers", 1)))
         from wng_tf.evolution.learn import learn
+    from baselines_compat.errors import UnusableOutput
     from baselines_compat.vec_env import NonFiniteError, WorkerError
     from wng_tf.training_run import Interrupted
 
@@ -72,6 +73,8 @@ def main(argv: Sequence[str]) -> int:
         )
     except (NonFiniteError, WorkerError) as error:
         return cli.fail(f"{error} {_last_checkpoint(log_path)}{cli.traceback_of(error, log_path)}", cli.FAULT)
+    except UnusableOutput as error:
+        raise UserError(f"{error} {_last_checkpoint(log_path)}") from error
     except OSError as error:
         if checkpoint.latest_step(expanded(log_path) / run_folder.CHECKPOINTS) is None:
             raise  # nothing is left of the run

@@ -14,6 +14,9 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
+from baselines_compat.errors import UnusableOutput
+from baselines_compat.vec_env.intake import old_interface
+
 _LONGEST = 1000  # characters of an exception's text
 
 
@@ -39,10 +42,13 @@ class EnvironmentFailure(WorkerError):
         return self.sentence
 
 
-def failure(error: BaseException, who: str, where: str) -> EnvironmentFailure:
+def failure(error: BaseException, who: str, where: str) -> EnvironmentFailure | UnusableOutput:
     """The failure that `error` is: `who` failed in `where`. One that is named already stays as it is."""
-    if isinstance(error, EnvironmentFailure):
+    if isinstance(error, EnvironmentFailure | UnusableOutput):
         return error
+    old = old_interface(error, who)
+    if old is not None:
+        return old
     details = "".join(traceback.format_exception(error))
     named = EnvironmentFailure(f"{who} failed in {where}: {described(error)}.", details)
     named.__cause__ = error
@@ -72,7 +78,7 @@ def is_users(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def naming(who: str, where: str, *unchanged: type[BaseException]) -> Iterator[None]:
-    """Whatever the block raises becomes an `EnvironmentFailure`, but for `unchanged` and the user's Ctrl-C."""
+    """Whatever the block raises becomes what `failure` says, but for `unchanged` and the user's Ctrl-C."""
     try:
         yield
     except unchanged:

@@ -41,8 +41,8 @@ class Normalizer:
 
     def __init__(self, observation_shape: tuple[int, ...], settings: NormalizerSettings):
         self.settings = settings
-        self.ob_rms = RunningMeanStd(shape=observation_shape)
-        self.ret_rms = RunningMeanStd()
+        self.ob_rms = RunningMeanStd(shape=observation_shape, name="observations")
+        self.ret_rms = RunningMeanStd(name="discounted returns")
 
     def __call__(self, observation: np.ndarray) -> np.ndarray:
         """Normalised observations [..., obs] float32, statistics unchanged."""
@@ -50,8 +50,8 @@ class Normalizer:
 
     def merge(self, observations: Moments, returns: Moments) -> None:
         """Add the samples of a segment."""
-        self.ob_rms.moments = self.ob_rms.moments.merge(observations)
-        self.ret_rms.moments = self.ret_rms.moments.merge(returns)
+        self.ob_rms.merge(observations)
+        self.ret_rms.merge(returns)
 
     def snapshot(self) -> tuple[Moments, Moments]:
         return self.ob_rms.moments, self.ret_rms.moments

@@ -21,6 +21,7 @@ from baselines_compat.actor import Actor
 from baselines_compat.errors import NonFiniteError
 from baselines_compat.running_mean_std import Moments
 from baselines_compat.vec_env import faults, generators
+from baselines_compat.vec_env.intake import NUMERIC, Intake
 from baselines_compat.vec_env.normalizer import LocalNormalizer, NormalizerSettings
 
 
@@ -109,6 +110,7 @@ class EnvSlot:
         self._draws_from_shared = False
         self._find_generators()
         self.environment_action = to_environment(self.env.action_space)
+        self._intake = Intake(self.env, self.who)
         self._begin()
 
     def _begin(self) -> None:
@@ -133,50 +135,49 @@ class EnvSlot:
         if seed is None:
             self._reset_state = {"generators": own}
             try:
-                with faults.naming(self.who, "reset"):
-                    observation, _ = self.env.reset()
+                observation = self._start()
             except faults.EnvironmentFailure:
                 if not cut:
                     raise
                 observation = self._anew(own)
         else:
             self._reset_state = {"seed": seed, "generators": own}
-            with faults.naming(self.who, "reset"):
-                observation, _ = self.env.reset(seed=seed)
+            observation = self._start(seed=seed)
             self._find_generators()
         self._played = []
         self.episode_return, self.episode_length, self._discounted = 0.0, 0, 0.0
-        return self._flat(observation)
+        return observation
 
-    def _anew(self, own: Mapping[str, Any], seed: int | None = None) -> Any:
+    def _anew(self, own: Mapping[str, Any], seed: int | None = None) -> np.ndarray:
         """The first observation of an episode in a fresh environment, whose generators begin in the states `own`."""
         with contextlib.suppress(Exception):
             self.env.close()
         with faults.naming(self.who, "its constructor"):
             self.env = self._env_fn()
         generators.restore(self.env, own)
-        with faults.naming(self.who, "reset"):
-            observation, _ = self.env.reset(seed=seed)
+        observation = self._start(seed=seed)
         self._find_generators()
         return observation
 
     def _find_generators(self) -> None:
         self._places = [*generators.find(self.env), *(generators.SHARED if self._draws_from_shared else ())]
 
-    @staticmethod
-    def _flat(observation: Any) -> np.ndarray:
-        return np.array(observation, np.float64).reshape(-1)  # a copy: environments may reuse their buffer
+    def _start(self, **seed: int | None) -> np.ndarray:
+        """Reset the environment. The observation [obs] float64, a copy: environments may reuse their buffer."""
+        with faults.naming(self.who, "reset"):
+            result = self.env.reset(**seed)
+        return np.array(self._intake.reset(result)[0], np.float64)
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
         """Clip, act, and record. Returns raw observation [obs] float64, raw reward, terminated, truncated, info."""
         self._played.append(np.array([action]))
         sent = self.environment_action(action)
         with faults.naming(self.who, "step"):
-            observation, reward, terminated, truncated, info = self.env.step(sent)
-        reward = float(reward)
+            result = self.env.step(sent)
+        observation, reward, terminated, truncated, info = self._intake.step(result)
         self.episode_return += reward
         self.episode_length += 1
-        return self._flat(observation), reward, bool(terminated), bool(truncated), info
+        return np.array(observation, np.float64), reward, terminated, truncated, info
 
     def collect(
         self,
@@ -191,7 +192,8 @@ class EnvSlot:
         small its arrays: what can wait is done for the whole segment before or after the loop.
 
         Raises:
-          NonFiniteError: an observation, action or reward is NaN or infinite.
+          NonFiniteError: an observation, action or reward is NaN, infinite, or too large to go on with.
+          UnusableOutput: an observation, reward or flag whose meaning is not clear.
         """
         steps = out.rewards.shape[0]
         local = LocalNormalizer(snapshot, settings)
@@ -212,56 +214,87 @@ class EnvSlot:
         out.truncated[...] = False
         first = 0  # step of the segment from which the open episode is in it
         send, clipped, act = self.env.step, self.environment_action, actor.act
+        intake, plain, ndarray = self._intake, self._intake.plain, np.ndarray
         for t in range(steps):
             seen = observations[t]
             local.observe(raw[t], seen)
             action = act(seen, perturbations[t])
             actions[t] = action
             try:
-                observation, reward, terminated, truncated, _ = send(clipped(action))
+                result = send(clipped(action))
             except BaseException as error:
                 if faults.is_users(error):
                     raise
                 # What the environment choked on, if it is that.
-                self._check(raw[: t + 1], actions[: t + 1], raw_rewards)
+                self._check(raw[: t + 1], out, raw_rewards)
                 raise faults.failure(error, self.who, "step") from error
-            reward = float(reward)
+            if type(result) is not tuple or len(result) != 5:
+                result = intake.five(result)
+            observation, reward, terminated, truncated, _ = result
+            if type(observation) is not ndarray or observation.shape != plain or observation.dtype.kind not in NUMERIC:
+                observation = intake.observation(observation, "step")
+            if type(reward) is not float:
+                reward = intake.reward(reward)
             self.episode_return += reward
             self.episode_length += 1
             discounted = discounted * gamma + reward
             raw_rewards.append(reward)
             returns.append(discounted)
             rewards[t] = local.reward(reward, discounted)
+            if terminated is not False or truncated is not False:
+                terminated, truncated = intake.flag(terminated, "terminated"), intake.flag(truncated, "truncated")
             if terminated or truncated:
                 out.terminated[t], out.truncated[t] = terminated, truncated
-                final = self._flat(observation)
+                final = np.array(observation, np.float64)
                 if not np.isfinite(final).all():
-                    self._check(np.concatenate([raw[: t + 1], final[np.newaxis]]), actions[: t + 1], raw_rewards)
+                    self._check(np.concatenate([raw[: t + 1], final[np.newaxis]]), out, raw_rewards)
                 out.final_observations[t] = local.normalize(final)
                 episodes.append(EpisodeRecord(self.episode_return, self.episode_length, time.time()))
                 observation, discounted, first = self.reset(cut=not terminated), 0.0, t + 1
                 send = self.env.step  # it may be another environment
-            raw[t + 1] = observation if np.ndim(observation) == 1 else np.ravel(observation)
+            raw[t + 1] = observation
         if not (out.terminated[-1] or out.truncated[-1]):
             out.final_observations[-1] = local.normalize(raw[-1])
         out.raw_rewards[:] = raw_rewards
         self._played.append(actions[first:].copy())
         self.pending, self._discounted = raw[-1].copy(), discounted
-        self._check(raw, actions, raw_rewards)
-        return SegmentInfo(Moments.of(raw[:-1]), Moments.of(np.asarray(returns)), episodes)
+        self._check(raw, out, raw_rewards)
+        with np.errstate(over="ignore", invalid="ignore"):
+            info = SegmentInfo(Moments.of(raw[:-1]), Moments.of(np.asarray(returns)), episodes)
+        for name, moments in (("observations", info.observations), ("rewards", info.returns)):
+            if not moments.finite:
+                raise NonFiniteError(
+                    f"{self.who} gave {name} so large that their mean and variance overflow: training stopped."
+                )
+        return info
 
-    def _check(self, raw: np.ndarray, actions: np.ndarray, raw_rewards: list[float]) -> None:
-        """Name the first thing that is not finite: everything after it follows from it."""
+    def _check(self, raw: np.ndarray, out: SegmentArrays, raw_rewards: list[float]) -> None:
+        """Name the first thing that is not finite: everything after it follows from it.
+
+        Args:
+          raw: observations so far [t + 1, obs].
+          out: the segment, written up to step t, in the float32 that what is too large overflows.
+          raw_rewards: so far.
+        """
+        seen = min(len(raw), len(out.rewards))
         faults = []
-        for order, (name, values) in enumerate((("observation", raw), ("action", actions), ("reward", raw_rewards))):
+        places = (
+            ("a non-finite observation", raw, 0),
+            ("an observation too large for float32", out.observations[:seen], 0),
+            ("a non-finite action", out.actions[:seen], 0),
+            ("a non-finite reward", raw_rewards, 0),
+            ("a reward too large for float32", out.rewards[: len(raw_rewards)], 0),
+            ("an observation too large for float32", out.final_observations[:seen], 1),  # those that followed
+        )
+        for order, (name, values, later) in enumerate(places):
             finite = np.isfinite(values)
             finite = finite.all(axis=1) if finite.ndim > 1 else finite
             if not finite.all():
-                faults.append((int(np.argmin(finite)), order, name))
+                faults.append((int(np.argmin(finite)) + later, order, name))
         if faults:
             step, _, name = min(faults)
             raise NonFiniteError(
-                f"Environment {self.index} met a non-finite {name} at step {step} of the rollout: training stopped."
+                f"Environment {self.index} met {name} at step {step} of the rollout: training stopped."
             )
 
     def watch_draws(self, collect: Callable[[], SegmentInfo]) -> SegmentInfo:
@@ -311,7 +344,7 @@ class EnvSlot:
             self._begin()
             return []
         reset = state["reset"]
-        raw = self._flat(self._begin_again(reset))
+        raw = self._begin_again(reset)
         self._reset_seed = None
         self._reset_state = reset
         self._played = []
@@ -339,7 +372,7 @@ class EnvSlot:
             "that it would have had without the interruption."
         ]
 
-    def _begin_again(self, reset: Mapping[str, Any]) -> Any:
+    def _begin_again(self, reset: Mapping[str, Any]) -> np.ndarray:
         """The first observation of the open episode."""
         seed, own = reset.get("seed"), reset.get("generators")
         try:
@@ -351,8 +384,7 @@ class EnvSlot:
             if own is None and seed is None:  # written by an older version
                 self.env.unwrapped.np_random.bit_generator.state = reset["rng"]
             generators.restore(self.env, own or {})
-            with faults.naming(self.who, "reset"):
-                return self.env.reset(seed=seed)[0]
+            return self._start(seed=seed)
         except faults.EnvironmentFailure:
             if own is None:
                 raise

@@ -54,7 +54,8 @@ class Guarded(gymnasium.Wrapper):
             if is_users(error):
                 raise
             raise failure(error, self._who, "step") from error
-        self._open = not result[2]  # of an outer time limit what is inside does not know
+        with contextlib.suppress(TypeError, IndexError, ValueError):  # whoever reads the result says what is wrong with it
+            self._open = not result[2]  # of an outer time limit what is inside does not know
         return result
 
     def close(self) -> None:

@@ -20,7 +20,10 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator, registry
 from gymnasium.wrappers import FlattenObservation
 
 import wng_tf.envs  # noqa: F401  registers our ids
+from baselines_compat.conform import Unclear, conform
+from baselines_compat.errors import UnusableOutput
 from baselines_compat.vec_env.faults import described, is_users, naming
+from baselines_compat.vec_env.intake import reset_result
 from wng_tf.errors import UserError
 
 Kind = Literal["mujoco", "pybullet", "classic", "other"]
@@ -274,7 +277,32 @@ def _flat_observations(task: Task, env: gymnasium.Env) -> gymnasium.Env:
             f"{_title(task)} has the observation space {space}; the algorithms handle vectors, and spaces that can be "
             "flattened to one. Wrap the environment so that it returns a vector, and register the wrapped one."
         )
-    return FlattenObservation(env)
+    return Flattened(env, _title(task))
+
+
+class Flattened(FlattenObservation):
+    """Observations as one vector, from what `conform` makes of them.
+
+    Raises:
+        UnusableOutput: from `reset` and `step`: an observation that is none of the environment's space.
+    """
+
+    def __init__(self, env: gymnasium.Env, who: str):
+        super().__init__(env)
+        self._who = who
+
+    def reset(self, **kwargs: Any):
+        observation, info = reset_result(self.env.reset(**kwargs), self._who)
+        return self.observation(observation), info
+
+    def observation(self, observation: Any) -> np.ndarray:
+        try:
+            member = conform(observation, self.env.observation_space)
+        except Unclear as error:
+            raise UnusableOutput(
+                f"{self._who} returned the observation {error}, which is not of its observation space: correct it."
+            ) from None
+        return super().observation(member)
 
 
 def _makes_a_vector(space: spaces.Space) -> bool:

@@ -180,12 +180,13 @@ class EpisodeLoop:
         observation, _ = self.env.reset(seed=seeds)
         record.alive[:] = used
         record.last = np.asarray(observation, np.float64)
-        if not np.isfinite(observation).all():
-            record.broken = "observation"
+        with np.errstate(over="ignore"):
+            inputs = np.asarray(observation, np.float32)
+        if not np.isfinite(inputs).all():
+            record.broken = _broken_observation(observation)
         else:
             layers = [(weights, offset[..., np.newaxis]) for weights, offset in self.spec.materialise(parameters)]
             vectors = [] if normaliser is None else [tf.constant(normaliser.shift), tf.constant(normaliser.scale)]
-            inputs = np.asarray(observation, np.float32)
             members: Any = slice(None)
             while True:
                 self._loop(
@@ -201,7 +202,7 @@ class EpisodeLoop:
                 inputs = record.last.astype(np.float32)
         if record.broken:
             raise NonFiniteError(
-                f"NaN or infinite {record.broken} at step {record.step} of a rollout: the run stops, its last "
+                f"{record.broken} at step {record.step} of a rollout: the run stops, its last "
                 "checkpoint is kept. A smaller --lr or --sigma may avoid it."
             )
         return record.rollouts(count)
@@ -274,13 +275,24 @@ class EpisodeLoop:
         record.step = t + 1
         record.alive = alive & ~(terminated | truncated)
         # A sum is not finite where a term is not; it costs less than looking at each.
-        if not np.isfinite(observation.sum() + reward.sum() + outputs.sum()):
-            broken = (("action", outputs), ("observation", observation), ("reward", reward))
+        with np.errstate(over="ignore", invalid="ignore"):
+            x = observation.astype(np.float32)
+            fine = np.isfinite(x.sum() + reward.sum() + outputs.sum())
+        if not fine:
+            broken = (
+                ("NaN or infinite action", outputs),
+                (_broken_observation(observation), x),
+                ("NaN or infinite reward", reward),
+            )
             record.broken = next((name for name, array in broken if not np.isfinite(array).all()), "")
         count = len(alive) if members is None else len(members)
         half = 2 * np.count_nonzero(record.alive) > count
         going = half and record.step < self.horizon and not record.broken and not self._stop.is_set()
-        return (observation if members is None else observation[members]).astype(np.float32), np.bool_(going)
+        return x if members is None else x[members], np.bool_(going)
+
+
+def _broken_observation(observation: NDArray[np.float64]) -> str:
+    return "Observation too large for float32" if np.isfinite(observation).all() else "NaN or infinite observation"
 
 
 def batched_product(weights: tf.Tensor, x: tf.Tensor) -> tf.Tensor:

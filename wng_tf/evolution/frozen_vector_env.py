@@ -24,6 +24,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from baselines_compat.vec_env.faults import EnvironmentFailure, WorkerError, failure, is_users, naming
+from baselines_compat.vec_env.intake import Intake
 from baselines_compat.vec_env.processes import end, ending, ignore_stop_signals, start_process, survives_pickling
 from baselines_compat.vec_env.shared_memory import SharedMemory
 from wng_tf.envs import tasks
@@ -183,6 +184,7 @@ class _Worlds:
         self._kwargs = kwargs
         self._bullet = tasks.resolve(name).kind == "pybullet"
         self._envs = [self._make() for _ in buffers["seed"]]
+        self._intake = Intake(self._envs[0], name)
         self._active: list[tuple[int, gymnasium.Env[Any, Any]]] = []
         self._just_ended: list[int] = []  # worlds whose last reward still stands in the buffer
         self._complete = set(range(len(self._envs)))  # worlds whose last episode ended by itself, or that had none
@@ -201,6 +203,7 @@ class _Worlds:
 
         Raises:
             EnvironmentFailure: a world raised.
+            UnusableOutput: it returned something whose meaning is not clear.
         """
         getattr(self, command)()
 
@@ -216,7 +219,7 @@ class _Worlds:
                 buffers["observation"][i] = self._begin(i, int(buffers["seed"][i]))
                 self._active.append((i, self._envs[i]))
 
-    def _begin(self, i: int, seed: int) -> Any:
+    def _begin(self, i: int, seed: int) -> NDArray[Any]:
         """The first observation of an episode in world i.
 
         A horizon may have cut its last one, and a monitor may refuse to begin another then: a fresh world does not.
@@ -224,30 +227,34 @@ class _Worlds:
         ended = i in self._complete
         self._complete.discard(i)
         try:
-            with naming(self._name, "reset"):
-                return self._envs[i].reset(seed=seed)[0]
+            return self._start(i, seed)
         except EnvironmentFailure:
             if ended:
                 raise
         with contextlib.suppress(Exception):
             self._envs[i].close()
         self._envs[i] = self._make()
+        return self._start(i, seed)
+
+    def _start(self, i: int, seed: int) -> NDArray[Any]:
         with naming(self._name, "reset"):
-            return self._envs[i].reset(seed=seed)[0]
+            result = self._envs[i].reset(seed=seed)
+        return self._intake.reset(result)[0]
 
     def step(self) -> None:
         buffers = self._buffers
         observations, rewards = buffers["observation"], buffers["reward"]
+        take = self._intake.step
         actions = buffers["action"].copy()  # the buffer is written again, and an environment may keep what it was sent
         ended = False
         for i, env in self._active:
             try:
-                observation, reward, terminated, truncated, _ = env.step(actions[i])
+                result = env.step(actions[i])
             except BaseException as error:
                 if is_users(error):
                     raise
                 raise failure(error, self._name, "step") from error
-            observations[i], rewards[i] = observation, reward
+            observations[i], rewards[i], terminated, truncated, _ = take(result)
             if terminated or truncated:
                 buffers["terminated"][i], buffers["truncated"][i] = terminated, truncated
                 ended = True

@@ -14,6 +14,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from baselines_compat.actions import to_environment
+from baselines_compat.conform import observations_of
 from wng_tf import checkpoint, memory, run_folder
 from wng_tf.errors import UserError
 from wng_tf.evolution.normaliser import Normaliser
@@ -59,8 +60,12 @@ class SavedPolicy:
         Args:
             rng: for the noise of a sampled action; a fresh one if None.
             deterministic: without the noise that the population acted with (there is none for discrete actions).
+
+        Raises:
+            UserError: no observations of this policy's size.
+            NonFiniteError: NaN or infinity in them.
         """
-        x = np.asarray(observation, np.float32)
+        x = observations_of(observation, self.spec.observations)[0].astype(np.float32)
         head = self.spec.head
         action = forward(self._layers, head, x if self.normaliser is None else self.normaliser(x))
         if head.discrete:

@@ -129,6 +129,12 @@ def tell(
     for name, values in (("return", results.returns), ("embedding", results.embeddings)):
         if not np.isfinite(values).all():
             raise NonFiniteError(f"NaN or infinite {name} in the population: the run stops, its last checkpoint is kept.")
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not np.isfinite(results.returns.std()):
+            raise NonFiniteError(
+                "Returns in the population are so large that their deviation overflows: the run stops, its last "
+                "checkpoint is kept."
+            )
     sigma = spread(config, len(state.theta))
     distances = repulsion_of(state, results.embeddings, config, seed)
     scores = combine(results.returns, distances, config)

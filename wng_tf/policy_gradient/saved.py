@@ -13,6 +13,7 @@ from gymnasium import spaces
 
 from baselines_compat.actions import to_environment
 from baselines_compat.actor import Actor, ActorSpec
+from baselines_compat.conform import observations_of
 from baselines_compat.running_mean_std import RunningMeanStd
 from baselines_compat.vec_env.normalizer import NormalizerSettings, normalize
 from wng_tf import checkpoint, run_folder
@@ -64,9 +65,12 @@ class SavedPolicy:
         Args:
           rng: noise of a sampled action; a fresh generator if None.
           deterministic: the mean (the likeliest of discrete actions), or a sample of the policy.
+
+        Raises:
+          UserError: no observations of this policy's size.
+          NonFiniteError: NaN or infinity in them.
         """
-        observation = np.asarray(observation, np.float64)
-        single = observation.ndim == 1
+        observation, single = observations_of(observation, self.mean.size)
         params = self._actor.params(normalize(np.atleast_2d(observation), self.mean, self.var, self.normalizer))
         perturbations = None
         if not deterministic:
