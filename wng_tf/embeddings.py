@@ -12,12 +12,14 @@ Register your own with `@register(name, kind=...)`, or name it on the command li
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from wng_tf.errors import UserError
+from wng_tf.faults import reason
 from wng_tf.registry import Registry
 
 KINDS = ("action", "trajectory")
@@ -92,7 +94,59 @@ def find(name: str) -> Embedding:
     for embedding in map(EMBEDDINGS.find, EMBEDDINGS):
         if embedding.function is found:
             return embedding
+    _check_arguments(name, found)
     return Embedding(name, "trajectory", found)
+
+
+def _check_arguments(name: str, function: Callable[..., Any]) -> None:
+    """UserError if the function says of itself that it does not take a trajectory and a length."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # functions written in C need not say
+        return
+    try:
+        signature.bind(None, None)
+    except TypeError as error:
+        raise UserError(
+            f"Embedding '{name}' cannot be called with a trajectory and a length ({error}): write it as "
+            "function(trajectory, length)."
+        ) from None
+
+
+def embed(embedding: Embedding, trajectory: Trajectory, length: int, dtype: type = np.float32) -> np.ndarray:
+    """The embedding [d] of a trajectory.
+
+    Raises:
+      UserError: the function raises, or gives what is no array of numbers.
+    """
+    try:
+        return np.asarray(embedding.function(trajectory, length), dtype).reshape(-1)
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # whatever goes wrong in somebody's function
+        raise _failed(embedding.name, f"on a trajectory of {len(trajectory.rewards)} steps", error) from error
+
+
+def embed_actions(embedding: Embedding, drawn: Any, values: Any) -> Any:
+    """The embeddings [n, d] of the actions drawn at n states, a tensor.
+
+    Raises:
+      UserError: the function raises, or gives no tensor of that shape.
+    """
+    try:
+        embedded = embedding.function(drawn, values)
+        shape = tuple(embedded.shape)
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        raise _failed(embedding.name, f"on actions of shape {tuple(drawn.shape)}", error) from error
+    if len(shape) != 2 or shape[0] != drawn.shape[0] or not shape[1]:
+        raise UserError(f"Embedding '{embedding.name}' must give a tensor [{drawn.shape[0]}, d], not {list(shape)}.")
+    return embedded
+
+
+def _failed(name: str, what: str, error: Exception) -> UserError:
+    return UserError(f"Embedding '{name}' failed {what}: {type(error).__name__}: {reason(error)}.")
 
 
 @register("actions", kind="action")
@@ -199,7 +253,7 @@ def embed_trajectories(trajectories: list[Trajectory], embedding: Embedding, len
     Raises:
       UserError: the embedding's result is not a finite vector of one length.
     """
-    results = [np.asarray(embedding.function(t, length), np.float32).reshape(-1) for t in trajectories]
+    results = [embed(embedding, t, length) for t in trajectories]
     sizes = {r.size for r in results}
     if len(sizes) != 1 or 0 in sizes or not all(np.isfinite(r).all() for r in results):
         raise UserError(f"Embedding '{embedding.name}' must give finite vectors of one length for every trajectory.")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 from wng_tf.errors import UserError
+from wng_tf.faults import reason
 
 Part = TypeVar("Part")
 
@@ -106,7 +107,7 @@ class Registry(Generic[Part]):
         try:
             found = import_part(name)
         except Exception as error:  # whatever goes wrong in somebody's module
-            raise UserError(f"{self.noun.capitalize()} '{name}' cannot be imported: {error}.") from error
+            raise UserError(f"{self.noun.capitalize()} '{name}' cannot be imported: {reason(error)}.") from error
         if not callable(found):
             raise UserError(f"{self.noun.capitalize()} '{name}' is not a function.")
         return found

@@ -25,6 +25,9 @@ from wng_tf.evolution import config as evolution
 from wng_tf.paths import expanded
 from wng_tf.policy_gradient import config as policy_gradient
 
+#: TensorFlow starts all of them, whether there are cores for them or not.
+MOST_THREADS = 1024
+
 
 def main(argv: Sequence[str]) -> int:
     """Run what the flags say. Returns the exit code."""
@@ -99,6 +102,8 @@ def _check(algorithm: PolicyGradientAlgorithm | EvolutionAlgorithm, task: tasks.
     values = flags.FLAGS
     if values.num_threads < 1:
         raise UserError(f"--num_threads must be at least 1, not {values.num_threads}.")
+    if values.num_threads > MOST_THREADS:
+        raise UserError(f"--num_threads must be at most {MOST_THREADS}, not {values.num_threads}.")
     if not 0 <= values.seed < 2**64:
         raise UserError(f"--seed must be between 0 and 2**64 - 1, not {values.seed}.")
     if values.num_timesteps < 1:

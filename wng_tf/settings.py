@@ -21,6 +21,9 @@ from wng_tf.parts import RENAMED
 from wng_tf.registry import Registry
 
 Settings = TypeVar("Settings")
+
+#: Of whole numbers: TensorFlow counts in 32 bits.
+LARGEST = 2**31 - 1
 Condition = Mapping[str, str | Sequence[str]]
 
 
@@ -120,6 +123,8 @@ def _check(cls: type, field: dataclasses.Field, value: Any) -> None:
             raise UserError(f"--{field.name} must be finite, not {value}.")
         if kind is int and not isinstance(value, int):
             raise UserError(f"--{field.name} must be a whole number, not {value}.")
+        if kind is int and abs(value) > LARGEST:
+            raise UserError(f"--{field.name} must be at most {LARGEST}, not {value}.")
     if limits["choices"] and value not in limits["choices"]:
         own = ", or your own as package.module:name" if isinstance(limits["choices"], Registry) else ""
         raise UserError(f"--{field.name} must be one of {', '.join(limits['choices'])}{own}, not '{value}'.")

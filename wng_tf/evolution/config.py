@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from wng_tf import settings
+from wng_tf import memory, settings
 from wng_tf.algorithms import EvolutionAlgorithm
 from wng_tf.embeddings import trajectory_embeddings
 from wng_tf.envs.tasks import SHORT_NAMES, Task
@@ -204,13 +204,32 @@ def resolve(algorithm: EvolutionAlgorithm, task: Task, given: Mapping[str, Any])
     """The settings of a run: defaults, then the algorithm's, the task's, and what the user gave.
 
     Raises:
-      UserError: an unknown setting, or a value outside its limits.
+      UserError: an unknown setting, a value outside its limits, or values that no memory holds.
     """
     parts = {"repulsion": algorithm.repulsion, "metric": algorithm.metric}
     given = settings.current_names(given)
     if isinstance(given.get("metric"), str):
         given["metric"] = metric_name(given["metric"], None)
-    return settings.build(EvolutionConfig, parts, algorithm.defaults, defaults_for(task), given)
+    config = settings.build(EvolutionConfig, parts, algorithm.defaults, defaults_for(task), given)
+    memory.check(_needs(config))
+    return config
+
+
+def _needs(config: EvolutionConfig) -> dict[str, float]:
+    """Bytes that settings take at the very least, whatever the environment."""
+    members = 2 * config.population + config.evaluation_episodes
+    basis = config.num_basis if settings.has_effect(config, "num_basis") else 0
+    return {
+        f"--num_env={config.num_env}": 1_000.0 * config.num_env,
+        # A parameter of each hidden unit, and the rewards, lengths and observations of a step.
+        f"--population={config.population} with --evaluation_episodes={config.evaluation_episodes}": (
+            members * (32.0 + 4.0 * config.num_layers * config.num_hidden)
+        ),
+        f"--num_hidden={config.num_hidden} with --num_layers={config.num_layers}": (
+            4.0 * config.num_hidden * (config.num_hidden * (config.num_layers - 1) + 2)
+        ),
+        f"--num_basis={config.num_basis}": 8.0 * basis**2,
+    }
 
 
 def defaults_for(task: Task) -> Mapping[str, Any]:

@@ -83,7 +83,7 @@ class PopulationEmbedding:
                 f"keep: choose one of {', '.join(embeddings.trajectory_embeddings())}."
             )
         self._name = name
-        self._function = found.function
+        self._embedding = found
         self._length = length or horizon
         self._from_sums = _FROM_SUMS.get(name)
         if name == "reward_to_go" and self._length == horizon:
@@ -103,7 +103,7 @@ class PopulationEmbedding:
         if self._from_sums is not None:
             return self._from_sums(trajectories)
         rows = [self._one(trajectories, i, int(steps)) for i, steps in enumerate(trajectories.lengths)]
-        if len({row.shape for row in rows}) != 1 or not all(np.isfinite(row).all() for row in rows):
+        if len({row.size for row in rows}) != 1 or not rows[0].size or not all(np.isfinite(row).all() for row in rows):
             raise UserError(f"Embedding '{self._name}' must give finite vectors of one length for every trajectory.")
         return np.stack(rows)
 
@@ -116,4 +116,4 @@ class PopulationEmbedding:
             trajectories.rewards[i, :steps],
             trajectories.final_observations[i],
         )
-        return np.asarray(self._function(trajectory, self._length), np.float64).reshape(-1)
+        return embeddings.embed(self._embedding, trajectory, self._length, np.float64)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from baselines_compat.vec_env.slot import EpisodeRecord
-from wng_tf import algorithms, parts
+from wng_tf import algorithms, memory, parts
 from wng_tf.algorithms import EvolutionAlgorithm
 from wng_tf.envs import tasks
 from wng_tf.errors import UserError
@@ -92,6 +92,7 @@ def learn(
     )
     members = 2 * config.population + config.evaluation_episodes
     horizon = horizon_of(task, config.horizon)
+    memory.check({f"--horizon={horizon} with --population={config.population}": 8.0 * members * horizon})
     with make_worlds(task, config.num_env or members, config.num_workers) as worlds, run:
         trainer = Trainer(
             worlds,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from wng_tf import embeddings, settings
+from wng_tf import embeddings, memory, settings
 from wng_tf.algorithms import PolicyGradientAlgorithm
 from wng_tf.embeddings import EMBEDDINGS
 from wng_tf.errors import UserError
@@ -241,4 +241,22 @@ def resolve(algorithm: PolicyGradientAlgorithm, kind: str, given: Mapping[str, A
         )
     if config.num_workers > config.num_env:
         raise UserError(f"--num_workers={config.num_workers} is more than --num_env={config.num_env}.")
+    memory.check(_needs(config))
     return config
+
+
+def _needs(config: PolicyGradientConfig) -> dict[str, float]:
+    """Bytes that settings take at the very least, whatever the environment."""
+    minibatch = config.batch_size / config.nminibatches if config.step_rule == "minibatch" else config.batch_size
+    actions = config.num_actions if settings.has_effect(config, "num_actions") else 0
+    features = config.num_features if settings.has_effect(config, "num_features") else 0
+    return {
+        f"--num_env={config.num_env}": 10_000.0 * config.num_env,  # an environment and its open monitor file
+        f"--nsteps={config.nsteps} with --num_env={config.num_env}": 40.0 * config.batch_size,
+        f"--num_hidden={config.num_hidden} with --num_layers={config.num_layers}": (
+            # Weights and gradients of two networks, an observation and an action of one number each.
+            2 * 8.0 * config.num_hidden * (config.num_hidden * (config.num_layers - 1) + 2)
+        ),
+        f"--num_actions={config.num_actions}": 4.0 * minibatch * actions,
+        f"--num_features={config.num_features}": 4.0 * minibatch * features,
+    }

@@ -16,6 +16,9 @@ from wng_tf.errors import UserError
 #: Flags of a run that the sweep itself sets.
 RESERVED = ("alg", "env", "seed", "log_path", "resume", "flagfile")
 
+#: Seeds of a sweep at most; more are a slip of the finger.
+MOST_SEEDS = 100_000
+
 _ASSIGNMENT = re.compile(r"([a-z]\w*)=(.*)", re.DOTALL)
 # Values may hold commas and colons of their own (64,64 or linear:3e-4): only one that a new name= follows separates.
 _NEXT_ASSIGNMENT = re.compile(r",(?=[a-z]\w*=)")
@@ -152,7 +155,10 @@ def parse_seeds(texts: Iterable[str]) -> list[int]:
         match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
         if not match or (match[2] is not None and int(match[2]) < int(match[1])):
             raise UserError(f"'{part}' is not a seed or a range of seeds: write --seeds=0-4 or --seeds=0,2,5.")
-        seeds.extend(range(int(match[1]), int(match[2] or match[1]) + 1))
+        first, last = int(match[1]), int(match[2] or match[1])
+        if len(seeds) + last - first >= MOST_SEEDS:
+            raise UserError(f"'{part}' makes more than {MOST_SEEDS} seeds: write --seeds=0-4 or --seeds=0,2,5.")
+        seeds.extend(range(first, last + 1))
     return seeds
 
 

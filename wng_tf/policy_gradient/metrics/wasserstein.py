@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from baselines_compat.distributions import Pd
+from wng_tf.embeddings import embed_actions
 from wng_tf.errors import UserError
 from wng_tf.natural_gradient import (
     DenseRows,
@@ -104,7 +105,7 @@ class WassersteinKernel(Metric):
         if self.needs_trajectories:
             return data["embeddings"], log_probs
         drawn = drawn_actions(pd, data["noise"])
-        embeddings = self.embedding.function(drawn, values)
+        embeddings = embed_actions(self.embedding, drawn, values)
         return embeddings, log_prob_of_drawn(pd, drawn) if self.score else None
 
     def operator(self, point: Point, state: Any) -> tuple[Operator, Any]:
