@@ -85,6 +85,8 @@ class Learner:
         self.distances = PolicyShift(policy, self.theta)
         self._layout: BatchLayout | None = None
         self._compiled: Any = None
+        # One call in place of an assignment from Python for every variable.
+        self._bring_policy = tf.function(self._assign_policy, autograph=False)
 
     @property
     def draws_actions(self) -> bool:
@@ -126,7 +128,7 @@ class Learner:
         self.metric_state = outcome.carry.metric
         report = self.step.report(stats, outcome.carry.step)
         report.update(self.penalty.adapt(lambda: self.distances(batch)))
-        self.policy.set_flat(self.theta.numpy())
+        self._bring_policy()
         return report
 
     def draw(self, number: int) -> Draws:
@@ -163,6 +165,12 @@ class Learner:
         if shapes != self._layout.shapes:
             raise UserError(f"Embedding '{self.embedding.name}' must give vectors of the same length in every update.")
         return self._layout.pack(arrays)
+
+    def _assign_policy(self) -> None:
+        """The policy's variables from θ."""
+        pieces = self.policy.unflatten(tf.convert_to_tensor(self.theta))
+        for variable, piece in zip(self.policy.parameters, pieces, strict=True):
+            variable.assign(piece)
 
     # ---- the compiled part --------------------------------------------------------------------------------------
 
@@ -203,4 +211,4 @@ class Learner:
                 now.shape.assert_is_compatible_with(before.shape)
             initial = tf.nest.pack_sequence_as(initial, saved)
         self.metric_state = initial
-        self.policy.set_flat(self.theta.numpy())
+        self._bring_policy()
