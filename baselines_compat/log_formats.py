@@ -185,7 +185,7 @@ def check_resume(
     """What `make_output_format` refuses to resume from, without writing anything.
 
     Raises ValueError; also if a file has less than `rows` rows up to there (None: whatever it has). One that is gone
-    is no fault: it is begun anew.
+    or has none at all is no fault: it is begun anew.
     """
     kinds = {"csv": (_values_in_csv, 1), "json": (_values_in_json, 0)}
     for format, name in FILES.items():
@@ -194,9 +194,9 @@ def check_resume(
             continue
         values_of, header = kinds[format]
         kept = len(_kept_lines(path, resume_from, values_of, header)) - header
-        if rows is not None and kept < rows:
+        if rows is not None and 0 < kept < rows:
             raise ValueError(
-                f"'{path}' has {max(kept, 0)} of the {rows} rows that were logged: restore it, or delete it to continue "
+                f"'{path}' has {kept} of the {rows} rows that were logged: restore it, or delete it to continue "
                 "without them."
             )
 

@@ -139,7 +139,8 @@ class ResultsWriter:
       header: what the first line says, usually `{"t_start": seconds since 1970, "env_id": id}`.
       extra_keys: columns after `r`, `l`, `t`.
       resume_rows: None replaces an existing file. A number keeps its header and that many rows, and appends
-        to them; ValueError if the file has fewer rows, or other columns. A file that is gone is begun anew.
+        to them; ValueError if the file has fewer rows, or other columns. A file that is gone or has no row is
+        begun anew.
 
     `rows` counts the episodes in the file: the number to resume from. `header` is the header in force: on
     resumption that of the file, whose `t_start` the column `t` counts from.
@@ -184,10 +185,10 @@ class ResultsWriter:
 
 
 def _kept_rows(file: Path, keys: Sequence[str], count: int) -> tuple[dict[str, Any] | None, list[str]]:
-    """The header and the first `count` rows of a monitor file; None and none if it is gone."""
-    if not file.exists():
+    """The header and the first `count` rows of a monitor file; None and none if it is gone or has none at all."""
+    rows = [line for line in complete_lines(file)[2:] if line.strip()] if file.exists() else []
+    if not rows:
         return None, []
-    rows = [line for line in complete_lines(file)[2:] if line.strip()]
     if len(rows) < count:
         raise ValueError(
             f"'{file}' has {len(rows)} of the {count} episodes that were recorded: restore it, or delete it to continue "

@@ -107,7 +107,7 @@ def account(folder: Path) -> dict[str, Any]:
     }
 
 
-CLOCK = {*TIMES, "es/cpu_seconds", "time_elapsed"}
+CLOCK = {*TIMES, "time_elapsed"}
 
 
 def untimed_state(state: dict) -> dict:

@@ -17,7 +17,7 @@ from wng_tf.settings import has_effect
 TINY = {"nsteps": 64, "nminibatches": 2, "noptepochs": 2, "num_hidden": 8, "num_actions": 4, "inner_steps": 5}
 """Settings of a policy-gradient run whose updates take milliseconds."""
 
-TIMES = {"fps", "misc/time_elapsed"}
+TIMES = {"fps", "misc/time_elapsed", "es/cpu_seconds"}
 """Columns of progress.csv that differ between runs that are otherwise the same."""
 
 

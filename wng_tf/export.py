@@ -19,7 +19,7 @@ from pathlib import Path
 
 from absl import flags
 
-from wng_tf import cli, faults, run_folder, saved_policy
+from wng_tf import cli, faults, locks, run_folder, saved_policy
 from wng_tf import output as output_folders
 from wng_tf.errors import UserError
 from wng_tf.paths import expanded
@@ -47,23 +47,30 @@ def export_run(
     policy = saved_policy.load(log_path, which)
     target = log_path / run_folder.EXPORT if output is None else expanded(output)
     _check(target)
-    fresh, old = (target.with_name(f".{target.name}.{suffix}") for suffix in ("new", "old"))
-    with faults.naming(target, "give another --output"), output_folders.made(target.parent):
-        for left_behind in (fresh, old):
-            shutil.rmtree(left_behind, ignore_errors=True)
-        try:
-            policy.export(fresh)
-            if target.exists():
-                target.rename(old)
-            fresh.rename(target)
-        except BaseException:
-            if old.exists() and not target.exists():
-                old.rename(target)
-            raise
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
+    unusable = f"Cannot write to '{target}' ({{reason}}): give another --output."
+    # A run that ends exports itself, maybe while somebody does so by hand: one waits for the other.
+    lock = locks.holding(target.with_name(f".{target.name}.lock"), busy=None, unusable=unusable)
+    with faults.naming(target, "give another --output"), output_folders.made(target.parent), lock:
+        _replace(target, policy)
     return target
+
+
+def _replace(target: Path, policy: saved_policy.SavedPolicy) -> None:
+    fresh, old = (target.with_name(f".{target.name}.{suffix}") for suffix in ("new", "old"))
+    for left_behind in (fresh, old):
+        shutil.rmtree(left_behind, ignore_errors=True)
+    try:
+        policy.export(fresh)
+        if target.exists():
+            target.rename(old)
+        fresh.rename(target)
+    except BaseException:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        raise
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _check(target: Path) -> None:

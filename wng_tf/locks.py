@@ -9,10 +9,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from wng_tf.errors import UserError
+
+_POLL_SECONDS = 0.05
 
 
 def try_lock(path: Path) -> int | None:
@@ -48,13 +51,17 @@ def is_locked(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def holding(path: Path, *, busy: str, unusable: str) -> Iterator[None]:
+def holding(path: Path, *, busy: str | None, unusable: str) -> Iterator[None]:
     """The lock in `path` for a block; its file goes with it.
 
-    Raises UserError: `busy` if another process holds it; `unusable` with the system's reason if there can be no such file.
+    Raises UserError: `busy` if another process holds it (None: wait until it does not); `unusable` with the system's
+    reason if there can be no such file.
     """
     try:
         descriptor = try_lock(path)
+        while descriptor is None and busy is None:
+            time.sleep(_POLL_SECONDS)
+            descriptor = try_lock(path)
     except OSError as error:
         raise UserError(unusable.format(reason=error.strerror)) from error
     if descriptor is None:

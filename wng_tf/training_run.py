@@ -32,8 +32,10 @@ from typing import Any
 import numpy as np
 
 from baselines_compat import logger
+from baselines_compat.errors import NonFiniteError
 from baselines_compat.log_formats import FILES
 from baselines_compat.monitor import LoadMonitorResultsError, Monitor, ResultsWriter
+from baselines_compat.table import complete_lines
 from baselines_compat.vec_env.processes import STOP_SIGNALS, leave_terminal
 from baselines_compat.vec_env.slot import EpisodeRecord
 from wng_tf import checkpoint, faults, resume, run_folder
@@ -44,6 +46,8 @@ from wng_tf.terminal import ProgressBar, for_terminals, show_waiting
 STEPS_KEY = "misc/total_timesteps"
 FORMATS = ("stdout", "log", "csv", "json", "tensorboard")
 WINDOW = 100
+MAY_BE_INFINITE = frozenset({"wng/condition_number"})
+"""Columns in which an infinity is an answer: a singular matrix has one. Elsewhere the policy has left the numbers."""
 
 
 class Interrupted(Exception):
@@ -135,6 +139,12 @@ def _log_to_stdout() -> Iterator[None]:
     finally:
         own.close()
         logger.Logger.CURRENT = None
+
+
+def _has_rows(file: Path) -> bool:
+    """Whether a log or a monitor file has more than its header."""
+    header = {".json": 0, ".csv": 2 if file.name.endswith(Monitor.EXT) else 1}[file.suffix]
+    return file.exists() and sum(bool(line.strip()) for line in complete_lines(file)) > header
 
 
 class TrainingRun:
@@ -292,7 +302,7 @@ class TrainingRun:
         current = logger.get_current()
         current.output_formats = for_terminals(current.output_formats)
         for name in gone:
-            logger.warn(f"'{name}' is gone: what it held up to step {found.steps} is lost, it begins anew.")
+            logger.warn(f"'{name}' is gone or empty: what it held up to step {found.steps} is lost, it begins anew.")
         header = {"t_start": self._started, "env_id": self.info.env_id}
         for i, rows in enumerate(self._monitor_rows):
             writer = ResultsWriter(self._monitor_file(i), header, resume_rows=None if found is None else rows)
@@ -300,13 +310,13 @@ class TrainingRun:
             self._opened.callback(writer.close)
 
     def _gone(self, state: resume.RunState) -> list[str]:
-        """Files that had rows at the checkpoint and that are no longer there."""
+        """Files that had rows at the checkpoint and have none, or are no longer there."""
         logs = [name for format, name in FILES.items() if format in self._formats and state.log_rows != 0]
-        logs = [name for name in logs if not (self.folder / name).exists()]
+        logs = [name for name in logs if not _has_rows(self.folder / name)]
         if logs:
             self._log_rows = 0  # what both files are sure to have
         monitors = [self._monitor_file(i) for i, rows in enumerate(state.monitor_rows) if rows]
-        return logs + [file.name for file in monitors if not file.exists()]
+        return logs + [file.name for file in monitors if not _has_rows(file)]
 
     def _restore(self, found: resume.Found) -> None:
         state = found.run
@@ -348,7 +358,17 @@ class TrainingRun:
         self._progress.update(steps, self.eprewmean if eprewmean is None else eprewmean)
 
     def log(self, kvs: Mapping[str, Any], steps: int, updates: int) -> None:
-        """Write a row of the log: the usual columns, then `kvs`, which may replace them."""
+        """Write a row of the log: the usual columns, then `kvs`, which may replace them.
+
+        Raises:
+          NonFiniteError: one of `kvs` is infinite; NaN stands for what is not known.
+        """
+        for key, value in kvs.items():
+            if key not in MAY_BE_INFINITE and np.ndim(value) == 0 and np.isinf(float(value)):
+                raise NonFiniteError(
+                    f"{key} became infinite at step {steps}: training stopped; smaller steps (--lr, --trust_radius, --sigma) "
+                    "may help."
+                )
         now = time.time()
         then, steps_then = self._last_logged
         self._last_logged = (now, steps)

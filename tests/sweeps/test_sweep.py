@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from wng_tf import run_folder
+from wng_tf.errors import UserError
 from wng_tf.sweeps.conduct import FAILED, INTERRUPTED, conduct
 from wng_tf.sweeps.engine_local import LocalEngine
 from wng_tf.sweeps.execute import ONE_THREAD, Job, execute
@@ -342,3 +344,62 @@ def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path, flags, sentence):
     assert output == ""
     assert sentence in errors and errors.startswith("error: ")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", "null", '{"run": 3, "attempts": []}', '{"run": {"axes": [], "settings": []}, "attempts": []}', "\xff"],
+)
+def test_a_record_of_another_shape_is_one_sentence(tmp_path, text):
+    assert sweep(tmp_path, seeds=(0,)) == 0
+    path = jobs(tmp_path)[0].paths.record
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError) as error:
+        sweep(tmp_path, seeds=(0,))
+    assert str(error.value) == f"{path} is damaged: delete it and the run's folder, and start the sweep again."
+
+
+@pytest.mark.parametrize("field, value", [("runner", 3), ("flags", [1]), ("error", None), ("attempts", [{"started": "now"}])])
+def test_a_record_with_a_field_of_another_type_is_one_sentence(tmp_path, field, value):
+    assert sweep(tmp_path, seeds=(0,)) == 0
+    path = jobs(tmp_path)[0].paths.record
+    path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
+    with pytest.raises(UserError, match="is damaged: delete it and the run's folder"):
+        sweep(tmp_path, seeds=(0,))
+
+
+@pytest.mark.parametrize("text", ["[]", '{"status": "finished", "total_timesteps": "all"}', '{"status": "fin'])
+def test_a_summary_of_another_shape_is_that_of_no_finished_run(tmp_path, text):
+    job = jobs(tmp_path)[0]
+    assert execute(job).status == "finished"
+    (job.paths.folder / "summary.json").write_text(text)
+    assert execute(job).status == "finished"
+    assert json.loads((job.paths.folder / "summary.json").read_text())["total_timesteps"] == 500
+
+
+def test_a_stale_lock_stops_nothing(tmp_path, undisturbed):
+    for path in (tmp_path / ".sweep" / "lock", *(job.paths.lock for job in jobs(tmp_path))):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("4711")
+    assert sweep(tmp_path) == 0
+    assert (tmp_path / "sweep.csv").read_bytes() == undisturbed
+
+
+def test_a_run_that_somebody_trains_by_hand_is_left_alone(tmp_path):
+    """It died in the sweep before its first checkpoint, and was started anew in its folder."""
+    job = jobs(tmp_path, "crash_always=0", "no_checkpoints=1", retries=0)[0]
+    assert execute(job).status == "failed"
+    with run_folder.writing(job.paths.folder):
+        before = {path.name: path.read_bytes() for path in job.paths.folder.iterdir() if path.is_file()}
+        outcome = execute(job)
+        after = {path.name: path.read_bytes() for path in job.paths.folder.iterdir() if path.is_file()}
+    assert outcome.status == "failed" and after == before
+    assert outcome.error.startswith(f"Another process is at work in '{job.paths.folder}'") and "\n" not in outcome.error
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_what_is_said_when_the_retries_are_used_up(tmp_path, capsys, retries):
+    assert sweep(tmp_path, "crash_always=0", retries=retries, seeds=(0,)) == FAILED
+    lines = [line for line in capsys.readouterr().out.splitlines() if "FAILED" in line]
+    assert len(lines) == 2
+    assert all(f"FAILED ({retries + 1} attempts): RuntimeError: the world fell apart" in line for line in lines)

@@ -175,6 +175,11 @@ def tell(
     slots, step = optimizers.ascent(config.optimizer, state.slots, direction, lr)
     if not np.isfinite(step).all():
         raise NonFiniteError("NaN or infinite gradient: the run stops, its last checkpoint is kept.")
+    if np.abs(state.theta + step).max() > np.finfo(np.float32).max:
+        raise NonFiniteError(
+            "A step beyond what a policy's weights can be: the run stops, its last checkpoint is kept. A smaller --lr may "
+            "avoid it."
+        )
     evidence |= {
         "es/direction_cosine": _cosine(direction, gradient),
         "es/step_norm": np.linalg.norm(step),

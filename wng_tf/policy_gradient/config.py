@@ -129,7 +129,12 @@ class PolicyGradientConfig:
     )
 
     trust_radius: float = setting(
-        0.01, "how far one update may move the policy, per state on average", group=TRUST, above=0.0, when=_TRUST_REGION
+        0.01,
+        "how far one update may move the policy, per state on average",
+        group=TRUST,
+        above=0.0,
+        high=1e5,
+        when=_TRUST_REGION,
     )
     distance: str | None = setting(
         None,

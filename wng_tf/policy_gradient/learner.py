@@ -120,7 +120,8 @@ class Learner:
         carry = Carry(self.step.carry(), self.metric_state, self.penalty.carry())
         outcome: Outcome = run(tf.constant(rows), tensors, carry)
         stats = outcome.stats.numpy()
-        if not bool(outcome.finite) or not np.isfinite(self.theta.numpy()).all():
+        whole = bool(outcome.finite) and not self.step.overflowed(stats)
+        if not whole or not np.isfinite(self.theta.numpy()).all():
             self.restore(before)
             raise NonFiniteError(
                 f"Update {number} met a non-finite {self.step.fault(stats)}: training stopped; {self.step.advice}."

@@ -145,7 +145,8 @@ def is_finished(folder: Path, run: Run) -> bool:
 
 def covers(summary: Mapping[str, Any], run: Run) -> bool:
     """Whether that is the summary of a finished run of as many steps as `run` asks for."""
-    return summary.get("status") == "finished" and (summary.get("total_timesteps") or 0) >= (run.total_timesteps() or 0)
+    steps = summary.get("total_timesteps") or 0
+    return summary.get("status") == "finished" and isinstance(steps, int | float) and steps >= (run.total_timesteps() or 0)
 
 
 def read_summary(folder: Path) -> Mapping[str, Any]:

@@ -117,6 +117,10 @@ class StepRule(abc.ABC):
     def report(self, stats: np.ndarray, carry: Any) -> dict[str, float]:
         """After a run that was finite: keep what the next one starts from, and say what happened, by columns of the log."""
 
+    def overflowed(self, stats: np.ndarray) -> bool:
+        """Whether something that is finite by its parts became infinite as a whole."""
+        return bool(np.isinf(stats).any())
+
     def fault(self, stats: np.ndarray) -> str:
         """What was not finite, by the numbers of a run that was not."""
         del stats

@@ -202,6 +202,10 @@ class MinibatchRule(StepRule):
             report["wng/epsilon"] = float(self.damping.epsilon)
         return report
 
+    def overflowed(self, stats: np.ndarray) -> bool:
+        """Whether a gradient of finite parts has an infinite norm: it would be clipped to nothing."""
+        return not np.isfinite(stats[self.stat_names.index("loss/grad_norm")])
+
     def fault(self, stats: np.ndarray) -> str:
         """The first thing that is not finite: terms of the loss, then its gradient, then what is made of that."""
         bad = [name for name, x in zip(self.stat_names, stats, strict=True) if not np.isfinite(x)]
