@@ -20,6 +20,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["wng_tf", "wng_tf.*", "baselines_compat", "baselines_compat.*"]),
+    package_data={"wng_tf": ["py.typed"]},
     install_requires=[
         *TENSORFLOW,
         "keras>=3.10,<4",

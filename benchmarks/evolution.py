@@ -21,7 +21,8 @@ import numpy as np
 from absl import flags
 from mujoco import MjData, rollout
 
-from wng_tf import algorithms, cli
+from wng_tf import algorithms
+from wng_tf.cli import app as cli
 from wng_tf.envs import tasks
 
 WHAT = flags.DEFINE_list("what", ["point", "quadruped", "hopper"], "Which of the measurements.")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 from absl import flags
 
-from wng_tf import compile_cache
+from wng_tf.runtime import compile_cache
 
 os.environ.update(
     CUDA_VISIBLE_DEVICES="-1",
@@ -72,7 +72,7 @@ def call(monkeypatch, capfd) -> Callable[..., Outcome]:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory) -> Callable[[str], Path]:
     """The folder of one of `training.RUNS`, trained when first asked for. Only to be read: copy it to change it."""
-    from training import train
+    from short_runs import train
 
     folders: dict[str, Path] = {}
 

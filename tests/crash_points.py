@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from training import TIMES, episodes, progress
+from short_runs import TIMES, episodes, progress
 
 from baselines_compat import logger
-from wng_tf import checkpoint, run_folder
+from wng_tf.training import checkpoint, run_folder
 
 CALLS = ("fsync", "replace", "rename", "unlink", "mkdir", "rmdir")
 """Where a process may be killed: before each call of these functions of `os`."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from short_runs import TINY, as_flags, uncompiled
 from test_cli import assert_sentence
-from training import TINY, as_flags, uncompiled
 
-from wng_tf import embeddings, memory, run, sweep
+from wng_tf import embeddings, run, sweep
 from wng_tf.errors import UserError
+from wng_tf.runtime import memory
 
 GRADIENT = ["nsteps", "num_env", "num_hidden", "num_layers", "num_actions", "num_features", "num_basis", "nminibatches"]
 GRADIENT += ["noptepochs", "inner_steps", "embedding_length", "keep_checkpoints", "log_interval", "save_interval"]

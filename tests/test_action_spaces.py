@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
+from short_runs import TINY, uncompiled
 from toy_envs import KEPT_SPACES
-from training import TINY, uncompiled
 
 from wng_tf import evaluate, saved_policy
 from wng_tf.evolution.learn import learn as evolve

@@ -9,11 +9,13 @@ import shutil
 import sys
 
 import pytest
-from training import TINY, as_flags, contents, train, uncompiled
+from short_runs import TINY, as_flags, contents, train, uncompiled
 
 import wng_tf
-from wng_tf import checkpoint, cli, evaluate, export, plot, run, saved_policy, sweep
+from wng_tf import evaluate, export, plot, run, saved_policy, sweep
+from wng_tf.cli import app as cli
 from wng_tf.errors import UserError
+from wng_tf.training import checkpoint
 
 BAD_FLAGS = {
     "--env=Hoper": "Did you mean Hopper",

@@ -7,16 +7,17 @@ import re
 import numpy as np
 import odd_envs
 import pytest
-from training import TINY, progress, uncompiled
+from short_runs import TINY, progress, uncompiled
 
 from baselines_compat.errors import NonFiniteError, UnusableOutput, UserError
 from baselines_compat.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize, make_vec_env
-from wng_tf import checkpoint, evaluate, run_folder, saved_policy
+from wng_tf import evaluate, saved_policy
 from wng_tf.envs import tasks
 from wng_tf.envs.guarded import Guarded
 from wng_tf.evolution.frozen_vector_env import FrozenVectorEnv
 from wng_tf.evolution.learn import learn as evolve
 from wng_tf.policy_gradient.learn import learn
+from wng_tf.training import checkpoint, run_folder
 
 ODD = "odd_envs:odd/"
 

@@ -17,13 +17,13 @@ import pytest
 from gymnasium import spaces
 from gymnasium.envs.registration import register, registry
 from scipy import stats
-from training import contents
+from short_runs import contents
 
-from wng_tf import checkpoint, evaluate, saved_policy, video
-from wng_tf.envs import tasks
+from wng_tf import evaluate, saved_policy
+from wng_tf.envs import tasks, video
 from wng_tf.errors import UserError
 from wng_tf.evaluate import Returns
-from wng_tf.training import streams
+from wng_tf.training import checkpoint, streams
 
 GRADIENTS = ["ppo on CartPole", "wnpg on CartPole", "ppo on Hopper", "bg_wnpg on pendulum"]
 ALL = [*GRADIENTS, "wnes on Point"]
@@ -375,7 +375,10 @@ def test_mujoco_draws_without_a_screen(tmp_path):
     """In a process of its own: MuJoCo takes one way of drawing a process, and another test may have chosen it."""
     imageio = pytest.importorskip("imageio.v3")
     film = tmp_path / "film.gif"
-    code = f"from wng_tf import video\nwith video.filming({str(film)!r}, 'Hopper-v5') as world:\n    world.reset(seed=0)\n"
+    code = (
+        "from wng_tf.envs import video\n"
+        f"with video.filming({str(film)!r}, 'Hopper-v5') as world:\n    world.reset(seed=0)\n"
+    )
     hidden = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "MUJOCO_GL")}
     ran = subprocess.run([sys.executable, "-c", code], env=hidden, capture_output=True, text=True, timeout=300)
     if "UserError" in ran.stderr:

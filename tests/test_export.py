@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from gymnasium import spaces
 from scipy import stats
-from training import contents
+from short_runs import contents
 
 from baselines_compat.actor import ACTIVATIONS, ActorSpec
 from baselines_compat.vec_env.normalizer import NormalizerSettings

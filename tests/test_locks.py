@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from wng_tf import locks
 from wng_tf.errors import UserError
+from wng_tf.training import locks
 
 HOLD = """
 import sys
 from pathlib import Path
-from wng_tf import locks
+from wng_tf.training import locks
 assert locks.try_lock(Path(sys.argv[1])) is not None
 print("held", flush=True)
 sys.stdin.read()

@@ -7,10 +7,11 @@ import shutil
 import numpy as np
 import pytest
 from crash_points import everything
-from training import TINY, as_flags, episodes, progress, train
+from short_runs import TINY, as_flags, episodes, progress, train
 
-from wng_tf import checkpoint, evaluate, export, run, run_folder
+from wng_tf import evaluate, export, run
 from wng_tf.errors import UserError
+from wng_tf.training import checkpoint, run_folder
 
 NAMES = ["ppo on CartPole", "wnes on Point"]
 

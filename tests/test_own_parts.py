@@ -54,7 +54,7 @@ def test_a_metric_with_state(step_rule, registered, tmp_path):
     assert all(np.isfinite(block).all() and np.any(block != 0.0) for block in learner.metric_state)
     assert f"--metric={name}" in (tmp_path / "run" / "flags.txt").read_text()
     # What is kept in a checkpoint is what the next update starts from.
-    from wng_tf import checkpoint
+    from wng_tf.training import checkpoint
 
     saved = checkpoint.load(tmp_path / "run" / "checkpoints")[1]["learner"]["learner"]
     for block, kept in zip(learner.metric_state, saved["metric"], strict=True):

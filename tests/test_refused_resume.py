@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from crash_points import account, everything
-from training import train
+from short_runs import train
 
-from wng_tf import checkpoint, export, run_folder, saved_policy
+from wng_tf import export, saved_policy
 from wng_tf.errors import UserError
+from wng_tf.training import checkpoint, run_folder
 
 NAMES = ["ppo on CartPole", "wnes on Point"]
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from training import TINY, as_flags, assert_same_state, episodes, progress, train, uncompiled
+from short_runs import TINY, as_flags, assert_same_state, episodes, progress, train, uncompiled
 
 from baselines_compat import logger
-from wng_tf import checkpoint, run, run_folder
+from wng_tf import run
+from wng_tf.training import checkpoint, run_folder
 
 BASELINES_COLUMNS = {
     *("eprewmean", "eplenmean", "fps", "misc/total_timesteps", "misc/nupdates", "misc/time_elapsed"),

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from wng_tf.errors import UserError
-from wng_tf.faults import reason
-from wng_tf.registry import Registry
+from wng_tf.runtime.faults import reason
+from wng_tf.runtime.registry import Registry
 
 KINDS = ("action", "trajectory")
 

@@ -27,13 +27,15 @@ from scipy import special
 from baselines_compat.files import atomic_write
 from baselines_compat.vec_env import NonFiniteError, WorkerError, faults
 from baselines_compat.vec_env.intake import Intake
-from wng_tf import checkpoint, cli, run_folder, saved_policy, video
-from wng_tf import flags as run_flags
+from wng_tf import saved_policy
+from wng_tf.cli import app as cli
+from wng_tf.cli import flags as run_flags
+from wng_tf.envs import video
 from wng_tf.envs.guarded import Guarded
 from wng_tf.errors import UserError
-from wng_tf.paths import expanded
+from wng_tf.runtime.paths import expanded
 from wng_tf.saved_policy import SavedPolicy
-from wng_tf.training import streams
+from wng_tf.training import checkpoint, run_folder, streams
 
 OUTPUT = "evaluation.json"
 

@@ -19,10 +19,13 @@ from pathlib import Path
 
 from absl import flags
 
-from wng_tf import cli, faults, locks, run_folder, saved_policy
-from wng_tf import output as output_folders
+from wng_tf import saved_policy
+from wng_tf.cli import app as cli
 from wng_tf.errors import UserError
-from wng_tf.paths import expanded
+from wng_tf.runtime import faults
+from wng_tf.runtime import output as output_folders
+from wng_tf.runtime.paths import expanded
+from wng_tf.training import locks, run_folder
 
 _SAVED_MODEL = "saved_model.pb"
 

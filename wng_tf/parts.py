@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wng_tf.embeddings import EMBEDDINGS
-from wng_tf.registry import Registry
+from wng_tf.runtime.registry import Registry
 
 _PG = "wng_tf.policy_gradient"
 _ES = "wng_tf.evolution"

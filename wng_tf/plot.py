@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from wng_tf.cli import run_app
+from wng_tf.cli.app import run_app
 from wng_tf.errors import UserError
-from wng_tf.paths import expanded
+from wng_tf.runtime.paths import expanded
 
 FLAGS = flags.FLAGS
 FIGURES = ("curves", "wallclock", "improvement", "profile", "efficiency")

@@ -16,14 +16,17 @@ from typing import Any
 
 from absl import flags
 
-from wng_tf import algorithms, checkpoint, cli, compile_cache, faults, run_folder
-from wng_tf import flags as run_flags
+from wng_tf import algorithms
 from wng_tf.algorithms import EvolutionAlgorithm, PolicyGradientAlgorithm
+from wng_tf.cli import app as cli
+from wng_tf.cli import flags as run_flags
 from wng_tf.envs import tasks
 from wng_tf.errors import UserError
 from wng_tf.evolution import config as evolution
-from wng_tf.paths import expanded
 from wng_tf.policy_gradient import config as policy_gradient
+from wng_tf.runtime import compile_cache, faults
+from wng_tf.runtime.paths import expanded
+from wng_tf.training import checkpoint, run_folder
 
 #: TensorFlow starts all of them, whether there are cores for them or not.
 MOST_THREADS = 1024
@@ -58,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
         from wng_tf.evolution.learn import learn
     from baselines_compat.errors import UnusableOutput
     from baselines_compat.vec_env import NonFiniteError, WorkerError
-    from wng_tf.training_run import Interrupted
+    from wng_tf.training.run import Interrupted
 
     if values.network is not None:
         given["network"] = values.network

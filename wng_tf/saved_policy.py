@@ -9,11 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 from gymnasium import spaces
 
-from wng_tf import algorithms, checkpoint, run_folder
+from wng_tf import algorithms
 from wng_tf.algorithms import PolicyGradientAlgorithm
 from wng_tf.errors import UserError
-from wng_tf.paths import expanded
-from wng_tf.trust import check as check_trust
+from wng_tf.runtime.paths import expanded
+from wng_tf.runtime.trust import check as check_trust
+from wng_tf.training import checkpoint, run_folder
 
 
 class SavedPolicy(Protocol):

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from wng_tf.cli import check_trust, is_typed, run_app, trusted
+from wng_tf.cli.app import check_trust, is_typed, run_app, trusted
 from wng_tf.errors import UserError
-from wng_tf.paths import expanded
+from wng_tf.runtime.paths import expanded
 
 FLAGS = flags.FLAGS
 RUNNER = "wng_tf.run"

@@ -7,9 +7,9 @@ import csv
 import numpy as np
 import pytest
 
-from wng_tf import run_folder
 from wng_tf.envs.point import WALLS
 from wng_tf.experiments import figure4
+from wng_tf.training import run_folder
 
 
 @pytest.fixture

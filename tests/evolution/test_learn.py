@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from baselines_compat.monitor import load_results
-from wng_tf import checkpoint
 from wng_tf.algorithms import EVOLUTION_STRATEGIES
 from wng_tf.envs import tasks
 from wng_tf.errors import UserError
 from wng_tf.evolution import saved_policy
 from wng_tf.evolution.learn import learn
 from wng_tf.evolution.saved_policy import SavedPolicy, load_policy
+from wng_tf.training import checkpoint
 
 SMALL = {"population": 4, "num_hidden": 6, "horizon": 20, "progress": False}
 STEPS = 9 * 20

@@ -6,17 +6,17 @@ from collections import Counter
 
 import numpy as np
 import pytest
-import training
+import short_runs
 
 from tests.plots.synthetic_runs import write_run
 from tests.sweeps.planned_runs import runs_of
-from wng_tf import checkpoint
 from wng_tf.errors import UserError
 from wng_tf.experiments import ablation
 from wng_tf.experiments.ablation import Cell
 from wng_tf.experiments.ablation_record import Measured, read_record, write_record
 from wng_tf.plots.curves import Curve
 from wng_tf.plots.runs import load_runs, up_to
+from wng_tf.training import checkpoint
 
 PARTS = {"penalty": "none", "surrogate": "importance", "step_rule": "minibatch", "preconditioner": "identity"}
 ALGS = {
@@ -69,7 +69,7 @@ def test_outcome(tmp_path):
 
 
 def test_standard_deviations_of_the_final_policy(tmp_path):
-    training.train("ppo on Hopper", tmp_path, total_timesteps=256, num_env=1, lr="1e-2", init_logstd=-1.0)
+    short_runs.train("ppo on Hopper", tmp_path, total_timesteps=256, num_env=1, lr="1e-2", init_logstd=-1.0)
     ((run,), _) = load_runs([tmp_path])
     size = 11 * 8 + 8 + 8 * 8 + 8 + 8 * 3 + 3 + 3
     logstd = checkpoint.load(tmp_path / "checkpoints")[1]["learner"]["learner"]["theta"][size - 3 : size]

@@ -198,7 +198,7 @@ def test_a_fault_of_the_environment_stops_the_run_and_keeps_the_last_good_checkp
     folder = tmp_path / "run"
     with pytest.raises(NonFiniteError, match=f"Environment 0 met a non-finite {what} at step"):
         run("pg", f"toy_envs:toy/Faulty-{what}-v0", updates=4, log_path=str(folder), save_interval=1)
-    from wng_tf import checkpoint
+    from wng_tf.training import checkpoint
 
     step, state = checkpoint.load(folder / "checkpoints")
     assert step == 64
@@ -218,7 +218,7 @@ def test_a_fault_of_the_update_stops_the_run(monkeypatch, tmp_path):
     monkeypatch.setattr(objectives, "value_loss", broken)
     with pytest.raises(NonFiniteError, match="Update 3 met a non-finite loss/value_loss"):
         run("pg", updates=4, log_path=str(tmp_path / "run"), save_interval=1)
-    from wng_tf import checkpoint
+    from wng_tf.training import checkpoint
 
     assert checkpoint.latest_step(tmp_path / "run" / "checkpoints") == 64
 

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from wng_tf import algorithms, parts
 from wng_tf.errors import UserError
 from wng_tf.policy_gradient.config import resolve
-from wng_tf.registry import Registry
+from wng_tf.runtime.registry import Registry
 
 REGISTRIES = (*parts.POLICY_GRADIENT_PARTS, *parts.EVOLUTION_PARTS)
 
@@ -120,7 +120,7 @@ def test_evolution_strategies_take_the_earlier_words_too():
 
 
 def test_a_part_of_ones_own_may_use_any_setting():
-    from wng_tf.settings import has_effect
+    from wng_tf.training.settings import has_effect
 
     config = resolve(algorithms.find("pg"), "other", {"metric": "own:Part"})
     assert has_effect(config, "num_basis", network="mlp") and not has_effect(config, "kl_target", network="mlp")

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.sweeps.test_sweep import wait_until
-from wng_tf.checkpoint import latest_step
 from wng_tf.plots.report import Options, write_report
 from wng_tf.sweeps.records import RunPaths, is_locked, read_record
+from wng_tf.training.checkpoint import latest_step
 
 ROOT = Path(__file__).parents[2]
 STEPS, NSTEPS = 5120, 256

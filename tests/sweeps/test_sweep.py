@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from wng_tf import run_folder
 from wng_tf.errors import UserError
 from wng_tf.sweeps.conduct import FAILED, INTERRUPTED, conduct
 from wng_tf.sweeps.engine_local import LocalEngine
@@ -22,6 +21,7 @@ from wng_tf.sweeps.execute import ONE_THREAD, Job, execute
 from wng_tf.sweeps.grid import Grid, parse_settings
 from wng_tf.sweeps.progress import steps_done
 from wng_tf.sweeps.records import is_locked, read_record, try_lock
+from wng_tf.training import run_folder
 
 RUNNER = "tests.sweeps.fake_runner"
 ROOT = Path(__file__).parents[2]

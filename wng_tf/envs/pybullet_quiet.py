@@ -5,7 +5,7 @@ Import `pybullet` from here, so that what a program prints can be piped.
 
 from __future__ import annotations
 
-from wng_tf.quiet import quiet
+from wng_tf.runtime.quiet import quiet
 
 with quiet():
     import pybullet  # noqa: F401

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from wng_tf import memory, settings
 from wng_tf.algorithms import EvolutionAlgorithm
 from wng_tf.embeddings import trajectory_embeddings
 from wng_tf.envs.tasks import SHORT_NAMES, Task
@@ -15,7 +14,9 @@ from wng_tf.errors import UserError
 from wng_tf.evolution.embeddings import PopulationEmbedding
 from wng_tf.evolution.policies import NETWORKS
 from wng_tf.parts import REPULSIONS, metric_name
-from wng_tf.settings import setting
+from wng_tf.runtime import memory
+from wng_tf.training import settings
+from wng_tf.training.settings import setting
 
 ES = "evolution strategies"
 REPULSION = "behavioural repulsion"

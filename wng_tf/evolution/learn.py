@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from baselines_compat.vec_env.slot import EpisodeRecord
-from wng_tf import algorithms, memory, parts
+from wng_tf import algorithms, parts
 from wng_tf.algorithms import EvolutionAlgorithm
 from wng_tf.envs import tasks
 from wng_tf.errors import UserError
@@ -16,8 +16,9 @@ from wng_tf.evolution.config import check, default_network, resolve
 from wng_tf.evolution.saved_policy import SavedPolicy
 from wng_tf.evolution.trainer import Progress, Report, Trainer
 from wng_tf.evolution.worlds import horizon_of, make_worlds
-from wng_tf.settings import defaults, run_flags, schedule
-from wng_tf.training_run import RunInfo, TrainingRun
+from wng_tf.runtime import memory
+from wng_tf.training.run import RunInfo, TrainingRun
+from wng_tf.training.settings import defaults, run_flags, schedule
 
 
 def learn(

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from baselines_compat.actions import to_environment
 from baselines_compat.conform import observations_of
-from wng_tf import checkpoint, memory, run_folder
 from wng_tf.errors import UserError
 from wng_tf.evolution.normaliser import Normaliser
 from wng_tf.evolution.policies import ActionHead, PolicySpec, forward
+from wng_tf.runtime import memory
+from wng_tf.training import checkpoint, run_folder
 
 
 @dataclass(frozen=True)

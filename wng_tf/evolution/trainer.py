@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baselines_compat.running_mean_std import Moments
-from wng_tf.checkpoint import MisfitError, check_fits
 from wng_tf.evolution import population, saved_policy, strategy
 from wng_tf.evolution.config import EvolutionConfig
 from wng_tf.evolution.embeddings import PopulationEmbedding
@@ -21,6 +20,7 @@ from wng_tf.evolution.policies import ActionHead, PolicySpec
 from wng_tf.evolution.population import Stream
 from wng_tf.evolution.saved_policy import SavedPolicy
 from wng_tf.evolution.worlds import Worlds
+from wng_tf.training.checkpoint import MisfitError, check_fits
 
 
 @dataclass(frozen=True)

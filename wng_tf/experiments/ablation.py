@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from wng_tf import output
-from wng_tf.cli import run_app
+from wng_tf.cli.app import run_app
 from wng_tf.errors import UserError
 from wng_tf.experiments.ablation_record import (
     CELLS,
@@ -30,6 +29,7 @@ from wng_tf.experiments.ablation_record import (
     read_record,
     write_record,
 )
+from wng_tf.runtime import output
 
 if TYPE_CHECKING:
     import numpy as np
@@ -174,8 +174,9 @@ def outcome_of(run: LoadedRun, curve: Curve) -> Outcome:
 
 def final_std(run: LoadedRun) -> tuple[float, float]:
     """Smallest and largest standard deviation of the policy's actions at the run's last step; NaN if that is not kept."""
-    from wng_tf import checkpoint, run_folder, saved_policy
+    from wng_tf import saved_policy
     from wng_tf.plots.runs import STEPS
+    from wng_tf.training import checkpoint, run_folder
 
     newest = checkpoint.latest_step(run.folder / run_folder.CHECKPOINTS)
     kept = run.progress is not None and len(run.progress) > 0 and newest == run.progress[STEPS][-1]

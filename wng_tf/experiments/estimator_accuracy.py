@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from absl import flags
 
-from wng_tf import output
-from wng_tf.cli import load_tensorflow, run_app
+from wng_tf.cli.app import load_tensorflow, run_app
+from wng_tf.cli.flags import define_number
 from wng_tf.errors import UserError
-from wng_tf.flags import define_number
+from wng_tf.runtime import output
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from absl import flags
 
-from wng_tf import output
-from wng_tf.cli import load_tensorflow, run_app, trusted
+from wng_tf.cli.app import load_tensorflow, run_app, trusted
 from wng_tf.errors import UserError
+from wng_tf.runtime import output
 
 if TYPE_CHECKING:
     import numpy as np

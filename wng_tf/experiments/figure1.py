@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from absl import flags
 
-from wng_tf import output
-from wng_tf.cli import run_app
+from wng_tf.cli.app import run_app
+from wng_tf.cli.flags import define_number
 from wng_tf.experiments.sinc_gaussian import (
     METHODS,
     PARAMETERISATIONS,
@@ -31,7 +31,7 @@ from wng_tf.experiments.sinc_gaussian import (
     optimise,
     start,
 )
-from wng_tf.flags import define_number
+from wng_tf.runtime import output
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

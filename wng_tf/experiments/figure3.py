@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from wng_tf import output
-from wng_tf.cli import run_app, trusted
+from wng_tf.cli.app import run_app, trusted
 from wng_tf.errors import UserError
 from wng_tf.experiments.final_batch import final_batch
-from wng_tf.paths import expanded
+from wng_tf.runtime import output
+from wng_tf.runtime.paths import expanded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,7 +102,7 @@ def main(argv: Sequence[str]) -> int:
     folders = argv[1:]
     if not folders:
         raise UserError("Name the folders of the runs: python -m wng_tf.experiments.figure3 runs/out/table1.")
-    from wng_tf.cli import load_tensorflow
+    from wng_tf.cli.app import load_tensorflow
     from wng_tf.plots.runs import load_runs
 
     runs, _ = load_runs(folders)

@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from wng_tf import output
-from wng_tf.cli import INTERRUPTED, fail, load_tensorflow, run_app
+from wng_tf.cli.app import INTERRUPTED, fail, load_tensorflow, run_app
+from wng_tf.cli.flags import define_number
 from wng_tf.errors import UserError
-from wng_tf.flags import define_number
-from wng_tf.paths import expanded
+from wng_tf.runtime import output
+from wng_tf.runtime.paths import expanded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,7 +110,7 @@ def main(argv: Sequence[str]) -> int:
     out = expanded(values.out or f"runs/results/figure4/{name}")
     if not values.only_plot:
         load_tensorflow()
-        from wng_tf.training_run import Interrupted
+        from wng_tf.training.run import Interrupted
 
         common = {"num_workers": values.num_workers, **(PUBLISHED if values.setting == "published" else {})}
         for seed in seeds:
@@ -131,8 +131,8 @@ def folder_of(runs: Path, method: str, seed: int) -> Path:
 
 def conduct(runs: Path, method: str, env: str, seed: int, steps: int, common: Mapping[str, Any]) -> None:
     """Run one method with one seed, or continue it, unless it is finished; prints one line."""
-    from wng_tf import checkpoint, run_folder
     from wng_tf.evolution.learn import learn
+    from wng_tf.training import checkpoint, run_folder
 
     folder = folder_of(runs, method, seed)
     if run_folder.read_summary(folder) is None:

@@ -39,12 +39,13 @@ def final_batch(
       UserError: not a policy-gradient run, or one without a checkpoint; or one that is not trusted.
     """
     from baselines_compat.runner import Runner
-    from wng_tf import algorithms, checkpoint, run_folder
+    from wng_tf import algorithms
     from wng_tf.envs import tasks
     from wng_tf.policy_gradient import config as settings
     from wng_tf.policy_gradient.learn import make_normalized, make_policy
+    from wng_tf.runtime.trust import check as check_trust
     from wng_tf.sweeps.check import typed
-    from wng_tf.trust import check as check_trust
+    from wng_tf.training import checkpoint, run_folder
 
     if run.is_evolution:
         raise UserError(f"{run.folder} is a run of an evolution strategy: name one of a policy gradient.")

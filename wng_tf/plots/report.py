@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from wng_tf import output
 from wng_tf.errors import UserError
 from wng_tf.plots import evidence, figures, tables
 from wng_tf.plots.curves import bands, final_value, metric_curve, return_curve
@@ -20,6 +19,7 @@ from wng_tf.plots.paper import TABLES
 from wng_tf.plots.runs import LoadedRun, load_runs, minutes, total_reward
 from wng_tf.plots.statistics import performance_profile
 from wng_tf.plots.style import ordered, save
+from wng_tf.runtime import output
 
 #: Below so many runs a method, the report warns of its intervals.
 FEW_RUNS = 5

@@ -16,10 +16,11 @@ import numpy as np
 from baselines_compat import whole_rows
 from baselines_compat.monitor import LoadMonitorResultsError, get_monitor_files, read_monitor
 from baselines_compat.table import Table, read_csv
-from wng_tf import parts, run_folder
+from wng_tf import parts
 from wng_tf.algorithms import EVOLUTION_STRATEGIES
 from wng_tf.errors import UserError
-from wng_tf.paths import expanded
+from wng_tf.runtime.paths import expanded
+from wng_tf.training import run_folder
 
 STEPS = "misc/total_timesteps"
 SECONDS = "misc/time_elapsed"

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from wng_tf import embeddings, memory, settings
+from wng_tf import embeddings
 from wng_tf.algorithms import PolicyGradientAlgorithm
 from wng_tf.embeddings import EMBEDDINGS
 from wng_tf.errors import UserError
 from wng_tf.parts import METRICS, PENALTIES, STEP_RULES, SURROGATES, metric_name
-from wng_tf.settings import setting
+from wng_tf.runtime import memory
+from wng_tf.training import settings
+from wng_tf.training.settings import setting
 
 WNG = "Wasserstein natural gradient"
 PENALTY = "Wasserstein penalty"

@@ -14,14 +14,14 @@ from baselines_compat.runner import Batch, Runner
 from baselines_compat.vec_env import VecNormalize, make_vec_env
 from wng_tf import algorithms, embeddings, parts
 from wng_tf.algorithms import PolicyGradientAlgorithm
-from wng_tf.checkpoint import MisfitError, check_fits
 from wng_tf.envs import tasks
 from wng_tf.errors import UserError
 from wng_tf.policy_gradient.config import PolicyGradientConfig, resolve
 from wng_tf.policy_gradient.learner import Learner
 from wng_tf.policy_gradient.saved import describe
-from wng_tf.settings import defaults, run_flags, schedule
-from wng_tf.training_run import RunInfo, TrainingRun
+from wng_tf.training.checkpoint import MisfitError, check_fits
+from wng_tf.training.run import RunInfo, TrainingRun
+from wng_tf.training.settings import defaults, run_flags, schedule
 
 
 def learn(

@@ -16,7 +16,7 @@ from baselines_compat.actor import Actor, ActorSpec
 from baselines_compat.conform import observations_of
 from baselines_compat.running_mean_std import RunningMeanStd
 from baselines_compat.vec_env.normalizer import NormalizerSettings, normalize
-from wng_tf import checkpoint, run_folder
+from wng_tf.training import checkpoint, run_folder
 
 if TYPE_CHECKING:
     from baselines_compat.policies import PolicyWithValue

@@ -14,8 +14,8 @@ from wng_tf.envs import tasks
 from wng_tf.errors import UserError
 from wng_tf.evolution import config as evolution
 from wng_tf.policy_gradient import config as policy_gradient
-from wng_tf.settings import current_names, field_type, has_effect
 from wng_tf.sweeps.grid import Run
+from wng_tf.training.settings import current_names, field_type, has_effect
 
 #: Flags of a run that are no settings of its algorithm.
 _OF_THE_RUN = ("num_timesteps", "network", "progress", "num_threads")

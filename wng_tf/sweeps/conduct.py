@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from baselines_compat.vec_env.processes import STOP_SIGNALS, leave_terminal
-from wng_tf import faults, output
-from wng_tf.locks import holding, is_locked
+from wng_tf.runtime import faults, output
 from wng_tf.sweeps.execute import Job, Outcome, execute, is_finished, read_summary
 from wng_tf.sweeps.grid import Run
 from wng_tf.sweeps.progress import SweepProgress
 from wng_tf.sweeps.records import BOOK_FOLDER
 from wng_tf.sweeps.report import write_tables
+from wng_tf.training.locks import holding, is_locked
 
 FAILED = 1
 INTERRUPTED = 130

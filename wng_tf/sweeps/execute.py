@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import wng_tf
-from wng_tf import checkpoint, run_folder
+from wng_tf.cli.flags import UNUSED
 from wng_tf.errors import UserError
-from wng_tf.flags import UNUSED
-from wng_tf.locks import try_lock
 from wng_tf.sweeps.grid import Run
 from wng_tf.sweeps.records import Attempt, Record, RunPaths, read_record, write_record
+from wng_tf.training import checkpoint, run_folder
+from wng_tf.training.locks import try_lock
 
 #: Exit code of a run that refuses its flags: trying again would change nothing.
 BAD_INPUT = 2

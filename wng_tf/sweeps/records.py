@@ -5,8 +5,8 @@
     <log_path>/.sweep/lock                    held while a sweep works in the folder
     <log_path>/.sweep/<env>/.../seed0/        lock, record.json and stderr.txt of one run
 
-The locks are those of `wng_tf.locks`. A run's process inherits its lock, so the lock of a run tells whether the run is
-alive, whatever became of the sweep that started it.
+The locks are those of `wng_tf.training.locks`. A run's process inherits its lock, so the lock of a run tells whether the
+run is alive, whatever became of the sweep that started it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pathlib import Path
 
 from baselines_compat.files import atomic_write
 from wng_tf.errors import UserError
-from wng_tf.locks import is_locked, try_lock
 from wng_tf.sweeps.grid import Run
+from wng_tf.training.locks import is_locked, try_lock
 
 __all__ = ["Attempt", "Record", "RunPaths", "all_records", "is_locked", "read_record", "try_lock", "write_record"]
 

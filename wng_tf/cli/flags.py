@@ -1,0 +1,235 @@
+"""absl flags made from the settings of both families. Only entry points use this module; it imports no TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+from absl import flags
+
+from wng_tf.algorithms import EVOLUTION_STRATEGIES, POLICY_GRADIENTS, EvolutionAlgorithm, PolicyGradientAlgorithm
+from wng_tf.envs.tasks import KINDS
+from wng_tf.errors import UserError
+from wng_tf.evolution.config import DEFAULTS_BY_TASK, EvolutionConfig
+from wng_tf.parts import RENAMED
+from wng_tf.policy_gradient.config import DEFAULTS_BY_KIND, PolicyGradientConfig
+from wng_tf.training.settings import conditions, field_type, has_effect
+
+FAMILIES = {"policy gradients": PolicyGradientConfig, "evolution strategies": EvolutionConfig}
+TABLES = {"policy gradients": POLICY_GRADIENTS, "evolution strategies": EVOLUTION_STRATEGIES}
+ROWS = {"policy gradients": PolicyGradientAlgorithm, "evolution strategies": EvolutionAlgorithm}
+PARTS = {
+    "policy gradients": ("surrogate", "penalty", "metric", "step_rule"),
+    "evolution strategies": ("repulsion", "metric"),
+}
+#: Where settings have defaults of their own, in words.
+PLACES = {
+    "policy gradients": {f"{KINDS[kind]} tasks": values for kind, values in DEFAULTS_BY_KIND.items()},
+    "evolution strategies": {f"{name} (evolution strategies)": values for name, values in DEFAULTS_BY_TASK.items()},
+}
+
+UNUSED = "WNG_TF_UNUSED"
+"""Environment variable: `allow` takes settings that have no effect, as a sweep gives them to several algorithms."""
+
+RUN_FLAGS = ("alg", "env", "num_timesteps", "seed", "network", "log_path", "resume", "progress", "num_threads")
+
+
+class NumberFlagParser(flags.ArgumentParser):
+    """Whole numbers that may be written as 1e6 or 1_000_000."""
+
+    syntactic_help = "a whole number, 1e6 is understood"
+
+    def parse(self, argument: str | int) -> int:
+        if isinstance(argument, str) and argument.lstrip("-").isdecimal():
+            return int(argument)  # a float would round a long seed
+        try:
+            value = float(argument)
+        except ValueError:
+            raise ValueError(f"'{argument}' is not a number") from None
+        if value != value or value in (float("inf"), float("-inf")) or int(value) != value:
+            raise ValueError(f"'{argument}' is not a whole number")
+        return int(value)
+
+    def flag_type(self) -> str:
+        return "int"
+
+
+def define_number(name: str, default: int | None, help: str) -> None:
+    """A whole-number flag that understands 1e6."""
+    flags.DEFINE(NumberFlagParser(), name, default, help, serializer=flags.ArgumentSerializer())
+
+
+def define_run_flags() -> None:
+    """The flags that say which run: algorithm, environment, length, seed, folder."""
+    rows = [*POLICY_GRADIENTS.values(), *EVOLUTION_STRATEGIES.values()]
+    table = "; ".join(f"{row.name}: {row.summary}" for row in rows)
+    flags.DEFINE_string("alg", "bg_wnpg", f"Algorithm. {table}.")
+    flags.DEFINE_string(
+        "env",
+        "Hopper",
+        "Environment: Hopper Walker2d HalfCheetah Ant Reacher DoublePendulum (PyBullet), Point, Quadruped, or any "
+        "Gymnasium id (Hopper-v5, package.module:Id-v0).",
+    )
+    define_number("num_timesteps", 1_000_000, "Environment steps to train for.")
+    define_number("seed", 0, "Seed of everything random.")
+    flags.DEFINE_string(
+        "network",
+        None,
+        "Network: mlp, or one registered with baselines_compat.models.register; evolution strategies: mlp or toeplitz. "
+        "Default: mlp, and the paper's toeplitz for evolution strategies on Point and Quadruped.",
+    )
+    flags.DEFINE_string("log_path", None, "Folder of the run; default: runs/out/ALG-ENV-SEED.")
+    flags.DEFINE_bool("resume", False, "Continue the run in --log_path from its last checkpoint.")
+    flags.DEFINE_bool("progress", None, "Show the progress bar; default: on a terminal.")
+    define_number("num_threads", 1, "Threads of TensorFlow's operations.")
+
+    for name in RUN_FLAGS:
+        flags.FLAGS[name].group = "the run"
+
+
+def define_settings_flags() -> None:
+    """One flag per setting of either family; the default None means the default of the algorithm and environment."""
+    described: dict[str, list[tuple[str, dataclasses.Field, type]]] = {}
+    for family, cls in FAMILIES.items():
+        for field in dataclasses.fields(cls):
+            described.setdefault(field.name, []).append((family, field, field_type(cls, field.name)))
+    for name, uses in described.items():
+        if name not in flags.FLAGS:
+            _define(name, uses)
+    for former, name in RENAMED.items():
+        if former not in flags.FLAGS:
+            flags.DEFINE_alias(former, name)
+            flags.FLAGS[former].group = flags.FLAGS[name].group
+
+
+def _define(name: str, uses: list[tuple[str, dataclasses.Field, type]]) -> None:
+    help = _help(uses)
+    kinds = {kind for _, _, kind in uses}
+    if kinds == {bool}:
+        flags.DEFINE_bool(name, None, help)
+    elif kinds == {int}:
+        define_number(name, None, help)
+    elif kinds <= {int, float}:
+        flags.DEFINE_float(name, None, help)
+    else:
+        flags.DEFINE_string(name, None, help)
+    flags.FLAGS[name].group = uses[0][1].metadata["group"]  # the heading in `--help`
+
+
+def _help(uses: list[tuple[str, dataclasses.Field, type]]) -> str:
+    """One sentence per family that the flag belongs to; one for both where they differ in the default alone."""
+    texts = [_text(field) for _, field, _ in uses]
+    defaults = [_default(family, field, kind) for family, field, kind in uses]
+    exceptions = [
+        _exceptions(family, field.name, default) for (family, field, _), default in zip(uses, defaults, strict=True)
+    ]
+    needs = [_needs(family, field.name) for family, field, _ in uses]
+    if len(uses) > 1 and len(set(texts)) == 1 and len(set(needs)) == 1:
+        default = _with_default(defaults[0])
+        if len(set(defaults)) > 1:
+            listed = [f"{default} ({family})" for default, (family, _, _) in zip(defaults, uses, strict=True)]
+            default = f"; default {', '.join(listed)}"
+        return f"{texts[0]}{default}{''.join(exceptions)}.{needs[0]}"
+    sentences = zip(uses, texts, defaults, exceptions, needs, strict=True)
+    return " ".join(
+        f"[{use[0]}] {text}{_with_default(default)}{other}.{need}" for use, text, default, other, need in sentences
+    )
+
+
+def _text(field: dataclasses.Field) -> str:
+    choices = field.metadata["choices"]
+    return field.metadata["help"] + (f" ({', '.join(choices)})" if choices else "")
+
+
+def _default(family: str, field: dataclasses.Field, kind: type) -> str:
+    value = getattr(ROWS[family], field.name, None) if field.default is None else field.default
+    return "" if value is None else _shown(value)
+
+
+def _shown(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _exceptions(family: str, name: str, default: str) -> str:
+    """Where the default is another: `; 3e-4 with --alg=ppo|npg; 512 on classic-control tasks`."""
+    by_algorithm: dict[str, list[str]] = {}
+    for row in TABLES[family].values():
+        value = row.defaults.get(name, getattr(row, name, None) if name in PARTS[family] else None)
+        if value is not None and _shown(value) != default:
+            by_algorithm.setdefault(_shown(value), []).append(row.name)
+    found = [f"{value} with --alg={'|'.join(algs)}" for value, algs in by_algorithm.items()]
+    for place, values in PLACES[family].items():
+        if name in values and _shown(values[name]) != default:
+            found.append(f"{_shown(values[name])} on {place}")
+    return "".join(f"; {one}" for one in found)
+
+
+def _needs(family: str, name: str) -> str:
+    condition = conditions(FAMILIES[family], name)
+    return f" Only with {condition}." if condition else ""
+
+
+def _with_default(default: str) -> str:
+    return f"; default {default}" if default else ""
+
+
+def given_settings(cls: type) -> dict[str, Any]:
+    """The settings of `cls` that the user gave, by name, in the types of its fields.
+
+    Raises:
+      UserError: a value of the wrong type, or a flag that belongs to the other family only.
+    """
+    own = {field.name for field in dataclasses.fields(cls)}
+    others = {field.name for other in FAMILIES.values() if other is not cls for field in dataclasses.fields(other)}
+    values: dict[str, Any] = {}
+    for name, value in flags.FLAGS.flag_values_dict().items():
+        if value is None or (name not in own and name not in others):
+            continue
+        if name not in own:
+            family = next(family for family, config in FAMILIES.items() if config is cls)
+            raise UserError(f"--{name} is not a setting of {family}, which --alg={flags.FLAGS.alg} belongs to.")
+        values[name] = _converted(name, value, field_type(cls, name))
+    return values
+
+
+def refuse_unused(
+    algorithm: PolicyGradientAlgorithm | EvolutionAlgorithm, config: Any, plain: Any, network: str, names: Iterable[str]
+) -> None:
+    """Refuse a setting that the user asked for and that the algorithm does not use.
+
+    Args:
+      algorithm: the row, for the message.
+      config: the settings of the run.
+      plain: its settings if the user had said nothing: a value that is the default changes nothing, and is in order.
+      network: name of the network.
+      names: the settings to look at.
+
+    Raises:
+      UserError: one of them has no effect.
+    """
+    for name in names:
+        if getattr(config, name) == getattr(plain, name) or has_effect(config, name, network=network):
+            continue
+        raise UserError(
+            f"--{name} has no effect with --alg={algorithm.name}: it goes with {conditions(type(config), name)}"
+            f"{_users(type(config), name)}. Leave it out, or choose another algorithm."
+        )
+
+
+def _users(cls: type, name: str) -> str:
+    family = next(family for family, config in FAMILIES.items() if config is cls)
+    users = []
+    for row in TABLES[family].values():
+        config = cls(**{**row.defaults, **{part: getattr(row, part) for part in PARTS[family]}})
+        if has_effect(config, name):
+            users.append(row.name)
+    return f", as in {', '.join(users)}" if users else ""
+
+
+def _converted(name: str, value: Any, kind: type) -> Any:
+    try:
+        return value if isinstance(value, kind) else kind(value)
+    except (TypeError, ValueError):
+        wanted = "whole number" if kind is int else "number"
+        raise UserError(f"--{name} must be a {wanted}, not '{value}'.") from None

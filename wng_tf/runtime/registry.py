@@ -1,0 +1,124 @@
+"""Registries: the parts that a flag can name, by lazy paths, so that `--help` and the checks of flags import none of them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+from wng_tf.errors import UserError
+from wng_tf.runtime.faults import reason
+
+Part = TypeVar("Part")
+
+
+class Registry(Generic[Part]):
+    """Parts by name. Iterating gives the names, in the order in which they were registered.
+
+    Args:
+      flag: the flag that names a part, without its dashes.
+      noun: what a part is called in a sentence.
+      paths: where the parts are, as `package.module:name`; each is imported when it is first asked for.
+      aliases: other words for some of the names.
+      what: what a user's own part is, in the form `package.module:what`.
+    """
+
+    def __init__(
+        self,
+        flag: str,
+        noun: str,
+        paths: Mapping[str, str] | None = None,
+        aliases: Mapping[str, str] | None = None,
+        what: str = "name",
+    ):
+        self.flag = flag
+        self.noun = noun
+        self.what = what
+        self._parts: dict[str, Part | str] = dict(paths or {})
+        self._lazy = set(self._parts)
+        self._built_in = frozenset(self._parts)
+        self._aliases = dict(aliases or {})
+
+    def register(self, name: str, part: Part | None = None) -> Any:
+        """Make `part` available by that name; without it, a decorator that does. A name that is taken is taken over.
+
+        Raises:
+          ValueError: the name has a colon, which is the mark of an imported part.
+        """
+        if ":" in name:
+            raise ValueError(f"A {self.noun}'s name has no colon: '{name}'.")
+        if part is None:
+            return lambda decorated: self.register(name, decorated)
+        self._parts[name] = part
+        self._lazy.discard(name)
+        self._aliases.pop(name, None)
+        return part
+
+    def remove(self, name: str) -> None:
+        """The opposite of `register`. KeyError where there is none of that name."""
+        del self._parts[name]
+        self._lazy.discard(name)
+
+    def copy(self) -> Registry[Part]:
+        """Another registry of the same parts."""
+        other: Registry[Part] = Registry(self.flag, self.noun, aliases=self._aliases, what=self.what)
+        other._parts, other._lazy, other._built_in = dict(self._parts), set(self._lazy), self._built_in
+        return other
+
+    def names(self) -> list[str]:
+        """The names, without aliases."""
+        return list(self._parts)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether `find` would look for it: a name, an alias, or a path whose module is not imported here."""
+        return isinstance(name, str) and (name in self._parts or name in self._aliases or is_path(name))
+
+    def is_own(self, name: str | None) -> bool:
+        """Whether it is a part that somebody else registered, or names by a path."""
+        return name in self and self.canonical(str(name)) not in self._built_in
+
+    def canonical(self, name: str) -> str:
+        """The name that an alias stands for; any other word as it is."""
+        return self._aliases.get(name, name)
+
+    def find(self, name: str) -> Part:
+        """The part called `name`, or imported from `package.module:name`.
+
+        Raises:
+          UserError: nothing of that name, or nothing that can be imported and called.
+        """
+        name = self.canonical(name)
+        if name in self._parts:
+            if name in self._lazy:
+                self._parts[name] = import_part(str(self._parts[name]))
+                self._lazy.discard(name)
+            return self._parts[name]  # type: ignore[return-value]
+        if not is_path(name):
+            raise UserError(
+                f"Unknown {self.noun} '{name}': choose one of {', '.join(self)}, "
+                f"or name your own as package.module:{self.what}."
+            )
+        try:
+            found = import_part(name)
+        except Exception as error:  # whatever goes wrong in somebody's module
+            raise UserError(f"{self.noun.capitalize()} '{name}' cannot be imported: {reason(error)}.") from error
+        if not callable(found):
+            raise UserError(f"{self.noun.capitalize()} '{name}' is not a function.")
+        return found
+
+
+def is_path(name: str) -> bool:
+    """Whether a value is of the form `package.module:name`, which is imported, and so executed."""
+    return ":" in name
+
+
+def import_part(path: str) -> Callable[..., Any]:
+    """What `package.module:name` names; whatever importing the module raises."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)

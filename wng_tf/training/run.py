@@ -1,0 +1,455 @@
+"""What a training run does besides learning: its folder, log, monitor files, progress, checkpoints and summary.
+
+Both families of algorithms run inside it:
+
+    with TrainingRun(...) as run:
+        resumed = run.start(restore)        # restore(state) is called with the last checkpoint's, if there is one
+        while ...:
+            ...                             # one update
+            run.log(kvs, episodes, steps)
+            run.checkpoint(steps, make_state)   # when it is due
+        run.finish(steps, make_state)
+
+Without a folder nothing is written and only the current logger is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import os
+import shlex
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from baselines_compat import logger
+from baselines_compat.errors import NonFiniteError
+from baselines_compat.log_formats import FILES
+from baselines_compat.monitor import LoadMonitorResultsError, Monitor, ResultsWriter
+from baselines_compat.table import complete_lines
+from baselines_compat.vec_env.processes import STOP_SIGNALS, leave_terminal
+from baselines_compat.vec_env.slot import EpisodeRecord
+from wng_tf.errors import UserError
+from wng_tf.runtime import faults
+from wng_tf.runtime.paths import expanded
+from wng_tf.training import checkpoint, resume, run_folder
+from wng_tf.training.terminal import ProgressBar, for_terminals, show_waiting
+
+STEPS_KEY = "misc/total_timesteps"
+FORMATS = ("stdout", "log", "csv", "json", "tensorboard")
+WINDOW = 100
+MAY_BE_INFINITE = frozenset({"wng/condition_number"})
+"""Columns in which an infinity is an answer: a singular matrix has one. Elsewhere the policy has left the numbers."""
+
+
+class Interrupted(Exception):
+    """The user asked to stop (Ctrl-C, SIGTERM or SIGHUP); the state is saved."""
+
+
+class StopNow(KeyboardInterrupt):
+    """The user asked to stop twice."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunInfo:
+    """What a run is: enough to name it and to repeat it.
+
+    Attributes:
+      alg, env, env_id: algorithm, environment as the user named it, and what that became.
+      seed, total_timesteps: seed and length of the run.
+      flags: every flag with its value, in the order of `flags.txt`; None values are left out.
+      defaults: flags whose value in a run of an older version, which did not have them, is known.
+    """
+
+    alg: str
+    env: str
+    env_id: str
+    seed: int
+    total_timesteps: int
+    flags: Mapping[str, Any]
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def flags_text(self) -> str:
+        """One `--name=value` a line."""
+        return "\n".join(f"--{name}={_text(value)}" for name, value in self.flags.items() if value is not None)
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+class _StopRequest:
+    """Turns the first Ctrl-C, SIGTERM or SIGHUP into a flag; the same one again interrupts at once.
+
+    The same one: a scheduler and the sweep that it stops may both tell a run, each in its own way.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._received: set[int] = set()
+        self._previous: dict[int, Any] = {}
+
+    @property
+    def asked(self) -> bool:
+        return bool(self._received)
+
+    def install(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in STOP_SIGNALS:
+            # Under nohup a hangup stays ignored.
+            if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
+                self._previous[number] = signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame: Any) -> None:
+        if number in self._received:
+            raise StopNow
+        first = not self._received
+        self._received.add(number)
+        if number not in (signal.SIGINT, signal.SIGTERM):
+            leave_terminal()
+        if first:
+            with contextlib.suppress(OSError):
+                self._say("Stopping after this update; once more stops at once.")
+
+    def remove(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}
+
+
+@contextlib.contextmanager
+def _log_to_stdout() -> Iterator[None]:
+    """Log to stdout alone, unless the caller configured a log: Baselines' default would open a temporary folder."""
+    if logger.Logger.CURRENT is not None:
+        yield
+        return
+    own = logger.Logger(None, for_terminals([logger.HumanOutputFormat(sys.stdout)]))
+    logger.Logger.CURRENT = own
+    try:
+        yield
+    finally:
+        own.close()
+        logger.Logger.CURRENT = None
+
+
+def _has_rows(file: Path) -> bool:
+    """Whether a log or a monitor file has more than its header."""
+    header = {".json": 0, ".csv": 2 if file.name.endswith(Monitor.EXT) else 1}[file.suffix]
+    return file.exists() and sum(bool(line.strip()) for line in complete_lines(file)) > header
+
+
+class TrainingRun:
+    """See the module's docstring.
+
+    Args:
+      info: what the run is.
+      log_path: folder of the run; None writes nothing.
+      resume: continue the run in that folder.
+      num_env: how many monitor files there are.
+      save_interval: updates between checkpoints; 0 saves at the end only.
+      keep: checkpoints kept, besides the best.
+      progress: True or False forces the bar; None shows it on a terminal.
+      formats: output formats of the logger.
+      conclude: called with the folder when the last checkpoint is saved, before the run counts as finished.
+
+    Raises:
+      UserError: the folder holds something else, or is to be resumed and does not fit.
+    """
+
+    def __init__(
+        self,
+        info: RunInfo,
+        *,
+        log_path: str | os.PathLike[str] | None,
+        resume: bool,
+        num_env: int,
+        save_interval: int,
+        keep: int = 3,
+        progress: bool | None = None,
+        formats: Sequence[str] = FORMATS,
+        conclude: Callable[[Path], object] | None = None,
+    ):
+        if resume and log_path is None:
+            raise UserError("--resume needs --log_path, the folder of the run to continue.")
+        self.info = info
+        self.folder = None if log_path is None else expanded(log_path)
+        self.episodes: deque[EpisodeRecord] = deque(maxlen=WINDOW)
+        self.num_episodes = 0
+        self._resume = resume
+        self._num_env = num_env
+        self._save_interval = save_interval
+        self._keep = keep
+        self._formats = list(formats)
+        self._conclude = conclude
+        self._log_rows = 0
+        self._saved_at: int | None = None
+        self._fault: BaseException | None = None
+        self._monitors: list[ResultsWriter] = []
+        self._opened = contextlib.ExitStack()
+        self._monitor_rows = [0] * num_env
+        self._best = -math.inf
+        self._elapsed_before = 0.0
+        self._started = time.time()
+        self._last_logged = (time.time(), 0)
+        self._progress = ProgressBar(info.total_timesteps, progress)
+        self._stop = _StopRequest(self._say)
+        self._updates = 0
+
+    # ---- life -----------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> TrainingRun:
+        self._stop.install()
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self._stop.remove()
+        self._fault = exc[1]
+        with self._progress.aside():
+            self._opened.close()
+        self._progress.close()
+
+    def _say(self, text: str) -> None:
+        # A signal may arrive within a write to the same stream, which Python refuses to enter twice.
+        with contextlib.suppress(RuntimeError), self._progress.aside():
+            print(text, file=sys.stderr, flush=True)
+
+    def note(self, text: str) -> None:
+        """Log a line."""
+        with self._progress.aside():
+            logger.log(text)
+
+    def start(self, restore: Callable[[Any], None]) -> bool:
+        """Open the folder and the log. Returns whether the run goes on from a checkpoint.
+
+        Whatever is refused is refused before anything in the folder changes: a finished run stays finished.
+
+        Args:
+          restore: brings the learner to its state in the last checkpoint, if there is one; `checkpoint.MisfitError`
+            where it is not a state of this learner.
+
+        Raises:
+          UserError: see the class; another process is at work in the folder; a file in it is damaged or does not fit.
+        """
+        if self.folder is None:
+            self._opened.enter_context(_log_to_stdout())
+            self._progress.start(0)
+            return False
+        defaults = {name: _text(value) for name, value in self.info.defaults.items() if value is not None}
+        text = self.info.flags_text()
+        run_folder.check_free(self.folder)
+        run_folder.check(self.folder, text, resume=self._resume, defaults=defaults)
+        self._opened.enter_context(run_folder.writing(self.folder))
+        if not self._resume:
+            self._opened.callback(self._clear)
+        found = resume.find(self.folder, self._num_env, restore) if self._resume else None
+        if found is not None:
+            self._check_curves(found)
+        run_folder.create(self.folder, text, resume=self._resume, defaults=defaults)
+        if found is not None:
+            self._restore(found)
+        self._open(found)
+        run_folder.write_versions(self.folder)
+        if found is None:
+            settings = {name: value for name, value in self.info.flags.items() if value is not None}
+            logger.write_hparams(self.folder / run_folder.TENSORBOARD, settings, ["eprewmean"])
+            self._progress.start(0)
+            return False
+        logger.log(f"Continuing from step {found.steps}")
+        resume.repair(self.folder, found, self._keep)
+        if found.lost:
+            logger.log(
+                f"The best checkpoint, of score {found.run.best:g}, is gone: {checkpoint.BEST} will be the best of those "
+                "to come and the one that is there."
+            )
+        self._progress.start(found.steps)
+        return True
+
+    def _clear(self) -> None:
+        """Leave nothing of a new run that the machine or its flags kept from its first checkpoint: the same command, with
+        what was wrong corrected, finds the folder free."""
+        refused = isinstance(self._fault, (UserError, OSError)) or (
+            self._fault is not None and faults.is_out_of_memory(self._fault)
+        )
+        if refused and checkpoint.latest_step(self.folder / run_folder.CHECKPOINTS) is None:
+            run_folder.clear(self.folder)
+
+    def _check_curves(self, found: resume.Found) -> None:
+        """UserError if rows that were there at the checkpoint are missing from the log or a monitor file."""
+        try:
+            logger.check_resume(self.folder, self._formats, (STEPS_KEY, found.steps), rows=found.run.log_rows)
+            for i, rows in enumerate(found.run.monitor_rows):
+                ResultsWriter.check_resume(self._monitor_file(i), rows)
+        except (ValueError, LoadMonitorResultsError) as error:
+            raise UserError(f"The run in '{self.folder}' cannot be continued: {error}") from error
+
+    def _monitor_file(self, i: int) -> Path:
+        return self.folder / f"{i}.{Monitor.EXT}"
+
+    def _open(self, found: resume.Found | None) -> None:
+        """Open the log and the monitor files, dropping what is later than the checkpoint."""
+        resume_from = None if found is None else (STEPS_KEY, found.steps)
+        gone = [] if found is None else self._gone(found.run)
+        self._opened.enter_context(logger.scoped_configure(self.folder, self._formats, resume_from=resume_from))
+        current = logger.get_current()
+        current.output_formats = for_terminals(current.output_formats)
+        for name in gone:
+            logger.warn(f"'{name}' is gone or empty: what it held up to step {found.steps} is lost, it begins anew.")
+        header = {"t_start": self._started, "env_id": self.info.env_id}
+        for i, rows in enumerate(self._monitor_rows):
+            writer = ResultsWriter(self._monitor_file(i), header, resume_rows=None if found is None else rows)
+            self._monitors.append(writer)
+            self._opened.callback(writer.close)
+
+    def _gone(self, state: resume.RunState) -> list[str]:
+        """Files that had rows at the checkpoint and have none, or are no longer there."""
+        logs = [name for format, name in FILES.items() if format in self._formats and state.log_rows != 0]
+        logs = [name for name in logs if not _has_rows(self.folder / name)]
+        if logs:
+            self._log_rows = 0  # what both files are sure to have
+        monitors = [self._monitor_file(i) for i, rows in enumerate(state.monitor_rows) if rows]
+        return logs + [file.name for file in monitors if not _has_rows(file)]
+
+    def _restore(self, found: resume.Found) -> None:
+        state = found.run
+        self.episodes.extend(state.episodes)
+        self.num_episodes = state.num_episodes
+        self._monitor_rows = list(state.monitor_rows)
+        self._log_rows = state.log_rows or 0
+        self._best = found.best
+        self._updates = state.updates
+        self._elapsed_before = state.elapsed
+        self._saved_at = found.steps
+        self._last_logged = (time.time(), found.steps)
+
+    # ---- every update ---------------------------------------------------------------------------------------------
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training so far, over all the parts of a resumed run."""
+        return self._elapsed_before + time.time() - self._started
+
+    @property
+    def eprewmean(self) -> float:
+        """Mean return of the last hundred episodes; NaN before the first ends."""
+        return float(np.mean([e.r for e in self.episodes])) if self.episodes else math.nan
+
+    def add_episodes(self, episodes: Sequence[Sequence[EpisodeRecord]]) -> None:
+        """Record finished episodes, environment by environment."""
+        for i, of_environment in enumerate(episodes):
+            for episode in of_environment:
+                self.episodes.append(episode)
+                self.num_episodes += 1
+                if self._monitors:
+                    writer = self._monitors[i]
+                    started = writer.header.get("t_start", self._started)
+                    writer.write_row({"r": round(episode.r, 6), "l": episode.l, "t": round(episode.t - started, 6)})
+
+    def show(self, steps: int, eprewmean: float | None = None) -> None:
+        """Move the progress bar."""
+        self._progress.update(steps, self.eprewmean if eprewmean is None else eprewmean)
+
+    def log(self, kvs: Mapping[str, Any], steps: int, updates: int) -> None:
+        """Write a row of the log: the usual columns, then `kvs`, which may replace them.
+
+        Raises:
+          NonFiniteError: one of `kvs` is infinite; NaN stands for what is not known.
+        """
+        for key, value in kvs.items():
+            if key not in MAY_BE_INFINITE and np.ndim(value) == 0 and np.isinf(float(value)):
+                raise NonFiniteError(
+                    f"{key} became infinite at step {steps}: training stopped; smaller steps (--lr, --trust_radius, --sigma) "
+                    "may help."
+                )
+        now = time.time()
+        then, steps_then = self._last_logged
+        self._last_logged = (now, steps)
+        row = {
+            "eprewmean": self.eprewmean,
+            "eplenmean": float(np.mean([e.l for e in self.episodes])) if self.episodes else math.nan,
+            "fps": (steps - steps_then) / max(now - then, 1e-9),
+            "misc/nupdates": updates,
+            STEPS_KEY: steps,
+            "misc/time_elapsed": self.elapsed,
+            **kvs,
+        }
+        with self._progress.aside():
+            logger.logkvs(row)
+            logger.dumpkvs()
+        self._log_rows += 1
+
+    def checkpoint_if_due(self, steps: int, make_state: Callable[[], Any], eprewmean: float | None = None) -> None:
+        """Save every `save_interval` updates. If the user asked to stop, save and raise `Interrupted`."""
+        self._updates += 1
+        due = self._save_interval > 0 and self._updates % self._save_interval == 0
+        if due or self._stop.asked:
+            # An interruption must not decide which checkpoint is the best.
+            self._save(steps, make_state(), eprewmean, may_be_best=due)
+        if self._stop.asked:
+            if self.folder is None:
+                raise Interrupted(f"Stopped at step {steps}.")
+            flagfile = shlex.quote(str(self.folder / run_folder.FLAGS))
+            raise Interrupted(
+                f"Stopped at step {steps}, saved. Continue with: python -m wng_tf.run --flagfile={flagfile} --resume"
+            )
+
+    def _save(self, steps: int, learner_state: Any, eprewmean: float | None, *, may_be_best: bool = True) -> None:
+        if self.folder is None:
+            return
+        best = may_be_best and self._is_best(eprewmean)
+        if best:
+            self._best = self._score(eprewmean)
+        run = resume.RunState(
+            episodes=self.episodes,
+            num_episodes=self.num_episodes,
+            monitor_rows=[writer.rows for writer in self._monitors],
+            best=self._best,
+            updates=self._updates,
+            elapsed=self.elapsed,
+            log_rows=self._log_rows,
+        )
+        state = {"learner": learner_state, "run": run.tree()}
+        checkpoint.save(self.folder / run_folder.CHECKPOINTS, steps, state, keep=self._keep, best=best)
+        self._saved_at = steps
+
+    def _score(self, eprewmean: float | None) -> float:
+        return self.eprewmean if eprewmean is None else eprewmean
+
+    def _is_best(self, eprewmean: float | None) -> bool:
+        score = self._score(eprewmean)
+        return math.isfinite(score) and score > self._best
+
+    def finish(self, steps: int, make_state: Callable[[], Any], eprewmean: float | None = None) -> None:
+        """Save the last checkpoint and conclude, then write the summary, which marks the run as finished."""
+        # One that is there stays, to the last bit, unless it was saved by Ctrl-C, which leaves open whether it is the best.
+        if self._saved_at != steps or self._is_best(eprewmean):
+            self._save(steps, make_state(), eprewmean)
+        with self._progress.aside():
+            show_waiting(logger.get_current().output_formats)
+        self._progress.close()  # the bar is full, and what follows has lines of its own
+        if self.folder is None:
+            return
+        if self._conclude is not None:
+            self._conclude(self.folder)
+        run_folder.write_summary(
+            self.folder,
+            {
+                "status": "finished",
+                "alg": self.info.alg,
+                "env": self.info.env,
+                "seed": self.info.seed,
+                "total_timesteps": steps,
+                "eprewmean": self._score(eprewmean),
+                "episodes": self.num_episodes,
+                "time_elapsed": self.elapsed,
+            },
+        )

@@ -1,0 +1,202 @@
+"""Settings of an algorithm family: a frozen dataclass whose fields carry help text and bounds.
+
+The dataclass is the single source: `wng_tf.cli.flags` makes one absl flag per field from it, and `learn` accepts the
+same names as keyword arguments.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import numbers
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from baselines_compat.schedules import parse_schedule
+from wng_tf.errors import UserError
+from wng_tf.parts import RENAMED
+from wng_tf.runtime.registry import Registry
+
+Settings = TypeVar("Settings")
+
+#: Of whole numbers: TensorFlow counts in 32 bits.
+LARGEST = 2**31 - 1
+Condition = Mapping[str, str | Sequence[str]]
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    group: str = "general",
+    choices: Sequence[str] | Registry | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    when: Condition | Sequence[Condition] = (),
+) -> Any:
+    """A dataclass field with its help text and limits.
+
+    Args:
+      default: value when neither the user, the algorithm nor the environment's type says otherwise.
+      help: one line for `--help`.
+      group: heading under which `--help` lists the flag.
+      choices: allowed strings, if the value is one of a few words, or the registry of the parts that it names.
+      low, high: inclusive limits of a number.
+      above: exclusive lower limit of a number.
+      when: what other settings must be for this one to have an effect, name to value or values; of several conditions
+        one is enough. Without one it always has an effect.
+    """
+    conditions = (when,) if isinstance(when, Mapping) else tuple(when)
+    limits = {"choices": choices, "low": low, "high": high, "above": above}
+    metadata = {"help": help, "group": group, **limits, "when": conditions}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@functools.cache
+def field_type(cls: type, name: str) -> type:
+    """The plain type of a field: `int` for `int | None`."""
+    hint = typing.get_type_hints(cls)[name]
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return next(arg for arg in typing.get_args(hint) if arg is not type(None))
+    return hint
+
+
+def build(cls: type[Settings], *layers: Mapping[str, Any]) -> Settings:
+    """Make the settings from layers of values, later layers winning; a value of None means 'not said'.
+
+    Raises:
+      UserError: a name that `cls` does not have, or a value outside its limits.
+    """
+    known = {field.name for field in dataclasses.fields(cls)}
+    values: dict[str, Any] = {}
+    for layer in layers:
+        for name, value in current_names(layer).items():
+            if name not in known:
+                raise UserError(f"Unknown setting '{name}': {cls.__name__} has {', '.join(sorted(known))}.")
+            if value is not None:
+                values[name] = _whole(value) if field_type(cls, name) is int else value
+    made = cls(**values)
+    for field in dataclasses.fields(cls):
+        _check(cls, field, getattr(made, field.name))
+    return made
+
+
+def current_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by the names that they have now (`parts.RENAMED`).
+
+    Raises:
+      UserError: one setting, by both its names, with two values.
+    """
+    found = {name: value for name, value in values.items() if name not in RENAMED}
+    for former, name in RENAMED.items():
+        value = values.get(former)
+        if value is None:
+            continue
+        if found.get(name) not in (None, value):
+            raise UserError(f"--{name} and --{former} are one setting: give one of them.")
+        found[name] = value
+    return found
+
+
+def _whole(value: Any) -> Any:
+    """2e3 as 2000, which `range` and shapes take; anything else as it is, for `_check` to judge."""
+    if isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value) and int(value) == value:
+        return int(value)
+    return value
+
+
+def _check(cls: type, field: dataclasses.Field, value: Any) -> None:
+    limits = field.metadata
+    if value is None or not limits:
+        return
+    kind = field_type(cls, field.name)
+    if kind is bool and not isinstance(value, bool):
+        raise UserError(f"--{field.name} must be true or false, not {value!r}.")
+    if kind in (int, float):
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise UserError(f"--{field.name} must be a number, not {value!r}.")
+        if not math.isfinite(value):
+            raise UserError(f"--{field.name} must be finite, not {value}.")
+        if kind is int and not isinstance(value, int):
+            raise UserError(f"--{field.name} must be a whole number, not {value}.")
+        if kind is int and abs(value) > LARGEST:
+            raise UserError(f"--{field.name} must be at most {LARGEST}, not {value}.")
+    if limits["choices"] and value not in limits["choices"]:
+        own = ", or your own as package.module:name" if isinstance(limits["choices"], Registry) else ""
+        raise UserError(f"--{field.name} must be one of {', '.join(limits['choices'])}{own}, not '{value}'.")
+    if limits["low"] is not None and value < limits["low"]:
+        raise UserError(f"--{field.name} must be at least {limits['low']}, not {value}.")
+    if limits["high"] is not None and value > limits["high"]:
+        raise UserError(f"--{field.name} must be at most {limits['high']}, not {value}.")
+    if limits["above"] is not None and value <= limits["above"]:
+        raise UserError(f"--{field.name} must be above {limits['above']}, not {value}.")
+
+
+def has_effect(config: Any, name: str, **others: str) -> bool:
+    """Whether the setting `name` has an effect beside the other settings of `config`.
+
+    Args:
+      others: what the conditions may name and `config` does not have, such as the network.
+    """
+    values = {**{field.name: getattr(config, field.name) for field in dataclasses.fields(config)}, **others}
+    conditions = _metadata(type(config), name).get("when", ())
+    return not conditions or any(
+        all(
+            values.get(other) in _allowed(allowed) or _is_own(type(config), other, values.get(other))
+            for other, allowed in condition.items()
+        )
+        for condition in conditions
+    )
+
+
+def _is_own(cls: type, name: str, value: Any) -> bool:
+    """Whether the setting names a user's own part, of which nothing is known: it may use any setting."""
+    field = next((field for field in dataclasses.fields(cls) if field.name == name), None)
+    registry = None if field is None else field.metadata.get("choices")
+    return isinstance(registry, Registry) and registry.is_own(value)
+
+
+def conditions(cls: type, name: str) -> str:
+    """When the setting `name` has an effect, as flags: `--penalty=kl`, or `--step_rule=minibatch --penalty=none|kl`."""
+    alternatives = (
+        " ".join(f"--{other}={'|'.join(_allowed(allowed))}" for other, allowed in condition.items())
+        for condition in _metadata(cls, name).get("when", ())
+    )
+    return " or ".join(alternatives)
+
+
+def _metadata(cls: type, name: str) -> Mapping[str, Any]:
+    return next(field.metadata for field in dataclasses.fields(cls) if field.name == name)
+
+
+def _allowed(values: str | Sequence[str]) -> Sequence[str]:
+    return (values,) if isinstance(values, str) else values
+
+
+def schedule(lr: str) -> Callable[[float], float]:
+    """The learning rate as a function of the fraction of training that is left.
+
+    Raises:
+      UserError: neither a number nor a schedule.
+    """
+    try:
+        return parse_schedule(str(lr))
+    except ValueError as error:
+        raise UserError(f"--lr: {error}") from None
+
+
+def defaults(config: type) -> dict[str, Any]:
+    """The settings' own defaults, before those of algorithm and environment."""
+    return {field.name: field.default for field in dataclasses.fields(config)}
+
+
+def run_flags(
+    alg: str, env: str, seed: int, total_timesteps: int, network: str, log_path: str | None, config: Any
+) -> dict[str, Any]:
+    """Every flag of a run with its value, in the order in which `flags.txt` lists them."""
+    named = {"alg": alg, "env": env, "num_timesteps": total_timesteps, "seed": seed, "network": network}
+    return {**named, "log_path": log_path, **dataclasses.asdict(config)}
