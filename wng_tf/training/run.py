@@ -382,7 +382,8 @@ class TrainingRun:
             "misc/time_elapsed": self.elapsed,
             **kvs,
         }
-        with self._progress.aside():
+        # A run's own formats take the bar away for the moment of a write; of the caller's nothing is known.
+        with self._progress.aside() if self.folder is None else contextlib.nullcontext():
             logger.logkvs(row)
             logger.dumpkvs()
         self._log_rows += 1

@@ -62,7 +62,7 @@ class ProgressBar:
 
 
 class TerminalFormat(HumanOutputFormat):
-    """Stdout where a person watches: a table every few seconds at most, and the last one always.
+    """Stdout where a person watches: a table every few seconds at most, and the last one always; above progress bars.
 
     Args:
       file: the terminal.
@@ -81,6 +81,10 @@ class TerminalFormat(HumanOutputFormat):
         if self._clock() >= self._next:
             self._show(kvs)
 
+    def writeseq(self, seq: Sequence[Any]) -> None:
+        with _above_bars(self.file):
+            super().writeseq(seq)
+
     def close(self) -> None:
         self.show_waiting()
         super().close()
@@ -94,10 +98,19 @@ class TerminalFormat(HumanOutputFormat):
         # One write: a table in parts would flicker.
         text = io.StringIO()
         HumanOutputFormat(text).writekvs(kvs)
-        self.file.write(text.getvalue())
-        self.file.flush()
+        with _above_bars(self.file):
+            self.file.write(text.getvalue())
+            self.file.flush()
         self._waiting = None
         self._next = self._clock() + self._seconds
+
+
+@contextlib.contextmanager
+def _above_bars(file: TextIO) -> Iterator[None]:
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode(file=file):
+        yield
 
 
 def for_terminals(formats: Sequence[KVWriter]) -> list[KVWriter]:
