@@ -145,6 +145,7 @@ def evaluate_run(
     progress: Callable[[], object] = lambda: None,
     trust: bool = False,
     max_episode_steps: int = 0,
+    env_timeout: float = 0.0,
 ) -> dict[str, Any]:
     """Evaluate the policy of a run; see `play`. `trust`: see `saved_policy.environment`.
 
@@ -162,6 +163,8 @@ def evaluate_run(
     if seed < 0:
         raise UserError(f"--seed must not be negative, as {seed} is.")
     run = expanded(run)
+    if not 0.0 <= env_timeout < math.inf:
+        raise UserError(f"--env_timeout must be a number of seconds, not {env_timeout}.")
     if max_episode_steps < 0:
         raise UserError(f"--max_episode_steps must not be negative, as {max_episode_steps} is.")
     policy = saved_policy.load(run, which)
@@ -169,7 +172,7 @@ def evaluate_run(
     step, _ = checkpoint.load(run / run_folder.CHECKPOINTS, which)
     played = {}
     for name, deterministic in (("deterministic", True), ("stochastic", False)):
-        with Guarded(env) as world:
+        with Guarded(env, env_timeout) as world:
             result = play(
                 policy,
                 world,
@@ -198,11 +201,11 @@ def main(argv: Sequence[str]) -> int:
     try:
         if values.video is not None:
             policy = saved_policy.load(run, which)
-            with video.filming(values.video, saved_policy.environment(run, cli.trusted())) as world:
+            with video.filming(values.video, saved_policy.environment(run, cli.trusted()), values.env_timeout) as world:
                 play(policy, world, values.video_episodes, values.seed, deterministic=True, max_episode_steps=limit)
             print(f"Wrote {values.video}", flush=True)
         with _bar(2 * values.episodes) as advance:
-            result = evaluate_run(run, values.episodes, values.seed, which, advance, cli.trusted(), limit)
+            result = evaluate_run(run, values.episodes, values.seed, which, advance, cli.trusted(), limit, values.env_timeout)
         kept = _keep_another(run / OUTPUT, result)
         _write(run / OUTPUT, result)
         print(_report(run, result))
@@ -286,6 +289,7 @@ def app() -> None:
     run_flags.define_number(
         "max_episode_steps", 0, "Cut episodes after so many steps; 0: at the environment's own time limit."
     )
+    flags.DEFINE_float("env_timeout", 0.0, "Give up an environment that does not come back for so many seconds; 0: never.")
     run_flags.define_number("seed", 0, "Seed of the start states and of the stochastic policy.")
     flags.DEFINE_string("which", "latest", "Checkpoint: latest, best, or the step of one.")
     flags.DEFINE_string("video", None, "File to film the deterministic policy to: .mp4 or .gif.")

@@ -19,6 +19,7 @@ def make_vec_env(
     *,
     num_workers: int = 1,
     env_kwargs: dict[str, Any] | None = None,
+    timeout: float = 0.0,
 ) -> VecEnv:
     """Several copies of an environment, in this process or in `num_workers` spawned ones.
 
@@ -28,9 +29,10 @@ def make_vec_env(
       seed: seed of the run; the streams of copy i are keyed by (seed, i).
       num_workers: 1 steps them in this process; more spawns that many workers. The results are the same.
       env_kwargs: passed to `gymnasium.make`.
+      timeout: seconds after which an environment that does not come back is given up; 0: never.
     """
     make = functools.partial(gym.make, env_id, **(env_kwargs or {})) if isinstance(env_id, str) else env_id
     env_fns = [make] * num_env
     if num_workers > 1:
-        return SubprocVecEnv(env_fns, seed, num_workers)
-    return DummyVecEnv(env_fns, seed)
+        return SubprocVecEnv(env_fns, seed, num_workers, timeout)
+    return DummyVecEnv(env_fns, seed, timeout)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -23,6 +23,7 @@ from baselines_compat.running_mean_std import Moments
 from baselines_compat.vec_env import faults, generators
 from baselines_compat.vec_env.intake import NUMERIC, Intake
 from baselines_compat.vec_env.normalizer import LocalNormalizer, NormalizerSettings
+from baselines_compat.vec_env.watched import Watched
 
 
 class EpisodeRecord(NamedTuple):
@@ -111,6 +112,7 @@ class EnvSlot:
         self._find_generators()
         self.environment_action = to_environment(self.env.action_space)
         self._intake = Intake(self.env, self.who)
+        self.resets = 0
         self._begin()
 
     def _begin(self) -> None:
@@ -130,6 +132,7 @@ class EnvSlot:
           cut: a time limit ended the last episode. A monitor below it did not see an end and may refuse the reset;
             then a fresh environment goes on with the generators of the old one.
         """
+        self.resets += 1
         own = generators.states(self._places)
         seed, self._reset_seed = self._reset_seed, None
         if seed is None:
@@ -297,6 +300,11 @@ class EnvSlot:
                 f"Environment {self.index} met {name} at step {step} of the rollout: training stopped."
             )
 
+    def begin(self) -> np.ndarray:
+        """`reset`, for stepping one by one."""
+        self.pending = self.reset()
+        return self.pending
+
     def watch_draws(self, collect: Callable[[], SegmentInfo]) -> SegmentInfo:
         """What `collect` returns; from the first time on that it draws from generators of all modules, they are kept too."""
         if self._draws_from_shared:
@@ -393,6 +401,64 @@ class EnvSlot:
     def close(self) -> None:
         with faults.naming(self.who, "close"):
             self.env.close()
+
+
+class Slots:
+    """Slots of one process, each call of which may be given up.
+
+    Args:
+      env_fns, indices, seed, place: of the slots, see `EnvSlot`.
+      timeout: seconds after which an environment that does not come back is given up; 0: never.
+    """
+
+    def __init__(
+        self,
+        env_fns: Sequence[Callable[[], gym.Env]],
+        indices: Sequence[int],
+        seed: int,
+        place: str = "",
+        timeout: float = 0.0,
+    ):
+        self._all: list[EnvSlot] = []
+        self._watched = Watched(timeout)
+        self._at = f"Environment {indices[0]}{place}"
+
+        def make() -> None:
+            for fn, i in zip(env_fns, indices, strict=True):
+                self._at = f"Environment {i}{place}"
+                self._all.append(EnvSlot(fn, i, seed, place))
+
+        self._watched.call(make, self._who, lambda: len(self._all))
+
+    def __iter__(self) -> Iterator[EnvSlot]:
+        return iter(self._all)
+
+    def __getitem__(self, i: int) -> EnvSlot:
+        return self._all[i]
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def map(self, function: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
+        """`function(slot, ...)` of every slot, with an element of each of `arguments`."""
+
+        def call() -> list[Any]:
+            results = []
+            for slot, *own in zip(self._all, *arguments, strict=True):
+                self._at = slot.who
+                results.append(function(slot, *own))
+            return results
+
+        return self._watched.call(call, self._who, lambda: [(slot.resets, slot.episode_length) for slot in self._all])
+
+    def close(self) -> None:
+        """Close every slot, unless one hangs. EnvironmentFailure: the first of their failures."""
+        if self._watched.hung is None:
+            self._watched.call(lambda: close_all(self._all), self._who)
+            self._watched.close()
+
+    def _who(self) -> str:
+        return self._at
 
 
 def close_all(slots: Sequence[EnvSlot]) -> None:

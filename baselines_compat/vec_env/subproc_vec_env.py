@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import multiprocessing
 import traceback
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from baselines_compat.vec_env.faults import EnvironmentFailure, WorkerError, des
 from baselines_compat.vec_env.normalizer import Normalizer
 from baselines_compat.vec_env.processes import end, ending, ignore_stop_signals, start_process, survives_pickling
 from baselines_compat.vec_env.shared_memory import SharedMemory
-from baselines_compat.vec_env.slot import EnvSlot, EpisodeRecord, SegmentArrays, close_all
+from baselines_compat.vec_env.slot import EnvSlot, EpisodeRecord, SegmentArrays, SegmentInfo, Slots
 from baselines_compat.vec_env.vec_env import EnvFn, VecEnv, lock_step
 
 _PATIENCE = 5.0  # seconds for a worker to close its environments, and to end
@@ -49,13 +48,18 @@ class _Worker:
     """What runs in a worker process: some slots, and a loop over commands."""
 
     def __init__(
-        self, pipe: Connection, number: int, env_fns: Sequence[EnvFn], indices: Sequence[int], seed: int, num_env: int
+        self,
+        pipe: Connection,
+        number: int,
+        env_fns: Sequence[EnvFn],
+        indices: Sequence[int],
+        seed: int,
+        num_env: int,
+        timeout: float,
     ):
         self.pipe = pipe
         self.indices = indices
-        self.slots = [
-            EnvSlot(fn, i, seed, f" in worker {number}") for fn, i in zip(env_fns, indices, strict=True)
-        ]
+        self.slots = Slots(env_fns, indices, seed, f" in worker {number}", timeout)
         self.num_env = num_env
         self._arrays: SegmentArrays | None = None
 
@@ -72,30 +76,30 @@ class _Worker:
 
     def collect(self, spec: ActorSpec, flat: np.ndarray, snapshot: Any, settings: Any) -> list:
         actor = Actor(spec, flat)
-        return [
-            slot.watch_draws(functools.partial(slot.collect, actor, snapshot, settings, self._arrays.of(i)))
-            for i, slot in zip(self.indices, self.slots, strict=True)
-        ]
+
+        def collect_one(slot: EnvSlot) -> SegmentInfo:
+            own = self._arrays.of(slot.index)
+            return slot.watch_draws(lambda: slot.collect(actor, snapshot, settings, own))
+
+        return self.slots.map(collect_one)
 
     def reset(self) -> list[np.ndarray]:
-        for slot in self.slots:
-            slot.pending = slot.reset()
-        return [slot.pending for slot in self.slots]
+        return self.slots.map(EnvSlot.begin)
 
     def step(self, actions: Sequence[Any]) -> list[tuple]:
-        return [lock_step(slot, action) for slot, action in zip(self.slots, actions, strict=True)]
+        return self.slots.map(lock_step, actions)
 
     def get_state(self) -> list[dict]:
         return [slot.state() for slot in self.slots]
 
     def set_state(self, states: Sequence[dict]) -> list[str]:
-        return [line for slot, state in zip(self.slots, states, strict=True) for line in slot.restore(state)]
+        return [line for lines in self.slots.map(EnvSlot.restore, states) for line in lines]
 
     def remarks(self) -> list[str]:
         return [line for slot in self.slots for line in slot.remarks()]
 
     def close(self) -> None:
-        close_all(self.slots)
+        self.slots.close()
 
 
 def _serve(pipe: Connection, *about: Any) -> None:
@@ -144,13 +148,14 @@ class SubprocVecEnv(VecEnv):
       env_fns: picklable functions that make the environments (module-level functions, or partials of them).
       seed: seed of the run.
       num_workers: how many processes; default one per environment.
+      timeout: seconds after which an environment that does not come back is given up; 0: never.
 
     Raises:
       ValueError: an environment refused to be made; as it would be raised in this process.
       WorkerError: a worker failed to start, raised, or died.
     """
 
-    def __init__(self, env_fns: Sequence[EnvFn], seed: int = 0, num_workers: int | None = None):
+    def __init__(self, env_fns: Sequence[EnvFn], seed: int = 0, num_workers: int | None = None, timeout: float = 0.0):
         count = min(num_workers or len(env_fns), len(env_fns))
         context = multiprocessing.get_context("spawn")
         self._workers: list[_Handle] = []
@@ -161,7 +166,7 @@ class SubprocVecEnv(VecEnv):
         for number, indices in enumerate(np.array_split(np.arange(len(env_fns)), count)):
             indices = [int(i) for i in indices]
             ours, theirs = context.Pipe()
-            args = (theirs, number, [env_fns[i] for i in indices], indices, seed, len(env_fns))
+            args = (theirs, number, [env_fns[i] for i in indices], indices, seed, len(env_fns), timeout)
             process = context.Process(target=_serve, args=args, daemon=True)
             start_process(process)
             theirs.close()

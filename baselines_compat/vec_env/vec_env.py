@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import abc
 import contextlib
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,7 +21,7 @@ import numpy as np
 from baselines_compat.actor import Actor, ActorSpec
 from baselines_compat.vec_env.faults import WorkerError
 from baselines_compat.vec_env.normalizer import Normalizer
-from baselines_compat.vec_env.slot import EnvSlot, EpisodeRecord, SegmentArrays, SegmentInfo, close_all
+from baselines_compat.vec_env.slot import EnvSlot, EpisodeRecord, SegmentArrays, SegmentInfo, Slots
 
 EnvFn = Callable[[], gym.Env]
 
@@ -110,20 +109,25 @@ class VecEnv(abc.ABC):
 
 
 class DummyVecEnv(VecEnv):
-    """All environments in this process, one after another."""
+    """All environments in this process, one after another.
 
-    def __init__(self, env_fns: Sequence[EnvFn], seed: int = 0):
-        self.slots = [EnvSlot(fn, i, seed) for i, fn in enumerate(env_fns)]
+    Args:
+      env_fns: make the environments.
+      seed: seed of the run.
+      timeout: seconds after which an environment that does not come back is given up (EnvironmentFailure); 0: never.
+        With it they live in a thread of their own.
+    """
+
+    def __init__(self, env_fns: Sequence[EnvFn], seed: int = 0, timeout: float = 0.0):
+        self.slots = Slots(env_fns, range(len(env_fns)), seed, timeout=timeout)
         first = self.slots[0].env
         super().__init__(len(self.slots), first.observation_space, first.action_space)
 
     def reset(self) -> np.ndarray:
-        for slot in self.slots:
-            slot.pending = slot.reset()
-        return np.stack([slot.pending for slot in self.slots])
+        return np.stack(self.slots.map(EnvSlot.begin))
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict]]:
-        results = [lock_step(slot, a) for slot, a in zip(self.slots, self._actions, strict=True)]
+        results = self.slots.map(lock_step, self._actions)
         observations, rewards, dones, infos = zip(*results, strict=True)
         return np.stack(observations), np.asarray(rewards), np.asarray(dones), list(infos)
 
@@ -134,20 +138,22 @@ class DummyVecEnv(VecEnv):
         obs_size = int(np.prod(self.observation_space.shape))
         arrays = SegmentArrays.empty(nsteps, obs_size, self.action_space, self.num_envs)
         snapshot = normalizer.snapshot()
-        infos = [
-            slot.watch_draws(functools.partial(slot.collect, actor, snapshot, normalizer.settings, arrays.of(i)))
-            for i, slot in enumerate(self.slots)
-        ]
+
+        def collect(slot: EnvSlot) -> SegmentInfo:
+            own = arrays.of(slot.index)
+            return slot.watch_draws(lambda: slot.collect(actor, snapshot, normalizer.settings, own))
+
+        infos = self.slots.map(collect)
         return arrays, self._merge(infos, normalizer)
 
     def get_state(self) -> list[dict[str, Any]]:
         return [slot.state() for slot in self.slots]
 
     def set_state(self, states: list[dict[str, Any]]) -> list[str]:
-        return [line for slot, state in zip(self.slots, states, strict=True) for line in slot.restore(state)]
+        return [line for lines in self.slots.map(EnvSlot.restore, states) for line in lines]
 
     def remarks(self) -> list[str]:
         return [line for slot in self.slots for line in slot.remarks()]
 
     def close(self) -> None:
-        close_all(self.slots)
+        self.slots.close()

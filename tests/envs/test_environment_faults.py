@@ -8,17 +8,19 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from short_runs import TINY, as_flags, train, uncompiled
+from short_runs import TINY, as_flags, progress, train, uncompiled
 from test_cli import assert_sentence
 from unruly_envs import FAULTS, Failing, Walk
 
-from baselines_compat.vec_env import EnvironmentFailure, SubprocVecEnv, WorkerError
+from baselines_compat.vec_env import DummyVecEnv, EnvironmentFailure, SubprocVecEnv, WorkerError
 from wng_tf import evaluate, run
 from wng_tf.evolution.frozen_vector_env import FrozenVectorEnv
 from wng_tf.training import checkpoint
@@ -129,7 +131,7 @@ def test_a_signal_to_the_run_saves(alg, number, tmp_path, monkeypatch):
 
 
 def test_one_request_told_in_two_ways_is_one_request(tmp_path):
-    request = _StopRequest()
+    request = _StopRequest(print)
     request.install()
     try:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -187,3 +189,53 @@ def test_a_failure_is_told_again():
                 venv.reset()
         with pytest.raises(WorkerError, match="EOFError: the simulator has gone"):
             venv.get_state()
+
+
+# ---- what does not come back ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("alg", "workers"), WAYS)
+@pytest.mark.parametrize("where", ["constructor", "reset", "step"])
+def test_what_hangs_is_given_up(alg, workers, where, call, tmp_path):
+    folder = tmp_path / "run"
+    before = children()
+    with uncompiled():
+        outcome = call(run.app, *flags_of(alg, workers, f"Hanging-{where}-v0", folder), "--env_timeout=2")
+    assert outcome.code == 1
+    told = "No checkpoint" if where == "constructor" else "The last good checkpoint, of step "
+    assert_sentence(outcome.stderr, "hung: it did not come back within 2 s (--env_timeout). ", told)
+    if where != "constructor":
+        assert "unruly_envs.py" in (folder / "traceback.txt").read_text()
+    assert children() <= before
+
+
+@pytest.mark.parametrize("where", ["constructor", "reset", "step"])
+def test_what_hangs_in_evaluation_is_given_up(where, call, walked, tmp_path):
+    folder = moved_to(f"Hanging-{where}-v0", walked, tmp_path / "run")
+    outcome = call(evaluate.app, f"--run={folder}", "--episodes=20", "--env_timeout=0.5")
+    assert outcome.code == 1
+    assert_sentence(outcome.stderr, f"unruly_envs:Hanging-{where}-v0 hung: it did not come back within 0.5 s")
+
+
+@pytest.mark.parametrize(("name", "workers"), [("ppo on CartPole", 1), ("wnes on Point", 1), ("wnes on Point", 2)])
+def test_a_time_limit_that_is_kept_changes_no_bit(name, workers, tmp_path):
+    settings = {"env": "unruly_envs:Walk-v0", "network": "mlp"}
+    train(name, tmp_path / "without", **settings)
+    train(name, tmp_path / "with", **settings, env_timeout=60.0, num_workers=workers)
+    rows, expected = (progress(tmp_path / folder) for folder in ("with", "without"))
+    for row in (*rows, *expected):
+        row.pop("es/cpu_seconds", None)
+    assert rows == expected
+
+
+def test_slow_is_not_hung():
+    class Slow(Walk):
+        def step(self, action):
+            time.sleep(0.1)
+            return super().step(action)
+
+    with DummyVecEnv([Slow], timeout=1.0) as venv:
+        venv.reset()
+        states = venv.get_state()
+        states[0]["played"] = np.zeros((15, 1), np.float32)
+        venv.set_state(states)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
 
 from baselines_compat.vec_env.faults import EnvironmentFailure, failure, is_users, naming
+from baselines_compat.vec_env.watched import Watched
 from wng_tf.envs import tasks
 
 
@@ -19,20 +21,31 @@ class Guarded(gymnasium.Wrapper):
 
     Args:
       name: as for `tasks.make`.
+      timeout: seconds after which it is given up when it does not come back; 0: never.
       **kwargs: for `tasks.make`.
 
     Raises:
       UserError: as for `tasks.make`.
-      EnvironmentFailure: from every method: the environment raised.
+      EnvironmentFailure: from every method: the environment raised, or hung.
     """
 
-    def __init__(self, name: str, **kwargs: Any):
+    def __init__(self, name: str, timeout: float = 0.0, **kwargs: Any):
         self._make = lambda: tasks.make(name, **kwargs)
         self._who = name
         self._open = False
-        super().__init__(self._make())
+        self._watched = Watched(timeout)
+        super().__init__(self._watch(self._make))
+
+    def _watch(self, function: Callable[[], Any]) -> Any:
+        return self._watched.call(function, lambda: self._who)
 
     def reset(self, **kwargs: Any):
+        return self._watch(lambda: self._reset(**kwargs))
+
+    def render(self):
+        return self._watch(self.env.render)
+
+    def _reset(self, **kwargs: Any):
         try:
             with naming(self._who, "reset"):
                 result = self.env.reset(**kwargs)
@@ -48,6 +61,9 @@ class Guarded(gymnasium.Wrapper):
         return result
 
     def step(self, action: Any):
+        return self._watch(lambda: self._step(action))
+
+    def _step(self, action: Any):
         try:
             result = self.env.step(action)
         except BaseException as error:
@@ -59,8 +75,10 @@ class Guarded(gymnasium.Wrapper):
         return result
 
     def close(self) -> None:
-        with naming(self._who, "close"):
-            self.env.close()
+        if self._watched.hung is None:
+            with naming(self._who, "close"):
+                self._watch(self.env.close)
+            self._watched.close()
 
     def __exit__(self, kind: type[BaseException] | None = None, *rest: Any) -> bool:
         # What ended the block counts, and not what closing after it meets.

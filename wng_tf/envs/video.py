@@ -65,7 +65,7 @@ def check(path: str | os.PathLike[str]) -> None:
 
 
 @contextlib.contextmanager
-def filming(path: str | os.PathLike[str], env: str) -> Iterator[gymnasium.Env]:
+def filming(path: str | os.PathLike[str], env: str, timeout: float = 0.0) -> Iterator[gymnasium.Env]:
     """An environment whose frames go to the file `path`, in real time, one for each reset and step.
 
     The film is complete when the block ends; after an exception there is none.
@@ -73,6 +73,7 @@ def filming(path: str | os.PathLike[str], env: str) -> Iterator[gymnasium.Env]:
     Args:
       path: an .mp4 or .gif file, replaced if it exists.
       env: a short name or a Gymnasium id.
+      timeout: seconds after which the environment is given up when it does not come back; 0: never.
 
     Raises:
       UserError: see `check`; or the environment cannot be made, or drawn.
@@ -84,7 +85,7 @@ def filming(path: str | os.PathLike[str], env: str) -> Iterator[gymnasium.Env]:
         _choose_opengl()
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws in memory, and need not look for a screen
     unfinished = path.with_name(f".{path.stem}.unfinished{path.suffix.lower()}")
-    with Guarded(env, render_mode="rgb_array") as world:
+    with Guarded(env, timeout, render_mode="rgb_array") as world:
         fps = float(world.metadata.get("render_fps") or _DEFAULT_FPS)
         stride = math.ceil(fps / FORMATS[path.suffix.lower()])
         try:

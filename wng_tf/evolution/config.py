@@ -76,6 +76,9 @@ class EvolutionConfig:
     num_workers: int = setting(
         1, "parts of the population, each with a thread (and a process) of its own; the result is the same", low=1
     )
+    env_timeout: float = setting(
+        0.0, "give up an environment that does not come back for so many seconds; 0: never", low=0.0
+    )
     lr: str = setting("0.01", "learning rate: a number, or a schedule such as linear:3e-4")
     optimizer: str = setting("adam", "how the direction becomes a step", choices=("adam", "momentum", "sgd"))
     max_grad_norm: float = setting(0.0, "clip the step direction to this norm; 0: do not clip", low=0.0)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -27,6 +27,7 @@ from baselines_compat.vec_env.faults import EnvironmentFailure, WorkerError, fai
 from baselines_compat.vec_env.intake import Intake
 from baselines_compat.vec_env.processes import end, ending, ignore_stop_signals, start_process, survives_pickling
 from baselines_compat.vec_env.shared_memory import SharedMemory
+from baselines_compat.vec_env.watched import Watched
 from wng_tf.envs import tasks
 
 Buffers = dict[str, NDArray[Any]]
@@ -41,19 +42,21 @@ class FrozenVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[An
 
     metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.DISABLED, "render_modes": []}  # noqa: RUF012
 
-    def __init__(self, name: str, num_envs: int, *, own_process: bool = False, **kwargs: Any):
+    def __init__(self, name: str, num_envs: int, *, own_process: bool = False, timeout: float = 0.0, **kwargs: Any):
         """Makes the worlds. A process of their own starts by itself; the first call waits for it.
 
         Args:
             name: of the task.
             num_envs: number of worlds.
             own_process: step them in a process of their own. The numbers do not depend on it.
+            timeout: seconds after which a world that does not come back is given up (EnvironmentFailure); 0: never.
             **kwargs: for the environments.
 
         Raises:
             UserError, EnvironmentFailure: as for `tasks.make`.
         """
-        probe = tasks.make(name, **kwargs)
+        watched = Watched(timeout)
+        probe = watched.call(lambda: tasks.make(name, **kwargs), lambda: name)
         self.spec = probe.spec
         self.num_envs = num_envs
         self.single_observation_space = probe.observation_space
@@ -66,11 +69,12 @@ class FrozenVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[An
         layout = _layout(num_envs, self.single_observation_space, self.single_action_space)
         self._worlds: _Process | _Worlds
         if own_process:
-            self._worlds = _Process(name, kwargs, layout)
+            watched.close()
+            self._worlds = _Process(name, kwargs, layout, timeout)
             self._buffers = _views(layout, self._worlds.memory.buf)
         else:
             self._buffers = _views(layout, bytearray(_size(layout)))
-            self._worlds = _Worlds(name, kwargs, self._buffers)
+            self._worlds = _Worlds(name, kwargs, self._buffers, watched)
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -125,12 +129,12 @@ class FrozenVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[An
 class _Process:
     """A spawned process with worlds, and the memory that it shares with this one."""
 
-    def __init__(self, name: str, kwargs: dict[str, Any], layout: dict[str, Any]):
+    def __init__(self, name: str, kwargs: dict[str, Any], layout: dict[str, Any], timeout: float):
         self.memory = SharedMemory(_size(layout))
         self._name = name
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(name, kwargs, layout, theirs), daemon=True)
+        self.process = context.Process(target=_work, args=(name, kwargs, layout, timeout, theirs), daemon=True)
         start_process(self.process)
         theirs.close()
         with contextlib.suppress(OSError):  # a dead process is noticed when its answer is awaited
@@ -178,12 +182,15 @@ class _Process:
 class _Worlds:
     """The worlds themselves: reads seeds and actions from the buffers, writes what came of them."""
 
-    def __init__(self, name: str, kwargs: dict[str, Any], buffers: Buffers):
+    def __init__(self, name: str, kwargs: dict[str, Any], buffers: Buffers, watched: Watched):
         self._name = name
+        self._watched = watched
+        self._at = 0  # the world that is at work
         self._buffers = buffers
         self._kwargs = kwargs
         self._bullet = tasks.resolve(name).kind == "pybullet"
-        self._envs = [self._make() for _ in buffers["seed"]]
+        self._envs: list[gymnasium.Env[Any, Any]] = []
+        self._watch(lambda: [self._envs.append(self._make()) for _ in buffers["seed"]])
         self._intake = Intake(self._envs[0], name)
         self._active: list[tuple[int, gymnasium.Env[Any, Any]]] = []
         self._just_ended: list[int] = []  # worlds whose last reward still stands in the buffer
@@ -205,12 +212,17 @@ class _Worlds:
             EnvironmentFailure: a world raised.
             UnusableOutput: it returned something whose meaning is not clear.
         """
-        getattr(self, command)()
+        if command != "close" or self._watched.hung is None:
+            self._watch(getattr(self, command))
+
+    def _watch(self, function: Callable[[], Any]) -> None:
+        self._watched.call(function, lambda: self._name, lambda: (len(self._envs), self._at))
 
     def reset(self) -> None:
         self._active, self._just_ended = [], []
         buffers = self._buffers
         for i in range(len(self._envs)):
+            self._at = i
             frozen = buffers["seed"][i] == _FROZEN
             buffers["reward"][i] = 0.0
             buffers["truncated"][i] = False
@@ -248,6 +260,7 @@ class _Worlds:
         actions = buffers["action"].copy()  # the buffer is written again, and an environment may keep what it was sent
         ended = False
         for i, env in self._active:
+            self._at = i
             try:
                 result = env.step(actions[i])
             except BaseException as error:
@@ -276,13 +289,13 @@ class _Worlds:
             self._envs = []
 
 
-def _work(name: str, kwargs: dict[str, Any], layout: dict[str, Any], pipe: Connection) -> None:
+def _work(name: str, kwargs: dict[str, Any], layout: dict[str, Any], timeout: float, pipe: Connection) -> None:
     """The process's life: make the worlds, then obey until the pipe closes. Answers None, or how it failed."""
     ignore_stop_signals()
     worlds = None
     try:
         memory = SharedMemory.receive(pipe, _size(layout))
-        worlds = _Worlds(name, kwargs, _views(layout, memory.buf))
+        worlds = _Worlds(name, kwargs, _views(layout, memory.buf), Watched(timeout))
         pipe.send(None)
         while True:
             command = pipe.recv()

@@ -94,7 +94,7 @@ def learn(
     members = 2 * config.population + config.evaluation_episodes
     horizon = horizon_of(task, config.horizon)
     memory.check({f"--horizon={horizon} with --population={config.population}": 8.0 * members * horizon})
-    with make_worlds(task, config.num_env or members, config.num_workers) as worlds, run:
+    with make_worlds(task, config.num_env or members, config.num_workers, config.env_timeout) as worlds, run:
         trainer = Trainer(
             worlds,
             network,

@@ -67,11 +67,12 @@ def horizon_of(task: Task, horizon: int) -> int:
     return min(horizon, limit) if horizon else limit
 
 
-def make_worlds(task: Task, num_envs: int, num_workers: int) -> Worlds:
+def make_worlds(task: Task, num_envs: int, num_workers: int, timeout: float = 0.0) -> Worlds:
     """`num_envs` worlds of the task in `num_workers` parts.
 
     With one worker this process steps them. With several, worlds of this project (MuJoCo's C++ without Python) are
-    stepped by a thread for each part, those of others by a process for each part.
+    stepped by a thread for each part, those of others by a process for each part. One of others that does not come back for
+    `timeout` seconds is given up; 0: never.
 
     Raises:
         UserError: as for `tasks.make`.
@@ -80,4 +81,4 @@ def make_worlds(task: Task, num_envs: int, num_workers: int) -> Worlds:
     sizes = [len(range(k, num_envs, workers)) for k in range(workers)]
     if task.env_id in ("wng_tf/Point-v0", "wng_tf/Quadruped-v0"):
         return Worlds(tuple(gymnasium.make_vec(task.env_id, num_envs=size, autoreset_mode="Disabled") for size in sizes))
-    return Worlds(tuple(FrozenVectorEnv(task.name, size, own_process=workers > 1) for size in sizes))
+    return Worlds(tuple(FrozenVectorEnv(task.name, size, own_process=workers > 1, timeout=timeout) for size in sizes))

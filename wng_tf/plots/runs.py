@@ -28,7 +28,7 @@ RETURN = "eprewmean"
 
 #: Flags that do not make it another method.
 _BESIDE_THE_POINT = frozenset(
-    {"alg", "env", "seed", "log_path", "resume", "num_timesteps", "num_workers", "num_threads", "progress"}
+    {"alg", "env", "seed", "log_path", "resume", "num_timesteps", "num_workers", "env_timeout", "num_threads", "progress"}
     | {"log_interval", "save_interval", "keep_checkpoints"}
 )
 

@@ -46,6 +46,9 @@ class PolicyGradientConfig:
 
     num_env: int = setting(1, "number of environments", low=1)
     num_workers: int = setting(1, "processes that step the environments; the result does not depend on it", low=1)
+    env_timeout: float = setting(
+        0.0, "give up an environment that does not come back for so many seconds; 0: never", low=0.0
+    )
     nsteps: int = setting(2048, "steps per environment between updates", low=1)
     nminibatches: int = setting(32, "minibatches per epoch", low=1)
     noptepochs: int = setting(10, "epochs over the batch per update", low=1, when=_MINIBATCH)

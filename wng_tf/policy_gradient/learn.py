@@ -186,7 +186,8 @@ def explained_variance(predictions: np.ndarray, targets: np.ndarray) -> float:
 
 def make_normalized(env: str, config: PolicyGradientConfig, seed: int) -> VecNormalize:
     """The normalised environments of a run."""
-    venv = make_vec_env(functools.partial(tasks.make, env), config.num_env, seed, num_workers=config.num_workers)
+    processes = {"num_workers": config.num_workers, "timeout": config.env_timeout}
+    venv = make_vec_env(functools.partial(tasks.make, env), config.num_env, seed, **processes)
     return VecNormalize(venv, ob=config.normalize_observations, ret=config.normalize_rewards, gamma=config.gamma)
 
 

@@ -45,6 +45,7 @@ MAY_CHANGE_ON_RESUME = frozenset(
         "resume",
         "num_timesteps",
         "num_workers",
+        "env_timeout",
         "save_interval",
         "keep_checkpoints",
         "log_interval",
