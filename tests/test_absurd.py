@@ -121,3 +121,26 @@ def test_action_embeddings_that_break():
             embeddings.embed_actions(embedding, drawn, values)
     kept = embeddings.embed_actions(embeddings.find("actions"), drawn, values)
     assert kept.shape == (5, 6)
+
+
+@pytest.mark.parametrize(
+    ("alg", "flag"),
+    [
+        ("ppo", "--metric=builtins:eval"),
+        ("ppo", "--metric=builtins:print"),
+        ("ppo", "--penalty=os:system"),
+        ("ppo", "--step_rule=math:pi"),
+        ("ppo", "--step_rule=builtins:repr"),
+        ("ppo", "--surrogate=builtins:len"),
+        ("es", "--repulsion=builtins:print"),
+        ("es", "--repulsion=builtins:len"),
+    ],
+)
+def test_parts_that_are_none_leave_the_folder_free(alg, flag, call, tmp_path):
+    small = {"nsteps": 64, "nminibatches": 2} if alg == "ppo" else {"population": 2}
+    flags = as_flags(**small, num_hidden=4, alg=alg, env="CartPole-v1", log_path=tmp_path / "run")
+    with uncompiled():
+        outcome = call(run.app, *flags, flag)
+    assert outcome.code == 2
+    assert_sentence(outcome.stderr, f"'{flag.partition('=')[2]}'")
+    assert list(tmp_path.iterdir()) == []

@@ -89,7 +89,7 @@ def test_export(fault, call, copied, tmp_path, monkeypatch):
         Path(path).mkdir()
         (Path(path) / "half").write_text("x")
         if fault == "tensorflow":
-            raise tf.errors.ResourceExhaustedError(None, None, f"{path}/variables; No space left on device")
+            raise tf.errors.ResourceExhaustedError(None, None, f"{path}/variables; No space left on device [Op:SaveV2]")
         if fault == "memory":
             raise MemoryError
         raise OSError(fault, os.strerror(fault))

@@ -49,6 +49,7 @@ from wng_tf.evolution.config import EvolutionConfig
 from wng_tf.evolution.fitness import mirrored_gradient, shape
 from wng_tf.evolution.optimizers import Slots
 from wng_tf.evolution.population import Stream, tensor_seed
+from wng_tf.evolution.repulsion import Repulsion
 from wng_tf.natural_gradient import KernelBasis, NaturalGradient, evolution_jacobian, natural_gradient, similarity
 from wng_tf.natural_gradient import damping as damping_rule
 from wng_tf.natural_gradient.damping import DampingState
@@ -202,14 +203,14 @@ def tell(
 
 def remember(past: Array, latest: Array, config: EvolutionConfig) -> Array:
     """The past with the latest policy's embeddings [evaluations, d] at its end, no longer than the repulsion needs."""
-    policies = REPULSIONS.find(config.repulsion)(config).memory
+    policies = REPULSIONS.build(config.repulsion, config, Repulsion).memory
     longer = np.concatenate([past, latest]) if len(past) else latest
     return longer[-policies * len(latest) :]
 
 
 def repulsion_of(state: State, x: Array, config: EvolutionConfig, seed: int) -> Array | None:
     """D [2n], or None for an algorithm without repulsion. Zero in the first generation, which has no past."""
-    repulsion = REPULSIONS.find(config.repulsion)(config)
+    repulsion = REPULSIONS.build(config.repulsion, config, Repulsion)
     if not repulsion.repels:
         return None
     if not len(state.past):

@@ -68,18 +68,20 @@ class Learner:
         self.theta = tf.Variable(policy.get_flat(), name="theta")
         self.optimizer = make_optimizer(config.optimizer, 0.0)
         setup = Setup(policy, config, embedding, seed)
-        self.metric: Metric = parts.METRICS.find(config.metric)(setup)
-        self.penalty: Penalty = parts.PENALTIES.find(config.penalty)(setup)
-        self.step: StepRule = parts.STEP_RULES.find(config.step_rule)(
+        self.metric: Metric = parts.METRICS.build(config.metric, setup, Metric)
+        self.penalty: Penalty = parts.PENALTIES.build(config.penalty, setup, Penalty)
+        self.step: StepRule = parts.STEP_RULES.build(
+            config.step_rule,
             StepSetup(
                 policy=policy,
                 config=config,
                 theta=self.theta,
                 optimizer=self.optimizer,
-                surrogate=parts.SURROGATES.find(config.surrogate),
+                surrogate=parts.SURROGATES.function(config.surrogate),
                 penalty=self.penalty,
                 metric=self.metric,
-            )
+            ),
+            StepRule,
         )
         self.metric_state = self.metric.initial_state()
         self.distances = PolicyShift(policy, self.theta)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,4 +48,4 @@ def naming(target: object, advice: str) -> Iterator[None]:
 
 def _short(text: str) -> str:
     """What TensorFlow's file access says of the system's reason: it is the last part."""
-    return text.rpartition("; ")[2] or text
+    return re.sub(r" \[Op:\w+\]", "", text).rpartition("; ")[2]

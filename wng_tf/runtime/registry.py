@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
@@ -10,6 +11,7 @@ from wng_tf.errors import UserError
 from wng_tf.runtime.faults import reason
 
 Part = TypeVar("Part")
+Made = TypeVar("Made")
 
 
 class Registry(Generic[Part]):
@@ -111,6 +113,47 @@ class Registry(Generic[Part]):
         if not callable(found):
             raise UserError(f"{self.noun.capitalize()} '{name}' is not a function.")
         return found
+
+
+    def build(self, name: str, setup: Any, kind: type[Made]) -> Made:
+        """What the part called `name` makes of `setup`.
+
+        Raises:
+          UserError: as `find`; or somebody's own part raises, or makes something else than `kind`.
+        """
+        part = self.find(name)
+        try:
+            made = part(setup)  # type: ignore[operator]
+        except (UserError, MemoryError):
+            raise
+        except Exception as error:
+            if not self.is_own(name):
+                raise
+            raise self.failed(name, error) from error
+        if not isinstance(made, kind):
+            raise UserError(f"{self.noun.capitalize()} '{name}' must make a {kind.__name__}, not a {type(made).__name__}.")
+        return made
+
+    def function(self, name: str) -> Callable[..., Any]:
+        """The part called `name`, a function; if it is somebody's own, what it raises becomes a `UserError`."""
+        function: Any = self.find(name)
+        if not self.is_own(name):
+            return function
+
+        @functools.wraps(function)
+        def guarded(*arguments: Any) -> Any:
+            try:
+                return function(*arguments)
+            except (UserError, MemoryError):
+                raise
+            except Exception as error:
+                raise self.failed(name, error) from error
+
+        return guarded
+
+    def failed(self, name: str, error: Exception) -> UserError:
+        """What to say of somebody's own part that raised."""
+        return UserError(f"{self.noun.capitalize()} '{name}' failed: {type(error).__name__}: {reason(error)}.")
 
 
 def is_path(name: str) -> bool:
