@@ -33,18 +33,15 @@ import numpy as np
 
 from baselines_compat import logger
 from baselines_compat.errors import NonFiniteError
-from baselines_compat.log_formats import FILES
-from baselines_compat.monitor import LoadMonitorResultsError, Monitor, ResultsWriter
-from baselines_compat.table import complete_lines
 from baselines_compat.vec_env.processes import STOP_SIGNALS, leave_terminal
 from baselines_compat.vec_env.slot import EpisodeRecord
 from wng_tf.errors import UserError
 from wng_tf.runtime import faults
 from wng_tf.runtime.paths import expanded
 from wng_tf.training import checkpoint, resume, run_folder
+from wng_tf.training.curves import STEPS_KEY, Curves
 from wng_tf.training.terminal import ProgressBar, for_terminals, show_waiting
 
-STEPS_KEY = "misc/total_timesteps"
 FORMATS = ("stdout", "log", "csv", "json", "tensorboard")
 WINDOW = 100
 MAY_BE_INFINITE = frozenset({"wng/condition_number"})
@@ -142,12 +139,6 @@ def _log_to_stdout() -> Iterator[None]:
         logger.Logger.CURRENT = None
 
 
-def _has_rows(file: Path) -> bool:
-    """Whether a log or a monitor file has more than its header."""
-    header = {".json": 0, ".csv": 2 if file.name.endswith(Monitor.EXT) else 1}[file.suffix]
-    return file.exists() and sum(bool(line.strip()) for line in complete_lines(file)) > header
-
-
 class TrainingRun:
     """See the module's docstring.
 
@@ -187,16 +178,13 @@ class TrainingRun:
         self.num_episodes = 0
         self._resume = resume
         self._num_env = num_env
+        self._curves = None if self.folder is None else Curves(self.folder, formats, num_env, info.env_id)
         self._save_interval = save_interval
         self._keep = keep
-        self._formats = list(formats)
         self._conclude = conclude
-        self._log_rows = 0
         self._saved_at: int | None = None
         self._fault: BaseException | None = None
-        self._monitors: list[ResultsWriter] = []
         self._opened = contextlib.ExitStack()
-        self._monitor_rows = [0] * num_env
         self._best = -math.inf
         self._elapsed_before = 0.0
         self._started = time.time()
@@ -249,15 +237,15 @@ class TrainingRun:
         run_folder.check_free(self.folder)
         run_folder.check(self.folder, text, resume=self._resume, defaults=defaults)
         self._opened.enter_context(run_folder.writing(self.folder))
-        if not self._resume:
-            self._opened.callback(self._clear)
         found = resume.find(self.folder, self._num_env, restore) if self._resume else None
         if found is not None:
-            self._check_curves(found)
+            self._curves.check(found)
         run_folder.create(self.folder, text, resume=self._resume, defaults=defaults)
+        if not self._resume:
+            self._opened.callback(self._clear)  # of what is there from here on: it is this run's
         if found is not None:
             self._restore(found)
-        self._open(found)
+        self._curves.open(found, self._opened)
         run_folder.write_versions(self.folder)
         if found is None:
             settings = {name: value for name, value in self.info.flags.items() if value is not None}
@@ -283,48 +271,10 @@ class TrainingRun:
         if refused and checkpoint.latest_step(self.folder / run_folder.CHECKPOINTS) is None:
             run_folder.clear(self.folder)
 
-    def _check_curves(self, found: resume.Found) -> None:
-        """UserError if rows that were there at the checkpoint are missing from the log or a monitor file."""
-        try:
-            logger.check_resume(self.folder, self._formats, (STEPS_KEY, found.steps), rows=found.run.log_rows)
-            for i, rows in enumerate(found.run.monitor_rows):
-                ResultsWriter.check_resume(self._monitor_file(i), rows)
-        except (ValueError, LoadMonitorResultsError) as error:
-            raise UserError(f"The run in '{self.folder}' cannot be continued: {error}") from error
-
-    def _monitor_file(self, i: int) -> Path:
-        return self.folder / f"{i}.{Monitor.EXT}"
-
-    def _open(self, found: resume.Found | None) -> None:
-        """Open the log and the monitor files, dropping what is later than the checkpoint."""
-        resume_from = None if found is None else (STEPS_KEY, found.steps)
-        gone = [] if found is None else self._gone(found.run)
-        self._opened.enter_context(logger.scoped_configure(self.folder, self._formats, resume_from=resume_from))
-        current = logger.get_current()
-        current.output_formats = for_terminals(current.output_formats)
-        for name in gone:
-            logger.warn(f"'{name}' is gone or empty: what it held up to step {found.steps} is lost, it begins anew.")
-        header = {"t_start": self._started, "env_id": self.info.env_id}
-        for i, rows in enumerate(self._monitor_rows):
-            writer = ResultsWriter(self._monitor_file(i), header, resume_rows=None if found is None else rows)
-            self._monitors.append(writer)
-            self._opened.callback(writer.close)
-
-    def _gone(self, state: resume.RunState) -> list[str]:
-        """Files that had rows at the checkpoint and have none, or are no longer there."""
-        logs = [name for format, name in FILES.items() if format in self._formats and state.log_rows != 0]
-        logs = [name for name in logs if not _has_rows(self.folder / name)]
-        if logs:
-            self._log_rows = 0  # what both files are sure to have
-        monitors = [self._monitor_file(i) for i, rows in enumerate(state.monitor_rows) if rows]
-        return logs + [file.name for file in monitors if not _has_rows(file)]
-
     def _restore(self, found: resume.Found) -> None:
         state = found.run
         self.episodes.extend(state.episodes)
         self.num_episodes = state.num_episodes
-        self._monitor_rows = list(state.monitor_rows)
-        self._log_rows = state.log_rows or 0
         self._best = found.best
         self._updates = state.updates
         self._elapsed_before = state.elapsed
@@ -349,10 +299,8 @@ class TrainingRun:
             for episode in of_environment:
                 self.episodes.append(episode)
                 self.num_episodes += 1
-                if self._monitors:
-                    writer = self._monitors[i]
-                    started = writer.header.get("t_start", self._started)
-                    writer.write_row({"r": round(episode.r, 6), "l": episode.l, "t": round(episode.t - started, 6)})
+                if self._curves is not None:
+                    self._curves.add(i, episode)
 
     def show(self, steps: int, eprewmean: float | None = None) -> None:
         """Move the progress bar."""
@@ -386,7 +334,8 @@ class TrainingRun:
         with self._progress.aside() if self.folder is None else contextlib.nullcontext():
             logger.logkvs(row)
             logger.dumpkvs()
-        self._log_rows += 1
+        if self._curves is not None:
+            self._curves.log_rows += 1
 
     def checkpoint_if_due(self, steps: int, make_state: Callable[[], Any], eprewmean: float | None = None) -> None:
         """Save every `save_interval` updates. If the user asked to stop, save and raise `Interrupted`."""
@@ -412,11 +361,11 @@ class TrainingRun:
         run = resume.RunState(
             episodes=self.episodes,
             num_episodes=self.num_episodes,
-            monitor_rows=[writer.rows for writer in self._monitors],
+            monitor_rows=self._curves.monitor_rows,
             best=self._best,
             updates=self._updates,
             elapsed=self.elapsed,
-            log_rows=self._log_rows,
+            log_rows=self._curves.log_rows,
         )
         state = {"learner": learner_state, "run": run.tree()}
         checkpoint.save(self.folder / run_folder.CHECKPOINTS, steps, state, keep=self._keep, best=best)
