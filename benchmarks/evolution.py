@@ -2,7 +2,7 @@
 
 A generation beside bare physics, in one run, with interleaved repetitions and medians:
 
-* Point and Quadruped: the same worlds, start states, controls and threads through one `mujoco.rollout` call with
+* Point and Quadruped: the same environments, start states, controls and threads through one `mujoco.rollout` call with
   nothing between its steps, and through a whole generation (policies, observations, rewards, bookkeeping).
 * Hopper-v5: whole updates of `es` (rollouts and step) with 1 and 2 worker processes, beside Gymnasium's `env.step`
   alone in one process on random actions. EvoTorch with two actors did 3 770 steps/s on an unloaded machine of this
@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(2)  # as many as parts of the worlds
+    tf.config.threading.set_inter_op_parallelism_threads(2)  # as many as parts of the environments
     rows = []
     for name, horizon in (("Point", 50), ("Quadruped", HORIZON.value)):
         for threads in map(int, THREADS.value if name.lower() in WHAT.value else ()):
@@ -79,23 +79,24 @@ def against_bare_physics(name: str, horizon: int, threads: int) -> dict:
     from wng_tf.envs.quadruped import QUADRUPED
     from wng_tf.evolution import population
     from wng_tf.evolution.config import resolve
+    from wng_tf.evolution.env_partitions import make_partitions
     from wng_tf.evolution.generation import Generation
     from wng_tf.evolution.policies import ActionHead, PolicySpec
-    from wng_tf.evolution.worlds import make_worlds
 
     task = tasks.resolve(name)
     config = resolve(algorithms.find("es"), task, {})
     members = 2 * config.population + 1
-    worlds = make_worlds(task, members, threads)
-    spec = PolicySpec("toeplitz", worlds.observation_space.shape[0], config.hidden, ActionHead.of(worlds.action_space))
+    partitions = make_partitions(task, members, threads)
+    head = ActionHead.of(partitions.action_space)
+    spec = PolicySpec("toeplitz", partitions.observation_space.shape[0], config.hidden, head)
     theta = spec.initial(population.generator(0, 0, population.Stream.PARAMETERS))
     xi = population.perturbations(0, 0, (config.population, spec.num_parameters))
     thetas = np.concatenate([population.mirrored(theta, xi, config.sigma), theta[np.newaxis]])
     seeds = population.start_seeds(0, 0, config.population, 1, "pair")
     noise = population.action_noise(0, 0, horizon, config.population, 1, spec.head.size)
     settings = {"action_noise": config.action_noise, "normalize": False}
-    generation = Generation(spec, worlds, horizon, **settings)
-    recorder = Generation(spec, worlds, horizon, every_step=True, **settings)
+    generation = Generation(spec, partitions, horizon, **settings)
+    recorder = Generation(spec, partitions, horizon, every_step=True, **settings)
     actions = recorder(thetas, seeds, noise, None).trajectories.actions
 
     physics = {"Point": POINT, "Quadruped": QUADRUPED}[name]
@@ -117,7 +118,7 @@ def against_bare_physics(name: str, horizon: int, threads: int) -> dict:
 
     rates = interleaved({"bare mujoco.rollout": bare, "generation": whole}, REPETITIONS.value)
     ratios = [b / a for a, b in zip(*rates.values(), strict=True)]
-    worlds.close()
+    partitions.close()
     pool.close()
     return {
         "what": f"{name}, {members} rollouts of {horizon} steps, {threads} thread{'s' if threads > 1 else ''}",
@@ -132,8 +133,8 @@ def hopper() -> dict:
     """`es` on Hopper-v5 with one and two workers beside `env.step` alone."""
     from benchmarks.subjects import packaged
     from wng_tf.evolution.config import default_network, resolve
+    from wng_tf.evolution.env_partitions import horizon_of, make_partitions
     from wng_tf.evolution.trainer import Trainer
-    from wng_tf.evolution.worlds import horizon_of, make_worlds
 
     task = tasks.resolve("Hopper-v5")
     env = packaged("Hopper-v5")
@@ -151,10 +152,10 @@ def hopper() -> dict:
     opened = []
     for workers in (1, 2):
         config = resolve(algorithms.find("es"), task, {"num_workers": workers})
-        worlds = make_worlds(task, 2 * config.population + config.evaluation_episodes, workers)
-        opened.append(worlds)
+        partitions = make_partitions(task, 2 * config.population + config.evaluation_episodes, workers)
+        opened.append(partitions)
         horizon = horizon_of(task, 0)
-        trainer = Trainer(worlds, default_network(task), config, horizon=horizon, seed=0, schedule=lambda _: 0.01)
+        trainer = Trainer(partitions, default_network(task), config, horizon=horizon, seed=0, schedule=lambda _: 0.01)
         state = {"now": trainer.start()}
 
         def update(trainer: Trainer = trainer, state: dict = state) -> int:
@@ -164,8 +165,8 @@ def hopper() -> dict:
 
         functions[f"es, {workers} worker{'s' if workers > 1 else ''}"] = update
     rates = interleaved(functions, REPETITIONS.value)
-    for worlds in opened:
-        worlds.close()
+    for partitions in opened:
+        partitions.close()
     return {
         "what": "Hopper-v5",
         "steps_per_second": {name: statistics.median(values) for name, values in rates.items()},

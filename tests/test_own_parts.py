@@ -136,11 +136,11 @@ def test_a_repulsion(by_path, registered):
         alg="bges",
         repulsion=name,
         total_timesteps=5 * 90,
-        callback=lambda progress, report: seen.append((progress, report.evidence)),
+        callback=lambda progress, report: seen.append((progress, report.diagnostics)),
         **small,
     )
     assert [len(progress.state.past) for progress, _ in seen] == [1, 2, 3, 3, 3]
-    assert seen[0][1]["es/distance_mean"] == 0.0 and all(evidence["es/distance_mean"] > 0.0 for _, evidence in seen[1:])
+    assert seen[0][1]["es/distance_mean"] == 0.0 and all(diagnostics["es/distance_mean"] > 0.0 for _, diagnostics in seen[1:])
 
 
 @pytest.mark.parametrize("flag", ["surrogate", "penalty", "metric", "step_rule"])

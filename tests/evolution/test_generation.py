@@ -15,11 +15,11 @@ from baselines_compat.vec_env.slot import NonFiniteError
 from wng_tf.envs import tasks
 from wng_tf.envs.point import PointVectorEnv
 from wng_tf.evolution import population
+from wng_tf.evolution.env_partitions import EnvPartitions, make_partitions
 from wng_tf.evolution.generation import Generation
 from wng_tf.evolution.normaliser import Normaliser
 from wng_tf.evolution.policies import ActionHead, PolicySpec
 from wng_tf.evolution.saved_policy import SavedPolicy
-from wng_tf.evolution.worlds import Worlds, make_worlds
 
 TOY = "toy_worlds:Countdown-v0"
 
@@ -40,11 +40,11 @@ def prepare(name, pairs=4, network="mlp", hidden=(5,), horizon=30, scale=1.0):
 
 def run(name, setup, *, chunk=None, workers=1, horizon=30, **kwargs):
     spec, thetas, seeds, noise, normaliser = setup
-    worlds = make_worlds(tasks.resolve(name), chunk or len(thetas), workers)
+    partitions = make_partitions(tasks.resolve(name), chunk or len(thetas), workers)
     try:
-        return Generation(spec, worlds, horizon, **kwargs)(thetas, seeds, noise, normaliser)
+        return Generation(spec, partitions, horizon, **kwargs)(thetas, seeds, noise, normaliser)
     finally:
-        worlds.close()
+        partitions.close()
 
 
 def one_by_one(name, setup, horizon, action_noise):
@@ -130,8 +130,8 @@ def test_worker_processes_do_not_matter():
 
 def test_members_whose_episode_is_over_do_not_act_to_the_end():
     spec, thetas, seeds, noise, normaliser = prepare(TOY, pairs=20)
-    worlds = make_worlds(tasks.resolve(TOY), len(thetas), 1)
-    generation = Generation(spec, worlds, 30)
+    partitions = make_partitions(tasks.resolve(TOY), len(thetas), 1)
+    generation = Generation(spec, partitions, 30)
     (loop,) = generation.loops
     step, acted = loop._step, []
 
@@ -141,7 +141,7 @@ def test_members_whose_episode_is_over_do_not_act_to_the_end():
 
     loop._step = counted
     lengths = generation(thetas, seeds, noise, normaliser).trajectories.lengths
-    worlds.close()
+    partitions.close()
     assert len(acted) == lengths.max()
     assert lengths.sum() <= sum(acted) < 2 * lengths.sum() + len(thetas)
 
@@ -149,14 +149,14 @@ def test_members_whose_episode_is_over_do_not_act_to_the_end():
 def test_one_compiled_loop_serves_every_generation():
     setup = prepare("Point")
     spec, thetas, seeds, noise, normaliser = setup
-    worlds = make_worlds(tasks.resolve("Point"), len(thetas), 2)
-    generation = Generation(spec, worlds, 10)
+    partitions = make_partitions(tasks.resolve("Point"), len(thetas), 2)
+    generation = Generation(spec, partitions, 10)
     first = generation(thetas, seeds, noise, normaliser)
     second = generation(thetas + 0.1, seeds, noise, normaliser)
     assert (first.returns != second.returns).any()
     assert_same(first, generation(thetas, seeds, noise, normaliser))
     assert [loop._loop.experimental_get_tracing_count() for loop in generation.loops] == [1, 1]
-    worlds.close()
+    partitions.close()
 
 
 @pytest.mark.parametrize("where", ["observation", "reward"])
@@ -193,11 +193,11 @@ def test_without_noise_and_normaliser():
 
 @pytest.mark.parametrize("name", [TOY, "Point"])
 def test_worlds_are_vector_environments_in_parts(name):
-    worlds = make_worlds(tasks.resolve(name), 5, 2)
-    assert all(isinstance(part, gym.vector.VectorEnv) for part in worlds.parts)
-    assert [part.num_envs for part in worlds.parts] == [3, 2]
-    worlds.close()
-    few = make_worlds(tasks.resolve(name), 1, 2)
+    partitions = make_partitions(tasks.resolve(name), 5, 2)
+    assert all(isinstance(part, gym.vector.VectorEnv) for part in partitions.parts)
+    assert [part.num_envs for part in partitions.parts] == [3, 2]
+    partitions.close()
+    few = make_partitions(tasks.resolve(name), 1, 2)
     assert [part.num_envs for part in few.parts] == [1]
     few.close()
 
@@ -210,19 +210,19 @@ def test_more_parts_than_members():
 def endless():
     """A population of Point in two parts whose episodes take a minute."""
     spec, thetas, seeds, noise, normaliser = prepare("Point", horizon=100_000)
-    worlds = Worlds(tuple(PointVectorEnv(num, autoreset_mode="Disabled") for num in (5, 4)))
-    return worlds, Generation(spec, worlds, 100_000), thetas, (seeds, noise, normaliser)
+    partitions = EnvPartitions(tuple(PointVectorEnv(num, autoreset_mode="Disabled") for num in (5, 4)))
+    return partitions, Generation(spec, partitions, 100_000), thetas, (seeds, noise, normaliser)
 
 
 def test_after_a_fault_in_one_part_the_others_stop():
-    worlds, generation, thetas, rest = endless()
+    partitions, generation, thetas, rest = endless()
     thetas[1] = np.nan
     with pytest.raises(NonFiniteError, match="action at step 1"):
         generation(thetas, *rest)
     steps = [loop._record.step for loop in generation.loops]
     assert steps[1] == 1
     assert steps[0] < 50_000
-    worlds.close()
+    partitions.close()
 
 
 def interrupt_when_under_way(generation):
@@ -232,7 +232,7 @@ def interrupt_when_under_way(generation):
 
 
 def test_an_interruption_waits_for_all_parts():
-    worlds, generation, thetas, rest = endless()
+    partitions, generation, thetas, rest = endless()
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest's own workers ignore it
     try:
         threading.Thread(target=interrupt_when_under_way, args=(generation,), daemon=True).start()
@@ -244,4 +244,4 @@ def test_an_interruption_waits_for_all_parts():
     time.sleep(0.1)
     assert [loop._record.step for loop in generation.loops] == steps
     assert 0 < max(steps) < 50_000
-    worlds.close()
+    partitions.close()

@@ -195,15 +195,15 @@ def test_adaptive_damping_follows_the_gain():
     base = rng.standard_normal(100)
     for sign, direction in ((+1.0, -1), (-1.0, +1)):
         settings = config(damping="adaptive", epsilon=0.5, optimizer="sgd")
-        state, evidence = tell(settings, np.zeros(3), xi, results(base, x))
-        assert math.isnan(evidence["wng/reduction_ratio"])
+        state, diagnostics = tell(settings, np.zeros(3), xi, results(base, x))
+        assert math.isnan(diagnostics["wng/reduction_ratio"])
         for _ in range(5):
             gain = sign * abs(state.expected_gain)
-            state, evidence = tell(
+            state, diagnostics = tell(
                 settings, np.zeros(3), xi, results(base - base.mean() + state.last_return + gain, x), state
             )
         assert np.sign(float(state.damping.epsilon) - 0.5) == direction
-    fixed, evidence = tell(config(epsilon=0.5), np.zeros(3), xi, results(base, x))
+    fixed, diagnostics = tell(config(epsilon=0.5), np.zeros(3), xi, results(base, x))
     assert float(fixed.damping.epsilon) == 0.5
 
 
@@ -211,9 +211,9 @@ def test_equal_embeddings_leave_the_gradient():
     xi, theta = population.perturbations(0, 0, (10, 3)), np.zeros(3)
     outcome = results(np.random.default_rng(0).standard_normal(20), np.ones((20, 2)))
     plain, _ = tell(config("es"), theta, xi, outcome)
-    natural, evidence = tell(config("wnes", delta=1.0), theta, xi, outcome)
+    natural, diagnostics = tell(config("wnes", delta=1.0), theta, xi, outcome)
     np.testing.assert_allclose(natural.theta, plain.theta, rtol=1e-6)
-    assert evidence["wng/guarded"] == 0
+    assert diagnostics["wng/guarded"] == 0
 
 
 def test_not_a_number_stops_the_update():
@@ -233,10 +233,10 @@ def test_the_update_does_not_touch_its_arguments_and_the_state_survives_a_tree(a
     settings = config(alg, damping="adaptive", max_grad_norm=0.5)
     state, _ = tell(settings, rng.standard_normal(4), xi, outcome)
     copy = strategy.from_tree(strategy.to_tree(state))
-    one, evidence = tell(settings, None, xi, outcome, state=state)
+    one, diagnostics = tell(settings, None, xi, outcome, state=state)
     two, again = tell(settings, None, xi, outcome, state=copy)
     np.testing.assert_array_equal(one.theta, two.theta)
-    assert {k: v for k, v in evidence.items() if v == v} == {k: v for k, v in again.items() if v == v}
+    assert {k: v for k, v in diagnostics.items() if v == v} == {k: v for k, v in again.items() if v == v}
     assert (one.theta != state.theta).any()
 
 

@@ -39,10 +39,10 @@ def record(network):
 def test_is_the_functions_put_together(model):
     wng = WassersteinNaturalGradient(4, epsilon=1e-2, seed=3)
     tape, loss, embeddings = record(model)
-    gradients, evidence = wng(tape, loss, embeddings, model.trainable_variables)
+    gradients, diagnostics = wng(tape, loss, embeddings, model.trainable_variables)
     for gradient, variable in zip(gradients, model.trainable_variables, strict=True):
         assert gradient.shape == variable.shape
-    np.testing.assert_array_equal(flatten(gradients), evidence.direction)
+    np.testing.assert_array_equal(flatten(gradients), diagnostics.direction)
 
     basis_seed = tf.random.experimental.stateless_fold_in(tf.constant([3, 0]), 1, alg="philox")
     basis = KernelBasis.sample(embeddings, 4, seed=basis_seed)
@@ -50,7 +50,7 @@ def test_is_the_functions_put_together(model):
     jacobian = reparameterised_jacobian(tape, embeddings, slopes, model.trainable_variables)
     gradient = flatten(tape.gradient(loss, model.trainable_variables))
     expected = natural_gradient(gradient, jacobian, similarity(slopes), 1e-2)
-    np.testing.assert_allclose(evidence.direction, expected.direction, rtol=1e-6)
+    np.testing.assert_allclose(diagnostics.direction, expected.direction, rtol=1e-6)
 
 
 def test_trains_compiled_with_adaptive_damping(model):
@@ -60,11 +60,11 @@ def test_trains_compiled_with_adaptive_damping(model):
     @tf.function(jit_compile=True)
     def step():
         tape, loss, embeddings = record(model)
-        gradients, evidence = wng(tape, loss, embeddings, model.trainable_variables)
+        gradients, diagnostics = wng(tape, loss, embeddings, model.trainable_variables)
         optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
         new_loss = tf.reduce_mean(tf.square(model(INPUTS) - TARGETS))
-        ratio = wng.update_damping(loss, new_loss, 0.05 * evidence.slope)
-        return loss, ratio, evidence.finite
+        ratio = wng.update_damping(loss, new_loss, 0.05 * diagnostics.slope)
+        return loss, ratio, diagnostics.finite
 
     losses, ratios, finite = np.transpose([[float(value) for value in step()] for _ in range(30)])
     assert losses[-1] < 0.8 * losses[0] and np.all(finite == 1.0)
@@ -81,8 +81,8 @@ def test_score_form_and_further_axes(model):
         loss = tf.reduce_mean(log_probs)
     embeddings = tf.reshape(tf.concat([taken, taken**2, taken**3, taken**4], 1), [32, 4, 2])
     wng = WassersteinNaturalGradient(4, epsilon=1e-2)
-    gradients, evidence = wng(tape, loss, embeddings, model.trainable_variables, log_probs=log_probs)
-    assert bool(evidence.finite) and evidence.rank == 4 and evidence.cosine < 1.0
+    gradients, diagnostics = wng(tape, loss, embeddings, model.trainable_variables, log_probs=log_probs)
+    assert bool(diagnostics.finite) and diagnostics.rank == 4 and diagnostics.cosine < 1.0
     # The same where the gradient passes: one more axis changes nothing.
     with tf.GradientTape(persistent=True) as tape:
         flat = model(INPUTS)
@@ -97,7 +97,7 @@ def test_score_form_and_further_axes(model):
 
 def test_max_norm_shortens_the_step(model):
     tape, loss, embeddings = record(model)
-    free, evidence = WassersteinNaturalGradient(4, epsilon=1e-3)(tape, loss, embeddings, model.trainable_variables)
+    free, diagnostics = WassersteinNaturalGradient(4, epsilon=1e-3)(tape, loss, embeddings, model.trainable_variables)
     short, _ = WassersteinNaturalGradient(4, epsilon=1e-3, max_norm=0.5)(tape, loss, embeddings, model.trainable_variables)
     norm = tf.norm(flatten(free))
     assert norm > 0.5

@@ -160,14 +160,14 @@ def test_reparameterised_actions(diagonal, log_bandwidth):
     epsilon = epsilon_near(jacobian, 0.1) / np.trace(similarity) * M
     expected = dense_direction(jacobian, similarity, gradient[:size], epsilon, diagonal)
     config = config_of(diagonal_damping=diagonal, log_bandwidth=log_bandwidth)
-    actual, evidence = direction(
+    actual, diagnostics = direction(
         config, policy, theta, gradient, {"actions": taken(CONTINUOUS), "noise": NOISE}, epsilon
     )
     np.testing.assert_allclose(actual[:size], expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
     assert np.abs(expected - gradient[:size]).max() > 0.1 * np.abs(gradient).max()
     np.testing.assert_array_equal(actual[size:], gradient[size:])
-    assert int(evidence.rank) == M
-    assert not bool(evidence.guarded)
+    assert int(diagnostics.rank) == M
+    assert not bool(diagnostics.guarded)
 
 
 @pytest.mark.parametrize("score", [False, True], ids=["reparameterised", "score"])
@@ -317,20 +317,20 @@ def test_exact_wasserstein():
 def test_heavy_damping_leaves_the_gradient():
     policy, theta = make_policy(CONTINUOUS)
     gradient, data = gradient_of(policy), {"actions": taken(CONTINUOUS), "noise": NOISE}
-    actual, evidence = direction(config_of(diagonal_damping=False), policy, theta, gradient, data, 1e5)
+    actual, diagnostics = direction(config_of(diagonal_damping=False), policy, theta, gradient, data, 1e5)
     np.testing.assert_allclose(actual, gradient, rtol=1e-3, atol=1e-4)
-    assert float(evidence.cosine) == pytest.approx(1.0, abs=1e-4)
+    assert float(diagnostics.cosine) == pytest.approx(1.0, abs=1e-4)
 
 
 def test_a_guarded_direction_is_the_gradient_itself():
     policy, theta = make_policy(CONTINUOUS)
     data = {"actions": taken(CONTINUOUS), "noise": NOISE}
     gradient, epsilon = gradient_of(policy), tf.constant(1e-3)
-    _, evidence = direction(config_of(), policy, theta, gradient, data, 1e-3)
+    _, diagnostics = direction(config_of(), policy, theta, gradient, data, 1e-3)
     covered = tf.constant(gradient[: policy.policy_size])
-    rescaled = at_gradient_scale(evidence, covered, epsilon, False).numpy()
-    np.testing.assert_allclose(rescaled, 1e-3 * evidence.direction.numpy(), rtol=1e-6)
-    guarded = evidence._replace(guarded=tf.constant(True), direction=covered)
+    rescaled = at_gradient_scale(diagnostics, covered, epsilon, False).numpy()
+    np.testing.assert_allclose(rescaled, 1e-3 * diagnostics.direction.numpy(), rtol=1e-6)
+    guarded = diagnostics._replace(guarded=tf.constant(True), direction=covered)
     for diagonal in (False, True):
         result = at_gradient_scale(guarded, covered, epsilon, diagonal)
         np.testing.assert_allclose(result, covered, rtol=1e-6)

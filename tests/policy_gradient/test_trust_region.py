@@ -413,7 +413,7 @@ def test_reports_distances_of_both_kinds():
     np.testing.assert_allclose([moved["kl"], moved["w2_squared"]], [kl(old, new), w2_squared(old, new)], rtol=1e-3)
 
 
-def test_every_piece_of_evidence_is_reported():
+def test_every_diagnostic_is_reported():
     learner = make()
     report = learner.update(make_batch(learner), 1, 1e-3, fused=False)
     names = {f"wng/{name}" for name in trust_region.STEP_NAMES if name != "grad_norm"} | {"loss/grad_norm"}

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from wng_tf.envs.numpy_twins import arctan2, cos, float32_limit, length, mean_xy, pairwise_sum, sin
 from wng_tf.envs.pybullet_quiet import pybullet, quiet
 from wng_tf.envs.pybullet_world import FastWorld
+from wng_tf.envs.scalar_numpy import arctan2, cos, float32_limit, length, mean_xy, pairwise_sum, sin
 
 with quiet():
     from pybullet_envs_gymnasium import gym_locomotion_envs as packaged

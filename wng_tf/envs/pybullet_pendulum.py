@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from wng_tf.envs.numpy_twins import cos, sin
 from wng_tf.envs.pybullet_quiet import pybullet, quiet
 from wng_tf.envs.pybullet_world import FastWorld
+from wng_tf.envs.scalar_numpy import cos, sin
 
 with quiet():
     from pybullet_envs_gymnasium import gym_pendulum_envs as packaged

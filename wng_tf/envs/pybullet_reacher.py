@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from wng_tf.envs.numpy_twins import cos, length3, sin
 from wng_tf.envs.pybullet_quiet import pybullet, quiet
 from wng_tf.envs.pybullet_world import FastWorld
+from wng_tf.envs.scalar_numpy import cos, length3, sin
 
 with quiet():
     from pybullet_envs_gymnasium import gym_manipulator_envs as packaged

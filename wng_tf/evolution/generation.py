@@ -1,4 +1,4 @@
-"""One generation: a population is dealt out to the parts of its worlds, each with a thread and an episode loop of its own.
+"""One generation: a population is divided among the environments' partitions, each with a thread and an episode loop.
 
 While one thread waits for physics (C++ or another process, both without the interpreter's lock), the others let their
 members act and write down what happened: nothing holds up all cores. The parts do not wait for each other before the
@@ -18,25 +18,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wng_tf.evolution.env_partitions import EnvPartitions
 from wng_tf.evolution.episode_loop import EpisodeLoop, Rollouts, concatenate
 from wng_tf.evolution.normaliser import Normaliser
 from wng_tf.evolution.policies import PolicySpec
-from wng_tf.evolution.worlds import Worlds
 
 
 class Generation:
-    """Runs populations of one policy in all parts of `worlds`."""
+    """Runs populations of one policy in all parts of `partitions`."""
 
-    def __init__(self, spec: PolicySpec, worlds: Worlds, horizon: int, **settings: Any):
+    def __init__(self, spec: PolicySpec, partitions: EnvPartitions, horizon: int, **settings: Any):
         """Prepares a loop for each part. TensorFlow needs as many inter-op threads as there are parts, or they take turns.
 
         Args:
             spec: the policy's shape.
-            worlds: from `worlds.make_worlds`.
+            partitions: from `env_partitions.make_partitions`.
             horizon: at most this many steps a rollout.
             **settings: of `EpisodeLoop`.
         """
-        self.loops = [EpisodeLoop(spec, part, horizon, **settings) for part in worlds.parts]
+        self.loops = [EpisodeLoop(spec, part, horizon, **settings) for part in partitions.parts]
 
     def __call__(
         self,
@@ -49,7 +49,7 @@ class Generation:
 
         Raises:
             NonFiniteError: an observation, reward or action was NaN or infinite.
-            WorkerError: a process that steps worlds failed.
+            WorkerError: a process that steps environments failed.
         """
         # Member i goes to part i mod parts: of a mirrored pair one to each of two parts, so that both last as long.
         shares = [np.arange(k, len(parameters), len(self.loops)) for k in range(min(len(self.loops), len(parameters)))]
@@ -66,7 +66,7 @@ class Generation:
             try:
                 wait(futures, return_when=FIRST_EXCEPTION)
             finally:
-                # After a fault or an interruption nobody may go on in worlds that will be closed.
+                # After a fault or an interruption nobody may go on in environments that will be closed.
                 stop.set()
         failure = next((error for future in futures if (error := future.exception()) is not None), None)
         if failure is not None:

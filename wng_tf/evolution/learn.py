@@ -13,9 +13,9 @@ from wng_tf.algorithms import EvolutionAlgorithm
 from wng_tf.envs import tasks
 from wng_tf.errors import UserError
 from wng_tf.evolution.config import check, default_network, resolve
+from wng_tf.evolution.env_partitions import horizon_of, make_partitions
 from wng_tf.evolution.saved_policy import SavedPolicy
 from wng_tf.evolution.trainer import Progress, Report, Trainer
-from wng_tf.evolution.worlds import horizon_of, make_worlds
 from wng_tf.runtime import memory
 from wng_tf.training.run import RunInfo, TrainingRun
 from wng_tf.training.settings import defaults, run_flags, schedule
@@ -56,7 +56,7 @@ def learn(
     Raises:
       UserError: bad input.
       NonFiniteError: an observation, reward, action or gradient became NaN or infinite.
-      EnvironmentFailure, WorkerError: an environment raised or hung, a process that steps worlds died.
+      EnvironmentFailure, WorkerError: an environment raised or hung, a process that steps environments died.
       Interrupted: the user asked to stop; the run is saved.
     """
     algorithm = algorithms.find(alg)
@@ -94,9 +94,9 @@ def learn(
     members = 2 * config.population + config.evaluation_episodes
     horizon = horizon_of(task, config.horizon)
     memory.check({f"--horizon={horizon} with --population={config.population}": 8.0 * members * horizon})
-    with make_worlds(task, config.num_env or members, config.num_workers, config.env_timeout) as worlds, run:
+    with make_partitions(task, config.num_env or members, config.num_workers, config.env_timeout) as partitions, run:
         trainer = Trainer(
-            worlds,
+            partitions,
             network,
             config,
             horizon=horizon,
@@ -118,7 +118,7 @@ def learn(
             run.add_episodes([_episodes(report)])
             run.show(now.steps, now.policy_return)
             if now.state.generation % config.log_interval == 0 or now.steps >= total_timesteps:
-                row = {**report.evidence, "es/cpu_seconds": used}  # this process; other people's load does not count
+                row = {**report.diagnostics, "es/cpu_seconds": used}  # this process; other people's load does not count
                 run.log(row, now.steps, now.state.generation)
             if callback is not None:
                 callback(now, report)

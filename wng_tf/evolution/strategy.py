@@ -1,4 +1,4 @@
-"""The strategy as a pure function: from what a generation's rollouts gave, the next state and the evidence.
+"""The strategy as a pure function: from what a generation's rollouts gave, the next state and the diagnostics.
 
 | symbol | meaning | shape |
 |---|---|---|
@@ -122,7 +122,7 @@ def tell(
         lr: learning rate of this update.
 
     Returns:
-        the state after, and the evidence, ready to be logged.
+        the state after, and the diagnostics, ready to be logged.
 
     Raises:
         NonFiniteError: a return, an embedding or the gradient is not finite.
@@ -141,14 +141,14 @@ def tell(
     scores = combine(results.returns, distances, config)
     gradient = mirrored_gradient(scores, xi, sigma)
 
-    evidence: dict[str, float] = {
+    diagnostics: dict[str, float] = {
         "es/return_mean": results.returns.mean(),
         "es/return_std": results.returns.std(),
         "es/return_max": results.returns.max(),
         "es/gradient_norm": np.linalg.norm(gradient),
     }
     if distances is not None:
-        evidence |= {
+        diagnostics |= {
             "es/distance_mean": distances.mean(),
             "es/distance_std": distances.std(),
             "es/distance_return_correlation": _correlation(distances, results.returns),
@@ -156,14 +156,14 @@ def tell(
     direction, damping = gradient, state.damping
     if config.metric == "wasserstein_kernel":
         if config.damping == "adaptive":
-            damping, evidence["wng/reduction_ratio"] = adapt(state, results.returns)
+            damping, diagnostics["wng/reduction_ratio"] = adapt(state, results.returns)
         basis_seed = tensor_seed(seed, state.generation, Stream.BASIS)
         solved, used = precondition(gradient, xi, results.embeddings, sigma, damping.epsilon, basis_seed, config)
         if not solved.finite:
             raise NonFiniteError("NaN or infinite natural gradient: the run stops, its last checkpoint is kept.")
         if not solved.guarded:
             direction = interpolate(gradient, solved.direction.numpy(), float(used), config)
-        evidence |= {
+        diagnostics |= {
             "wng/epsilon": damping.epsilon,
             "wng/epsilon_absolute": used,
             "wng/cosine": solved.cosine,
@@ -181,13 +181,13 @@ def tell(
             "A step beyond what a policy's weights can be: the run stops, its last checkpoint is kept. A smaller --lr may "
             "avoid it."
         )
-    evidence |= {
+    diagnostics |= {
         "es/direction_cosine": _cosine(direction, gradient),
         "es/step_norm": np.linalg.norm(step),
         "es/theta_norm": np.linalg.norm(state.theta + step),
     }
     if len(state.past):
-        evidence["es/moved"] = np.linalg.norm(results.own_embeddings[0] - state.past[-1])
+        diagnostics["es/moved"] = np.linalg.norm(results.own_embeddings[0] - state.past[-1])
     return_gradient = mirrored_gradient(results.returns, xi, sigma)
     after = state._replace(
         generation=state.generation + 1,
@@ -198,7 +198,7 @@ def tell(
         last_return=float(results.returns.mean()),
         past=remember(state.past, results.own_embeddings, config),
     )
-    return after, {name: float(value) for name, value in evidence.items()}
+    return after, {name: float(value) for name, value in diagnostics.items()}
 
 
 def remember(past: Array, latest: Array, config: EvolutionConfig) -> Array:

@@ -1,4 +1,4 @@
-"""One generation after another: sample, run, tell. State in, state out; the only effects are in the worlds."""
+"""One generation after another: sample, run, tell. State in, state out; the only effects are in the environments."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from baselines_compat.running_mean_std import Moments
 from wng_tf.evolution import population, saved_policy, strategy
 from wng_tf.evolution.config import EvolutionConfig
 from wng_tf.evolution.embeddings import PopulationEmbedding
+from wng_tf.evolution.env_partitions import EnvPartitions
 from wng_tf.evolution.episode_loop import Rollouts
 from wng_tf.evolution.generation import Generation
 from wng_tf.evolution.normaliser import Normaliser
 from wng_tf.evolution.policies import ActionHead, PolicySpec
 from wng_tf.evolution.population import Stream
 from wng_tf.evolution.saved_policy import SavedPolicy
-from wng_tf.evolution.worlds import Worlds
 from wng_tf.training.checkpoint import MisfitError, check_fits
 
 
@@ -63,13 +63,18 @@ class Report:
     Attributes:
         returns, lengths: of every rollout, those of the unperturbed policy last.
         rollouts: all that is known of them.
-        evidence: numbers to log.
+        diagnostics: numbers to log.
     """
 
     returns: NDArray[np.float64]
     lengths: NDArray[np.int64]
     rollouts: Rollouts
-    evidence: dict[str, float]
+    diagnostics: dict[str, float]
+
+    @property
+    def evidence(self) -> dict[str, float]:
+        """`diagnostics` under its earlier name, which callbacks of other programs may read."""
+        return self.diagnostics
 
 
 class Trainer:
@@ -77,7 +82,7 @@ class Trainer:
 
     def __init__(
         self,
-        worlds: Worlds,
+        partitions: EnvPartitions,
         network: str,
         config: EvolutionConfig,
         *,
@@ -88,7 +93,7 @@ class Trainer:
         """Prepares the compiled loop.
 
         Args:
-            worlds: from `worlds.make_worlds`.
+            partitions: from `env_partitions.make_partitions`.
             network: "toeplitz" or "mlp".
             config: settings.
             horizon: steps of a rollout at most.
@@ -100,12 +105,12 @@ class Trainer:
         """
         self.config, self.horizon, self.seed, self._schedule = config, horizon, seed, schedule
         self._embed = PopulationEmbedding(config.embedding, horizon, config.embedding_length)
-        self._observation_space = worlds.observation_space
-        head = ActionHead.of(worlds.action_space)
-        self.spec = PolicySpec(network, worlds.observation_space.shape[0], config.hidden, head)
+        self._observation_space = partitions.observation_space
+        head = ActionHead.of(partitions.action_space)
+        self.spec = PolicySpec(network, partitions.observation_space.shape[0], config.hidden, head)
         self._generation = Generation(
             self.spec,
-            worlds,
+            partitions,
             horizon,
             action_noise=config.action_noise,
             every_step=self._embed.needs_steps,
@@ -155,13 +160,13 @@ class Trainer:
         embeddings = self._embed(rollouts.trajectories)
         results = strategy.Results(rollouts.returns[:members], embeddings[:members], embeddings[members:])
         lr = self._schedule(progress.steps)
-        after, evidence = strategy.tell(state, xi, results, config, seed=self.seed, lr=lr)
+        after, diagnostics = strategy.tell(state, xi, results, config, seed=self.seed, lr=lr)
         if config.normalize_observations:
             after = after._replace(moments=state.moments.merge(moments_of(rollouts)))
         lengths = rollouts.trajectories.lengths
         own_return = float(rollouts.returns[members:].mean())
-        evidence = {"eprewmean": own_return, "eplenmean": float(lengths[members:].mean()), **evidence, "misc/lr": lr}
-        report = Report(rollouts.returns, lengths, rollouts, evidence)
+        diagnostics = {"eprewmean": own_return, "eplenmean": float(lengths[members:].mean()), **diagnostics, "misc/lr": lr}
+        report = Report(rollouts.returns, lengths, rollouts, diagnostics)
         return Progress(progress.steps + int(lengths.sum()), after, policy, own_return), report
 
     def _run(self, policy: SavedPolicy, number: int) -> tuple[NDArray[np.float64], Rollouts]:

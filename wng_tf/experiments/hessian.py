@@ -16,7 +16,7 @@ Loss = Callable[[tf.Tensor], tf.Tensor]
 
 
 class Spectrum(NamedTuple):
-    """Eigenvalues [k] by falling magnitude, with their evidence.
+    """Eigenvalues [k] by falling magnitude, with their diagnostics.
 
     Attributes:
       residuals: [k] |H v - λ v| / |λ_1| of each pair (v of norm 1): the error of an eigenvalue is at most that.

@@ -15,7 +15,7 @@ __all__ = ["NaturalGradient", "natural_gradient"]
 
 
 class NaturalGradient(NamedTuple):
-    """A natural gradient and the evidence for it; all but the direction are scalars."""
+    """A natural gradient and its diagnostics; all but the direction are scalars."""
 
     direction: tf.Tensor
     """g_W [P], in the type of the gradient. Zero where `finite` is false."""
@@ -118,7 +118,7 @@ def damped_solve(
 ) -> NaturalGradient:
     """The result from W [K, M] with Ĝ = (W J)ᵀ(W J), or from a number W that stands for W I; `rows` are J's.
 
-    `product_type` is that of the products J Jᵀ, `rank` goes into the evidence, and `valid` says that W is finite.
+    `product_type` is that of the products J Jᵀ, `rank` goes into the diagnostics, and `valid` says that W is finite.
     """
     problem = (gradient, rows, whitening, epsilon, diagonal)
     if None not in rows.shape.as_list() and rows.shape[1] <= rows.shape[0]:

@@ -63,7 +63,7 @@ def fisher_natural_gradient(
 ) -> NaturalGradient:
     """Solves (F + ε D⁻¹) g_F = g with the empirical Fisher matrix F = SᵀS / N, from scores S [N, P].
 
-    `natural_gradient` with the scores in place of J and N·I in place of L: same evidence, same errors. `LayerScores` give
+    `natural_gradient` with the scores in place of J and N·I in place of L: same diagnostics, same errors. `LayerScores` give
     the same direction as the matrix that they stand for, and sooner.
     """
     gradient = tf.convert_to_tensor(gradient)
@@ -128,9 +128,9 @@ def conjugate_gradient(
 ) -> NaturalGradient:
     """Solves (G + ε I) g_G = g approximately, for a metric given by its products v → G v.
 
-    At most `iterations` products; stops where the squared residual falls below `tolerance` times |g|². The evidence
-    is `natural_gradient`'s, with `iterations` in place of a rank: `residual` is relative to |g|, `condition_number` the
-    one that the Lanczos coefficients of the iteration show (a lower bound of the true one).
+    At most `iterations` products; stops where the squared residual falls below `tolerance` times |g|². The diagnostics
+    are those of `natural_gradient`, with `iterations` in place of a rank: `residual` is relative to |g|, and
+    `condition_number` is the one that the Lanczos coefficients of the iteration show (a lower bound of the true one).
     """
     gradient = tf.convert_to_tensor(gradient)
     epsilon = scalar(epsilon, gradient.dtype)

@@ -28,7 +28,7 @@ class WassersteinNaturalGradient(tf.Module):
     with tf.GradientTape(persistent=True) as tape:
         embeddings = model(inputs)              # what the model does, [N, d]
         loss = loss_function(embeddings)
-    gradients, evidence = wng(tape, loss, embeddings, model.trainable_variables)
+    gradients, diagnostics = wng(tape, loss, embeddings, model.trainable_variables)
     optimizer.apply_gradients(zip(gradients, model.trainable_variables))
 
     Works eagerly, in `tf.function` and with `jit_compile=True`. Two tf.Variables are its state (they are saved with
@@ -72,7 +72,7 @@ class WassersteinNaturalGradient(tf.Module):
         *,
         log_probs: tf.Tensor | None = None,
     ) -> tuple[list[tf.Tensor], NaturalGradient]:
-        """The natural gradients, shaped as the variables, and the evidence for them.
+        """The natural gradients, shaped as the variables, and their diagnostics.
 
         The persistent `tape` must have recorded `loss` and the embeddings [N, d] (further axes are flattened). Where
         no gradient passes through the embeddings, give the recorded `log_probs` [N] of the samples as well. Variables that
@@ -102,7 +102,7 @@ class WassersteinNaturalGradient(tf.Module):
     def update_damping(self, loss_old: tf.Tensor, loss_new: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
         """Adapts ε to the losses on one minibatch before and after the step; returns the reduction ratio.
 
-        `predicted` is the linear decrease: learning rate times the evidence's `slope` for a plain gradient step.
+        `predicted` is the linear decrease: learning rate times `slope` of the diagnostics for a plain gradient step.
         """
         ratio = damping.reduction_ratio(loss_old, loss_new, predicted)
         state = damping.update(damping.DampingState(*(part.value() for part in self._damping)), ratio)

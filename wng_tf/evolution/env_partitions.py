@@ -1,4 +1,4 @@
-"""The worlds in which a population runs."""
+"""The environments in which a population runs, in partitions that can be stepped at the same time."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from wng_tf.evolution.frozen_vector_env import FrozenVectorEnv
 
 
 @dataclass(frozen=True)
-class Worlds:
-    """Worlds of one task that are never reset by themselves, in parts that can be stepped at the same time.
+class EnvPartitions:
+    """Environments of one task without automatic reset, in parts that can be stepped at the same time.
 
     Attributes:
-        parts: vector environments; their worlds freeze when they end, or never end.
+        parts: vector environments; their environments freeze when they end, or never end.
     """
 
     parts: tuple[gymnasium.vector.VectorEnv[Any, Any, Any], ...]
 
     @property
     def observation_space(self) -> spaces.Box:
-        """Of one world."""
+        """Of one environment."""
         space = self.parts[0].single_observation_space
         assert isinstance(space, spaces.Box)
         return space
 
     @property
     def action_space(self) -> spaces.Space[Any]:
-        """Of one world."""
+        """Of one environment."""
         return self.parts[0].single_action_space
 
     def close(self) -> None:
-        """Ends threads and processes. EnvironmentFailure, once all have ended, if closing a world raised."""
+        """Ends threads and processes. EnvironmentFailure, once all have ended, if closing an environment raised."""
         with contextlib.ExitStack() as stack:
             for part in self.parts:
                 stack.callback(part.close)
 
-    def __enter__(self) -> Worlds:
+    def __enter__(self) -> EnvPartitions:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *exc: Any) -> None:
@@ -67,12 +67,12 @@ def horizon_of(task: Task, horizon: int) -> int:
     return min(horizon, limit) if horizon else limit
 
 
-def make_worlds(task: Task, num_envs: int, num_workers: int, timeout: float = 0.0) -> Worlds:
-    """`num_envs` worlds of the task in `num_workers` parts.
+def make_partitions(task: Task, num_envs: int, num_workers: int, timeout: float = 0.0) -> EnvPartitions:
+    """`num_envs` environments of the task in `num_workers` parts.
 
-    With one worker this process steps them. With several, worlds of this project (MuJoCo's C++ without Python) are
-    stepped by a thread for each part, those of others by a process for each part. One of others that does not come back for
-    `timeout` seconds is given up; 0: never.
+    With one worker this process steps them. With several, a thread steps each part of this project's environments
+    (MuJoCo's C++ without Python), a process each part of others. A process that does not answer for `timeout` seconds
+    is given up; 0: never.
 
     Raises:
         UserError: as for `tasks.make`.
@@ -80,5 +80,7 @@ def make_worlds(task: Task, num_envs: int, num_workers: int, timeout: float = 0.
     workers = min(num_workers, num_envs)
     sizes = [len(range(k, num_envs, workers)) for k in range(workers)]
     if task.env_id in ("wng_tf/Point-v0", "wng_tf/Quadruped-v0"):
-        return Worlds(tuple(gymnasium.make_vec(task.env_id, num_envs=size, autoreset_mode="Disabled") for size in sizes))
-    return Worlds(tuple(FrozenVectorEnv(task.name, size, own_process=workers > 1, timeout=timeout) for size in sizes))
+        return EnvPartitions(
+            tuple(gymnasium.make_vec(task.env_id, num_envs=size, autoreset_mode="Disabled") for size in sizes)
+        )
+    return EnvPartitions(tuple(FrozenVectorEnv(task.name, size, own_process=workers > 1, timeout=timeout) for size in sizes))
