@@ -12,7 +12,7 @@ import dataclasses
 import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 from wng_tf.errors import UserError
 
@@ -28,6 +28,9 @@ class PolicyGradientAlgorithm:
     `minibatch` steps go through a Keras optimizer, `trust_region` steps solve for the whole batch by conjugate gradients.
     """
 
+    is_a: ClassVar[str] = "a policy gradient"
+    package: ClassVar[str] = "wng_tf.policy_gradient"
+
     name: str
     summary: str
     surrogate: str = "importance"
@@ -41,11 +44,17 @@ class PolicyGradientAlgorithm:
 class EvolutionAlgorithm:
     """A row of the second table."""
 
+    is_a: ClassVar[str] = "an evolution strategy"
+    package: ClassVar[str] = "wng_tf.evolution"
+
     name: str
     summary: str
     repulsion: str = "none"
     metric: str = "identity"
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=_defaults)
+
+
+Algorithm = PolicyGradientAlgorithm | EvolutionAlgorithm
 
 
 def _table(*rows):
@@ -111,7 +120,7 @@ EVOLUTION_STRATEGIES: Mapping[str, EvolutionAlgorithm] = _table(
 )
 
 
-def find(name: str) -> PolicyGradientAlgorithm | EvolutionAlgorithm:
+def find(name: str) -> Algorithm:
     """The row called `name` (case and '-' do not matter).
 
     Raises:

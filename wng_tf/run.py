@@ -16,14 +16,11 @@ from typing import Any
 
 from absl import flags
 
-from wng_tf import algorithms
-from wng_tf.algorithms import EvolutionAlgorithm, PolicyGradientAlgorithm
+from wng_tf import algorithms, families
 from wng_tf.cli import app as cli
 from wng_tf.cli import flags as run_flags
 from wng_tf.envs import tasks
 from wng_tf.errors import UserError
-from wng_tf.evolution import config as evolution
-from wng_tf.policy_gradient import config as policy_gradient
 from wng_tf.runtime import compile_cache, faults
 from wng_tf.runtime.paths import expanded
 from wng_tf.training import checkpoint, run_folder
@@ -52,13 +49,10 @@ def main(argv: Sequence[str]) -> int:
     print("Loading TensorFlow", flush=True)
     compile_cache.enable(values.num_threads)
     cli.load_tensorflow()
-    if isinstance(algorithm, PolicyGradientAlgorithm):
-        _limit_threads(values.num_threads, values.num_threads)
-        from wng_tf.policy_gradient.learn import learn
-    else:
-        # Each part of a population has a loop of its own; with fewer threads between operations they would take turns.
-        _limit_threads(values.num_threads, max(values.num_threads, given.get("num_workers", 1)))
-        from wng_tf.evolution.learn import learn
+    family = families.of(algorithm)
+    # Loops that have fewer threads between operations than they are would take turns.
+    loops = given.get("num_workers", 1) if family.worker_loops else 1
+    _limit_threads(values.num_threads, max(values.num_threads, loops))
     from baselines_compat.errors import UnusableOutput
     from baselines_compat.vec_env import NonFiniteError, WorkerError
     from wng_tf.training.run import Interrupted
@@ -66,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
     if values.network is not None:
         given["network"] = values.network
     try:
-        learn(
+        family.learn(
             env=values.env,
             total_timesteps=values.num_timesteps,
             alg=algorithm.name,
@@ -100,7 +94,7 @@ def _export(folder: Path) -> None:
     print(f"Exported to {export_run(folder)}", flush=True)
 
 
-def _check(algorithm: PolicyGradientAlgorithm | EvolutionAlgorithm, task: tasks.Task) -> dict[str, Any]:
+def _check(algorithm: algorithms.Algorithm, task: tasks.Task) -> dict[str, Any]:
     """The settings that the user gave, checked as far as it goes before the seconds that TensorFlow takes to load."""
     values = flags.FLAGS
     if values.num_threads < 1:
@@ -111,16 +105,11 @@ def _check(algorithm: PolicyGradientAlgorithm | EvolutionAlgorithm, task: tasks.
         raise UserError(f"--seed must be between 0 and 2**64 - 1, not {values.seed}.")
     if values.num_timesteps < 1:
         raise UserError(f"--num_timesteps must be at least 1, not {values.num_timesteps}.")
-    if isinstance(algorithm, PolicyGradientAlgorithm):
-        given = run_flags.given_settings(policy_gradient.PolicyGradientConfig)
-        config, plain = (policy_gradient.resolve(algorithm, task.kind, some) for some in (given, {}))
-        network = "mlp" if values.network is None else values.network
-        policy_gradient.check(config, network)
-    else:
-        given = run_flags.given_settings(evolution.EvolutionConfig)
-        config, plain = (evolution.resolve(algorithm, task, some) for some in (given, {}))
-        network = evolution.default_network(task) if values.network is None else values.network
-        evolution.check(config, network)
+    family = families.of(algorithm)
+    given = run_flags.given_settings(family.config)
+    config, plain = (family.resolve(algorithm, task, some) for some in (given, {}))
+    network = family.default_network(task) if values.network is None else values.network
+    family.check(config, network)
     if os.environ.get(run_flags.UNUSED) != "allow":
         # Not those of a flagfile: a run's own lists every setting, and one for several algorithms what some of them use.
         run_flags.refuse_unused(algorithm, config, plain, network, filter(cli.is_given, given))

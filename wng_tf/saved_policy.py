@@ -9,8 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from gymnasium import spaces
 
-from wng_tf import algorithms
-from wng_tf.algorithms import PolicyGradientAlgorithm
+from wng_tf import families
 from wng_tf.errors import UserError
 from wng_tf.runtime.paths import expanded
 from wng_tf.runtime.trust import check as check_trust
@@ -52,12 +51,9 @@ def load(run_dir: str | os.PathLike[str], which: str | int = "latest") -> SavedP
       UserError: there is no run or no such checkpoint, or it is damaged.
     """
     run_dir = expanded(run_dir)
-    if isinstance(algorithms.find(flag(run_dir, "alg")), PolicyGradientAlgorithm):
-        from wng_tf.policy_gradient.saved import load_policy
-    else:
-        from wng_tf.evolution.saved_policy import load_policy
+    family = families.find(flag(run_dir, "alg"))
     try:
-        return load_policy(run_dir, which)
+        return family.load(run_dir, which)
     except (UserError, MemoryError):
         raise
     except Exception as error:  # a state that is whole, but of something else, makes NumPy raise nearly anything
@@ -85,8 +81,7 @@ def flag(run_dir: str | os.PathLike[str], name: str) -> str:
     Raises:
       UserError: there is no run in the folder, or its flags do not say.
     """
-    for line in run_folder.read_flags(run_dir):
-        key, _, value = line.lstrip("-").partition("=")
-        if key == name:
-            return value
+    values = run_folder.flag_values(run_dir)
+    if name in values:
+        return values[name]
     raise UserError(f"'{Path(run_dir) / run_folder.FLAGS}' has no --{name}: it is not the file that a run writes.")

@@ -9,7 +9,7 @@ import sys
 import pytest
 from absl import flags
 
-from wng_tf import algorithms
+from wng_tf import algorithms, families
 from wng_tf.cli import flags as run_flags
 from wng_tf.envs import tasks
 from wng_tf.envs.tasks import KINDS
@@ -17,7 +17,8 @@ from wng_tf.errors import UserError
 from wng_tf.evolution.config import EvolutionConfig
 from wng_tf.evolution.config import resolve as resolve_evolution
 from wng_tf.policy_gradient.config import DEFAULTS_BY_KIND, NETWORKS, PolicyGradientConfig, resolve
-from wng_tf.training.settings import run_flags as flags_of_run
+from wng_tf.training.run_flags import ROLES
+from wng_tf.training.run_flags import values as values_of_run
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def read():
             flags.FLAGS[name].unparse()
         flags.FLAGS(["run", *arguments])
         family = PolicyGradientConfig if flags.FLAGS.alg in algorithms.POLICY_GRADIENTS else EvolutionConfig
-        said = {name: flags.FLAGS[name].value for name in run_flags.RUN_FLAGS}
+        said = {name: flags.FLAGS[name].value for name in ROLES}
         return {"given": run_flags.given_settings(family), "run": said}
 
     yield ask
@@ -121,20 +122,20 @@ def test_a_flagfile_repeats_the_settings(read, tmp_path):
     config = resolve(algorithms.find("bg_wnpg"), "mujoco", given)
     from wng_tf.training.run import RunInfo
 
-    values = flags_of_run("bg_wnpg", "Hopper-v5", 7, 12345, "mlp", str(tmp_path), config)
+    flags_of_run = values_of_run("bg_wnpg", "Hopper-v5", 7, 12345, "mlp", str(tmp_path), config)
     path = tmp_path / "flags.txt"
-    path.write_text(RunInfo("bg_wnpg", "Hopper-v5", "Hopper-v5", 7, 12345, values).flags_text())
+    path.write_text(RunInfo("bg_wnpg", "Hopper-v5", "Hopper-v5", 7, 12345, flags_of_run).flags_text())
     said = read(f"--flagfile={path}")
     assert resolve(algorithms.find(said["run"]["alg"]), "other", said["given"]) == config
     assert (said["run"]["seed"], said["run"]["num_timesteps"], said["run"]["env"]) == (7, 12345, "Hopper-v5")
 
 
 def test_every_setting_is_a_flag_with_its_help(read):
-    for cls in run_flags.FAMILIES.values():
+    for cls in (PolicyGradientConfig, EvolutionConfig):
         for field in dataclasses.fields(cls):
             flag = flags.FLAGS[field.name]
             assert field.metadata["help"] in flag.help, field.name
-            assert flag.default is None or field.name in run_flags.RUN_FLAGS
+            assert flag.default is None or field.name in ROLES
             assert all(choice in flag.help for choice in field.metadata["choices"] or ())
     assert "default 2048" in flags.FLAGS["nsteps"].help
     assert "default true" in flags.FLAGS["normalize_rewards"].help
@@ -145,7 +146,7 @@ def test_every_setting_is_a_flag_with_its_help(read):
 
 def test_help_has_the_defaults_of_every_algorithm_and_kind_of_task(read):
     """What a run would have, row by row."""
-    for family, table in run_flags.TABLES.items():
+    for family, table in ((family.name, family.table) for family in families.FAMILIES):
         for row in table.values():
             places = {"nothing": "other", **{f"{KINDS[kind]} tasks": kind for kind in DEFAULTS_BY_KIND}}
             if family == "evolution strategies":
@@ -172,7 +173,7 @@ def test_help_has_the_defaults_of_every_algorithm_and_kind_of_task(read):
 
 def test_conditions_name_settings_and_values_that_there_are():
     """So that no condition is one that nothing can fulfil."""
-    for cls in run_flags.FAMILIES.values():
+    for cls in (PolicyGradientConfig, EvolutionConfig):
         fields = {field.name: field for field in dataclasses.fields(cls)}
         for field in fields.values():
             for condition in field.metadata["when"]:

@@ -163,7 +163,7 @@ def test_installed_packages_need_no_trust(name):
 def test_a_function_of_python_is_refused_wherever_it_is_found():
     assert embeddings.find("scipy.io._netcdf:reduce").function is not None  # functools.reduce
     with pytest.raises(UserError, match="standard library"):
-        trust.check_embedding("scipy.io._netcdf:reduce", "It")
+        trust.check_part("scipy.io._netcdf:reduce", "It", embeddings.EMBEDDINGS)
 
 
 def test_a_folder_without_init_is_not_installed(tmp_path, monkeypatch):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from wng_tf.errors import UserError
-from wng_tf.training.settings import build, conditions, field_type, has_effect, run_flags, schedule, setting
+from wng_tf.training import run_flags
+from wng_tf.training.settings import build, conditions, field_type, has_effect, schedule, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +107,7 @@ def test_what_is_no_learning_rate_is_one_sentence(text):
 
 
 def test_the_flags_of_a_run_in_order():
-    flags = run_flags("ppo", "Hopper", 3, 1000, "mlp", None, Settings())
+    flags = run_flags.values("ppo", "Hopper", 3, 1000, "mlp", None, Settings())
     assert list(flags)[:6] == ["alg", "env", "num_timesteps", "seed", "network", "log_path"]
     assert flags["num_timesteps"] == 1000
     assert list(flags)[6:] == [field.name for field in dataclasses.fields(Settings)]

@@ -8,31 +8,18 @@ from typing import Any
 
 from absl import flags
 
-from wng_tf.algorithms import EVOLUTION_STRATEGIES, POLICY_GRADIENTS, EvolutionAlgorithm, PolicyGradientAlgorithm
-from wng_tf.envs.tasks import KINDS
+from wng_tf.algorithms import Algorithm
 from wng_tf.errors import UserError
-from wng_tf.evolution.config import DEFAULTS_BY_TASK, EvolutionConfig
+from wng_tf.families import FAMILIES, Family, settings
 from wng_tf.parts import RENAMED
-from wng_tf.policy_gradient.config import DEFAULTS_BY_KIND, PolicyGradientConfig
+from wng_tf.training.run_flags import ROLES
 from wng_tf.training.settings import conditions, field_type, has_effect
 
-FAMILIES = {"policy gradients": PolicyGradientConfig, "evolution strategies": EvolutionConfig}
-TABLES = {"policy gradients": POLICY_GRADIENTS, "evolution strategies": EVOLUTION_STRATEGIES}
-ROWS = {"policy gradients": PolicyGradientAlgorithm, "evolution strategies": EvolutionAlgorithm}
-PARTS = {
-    "policy gradients": ("surrogate", "penalty", "metric", "step_rule"),
-    "evolution strategies": ("repulsion", "metric"),
-}
-#: Where settings have defaults of their own, in words.
-PLACES = {
-    "policy gradients": {f"{KINDS[kind]} tasks": values for kind, values in DEFAULTS_BY_KIND.items()},
-    "evolution strategies": {f"{name} (evolution strategies)": values for name, values in DEFAULTS_BY_TASK.items()},
-}
+Use = tuple[Family, dataclasses.Field, type]
+"""A family that has a setting, the setting, and its type."""
 
 UNUSED = "WNG_TF_UNUSED"
 """Environment variable: `allow` takes settings that have no effect, as a sweep gives them to several algorithms."""
-
-RUN_FLAGS = ("alg", "env", "num_timesteps", "seed", "network", "log_path", "resume", "progress", "num_threads")
 
 
 class NumberFlagParser(flags.ArgumentParser):
@@ -62,7 +49,7 @@ def define_number(name: str, default: int | None, help: str) -> None:
 
 def define_run_flags() -> None:
     """The flags that say which run: algorithm, environment, length, seed, folder."""
-    rows = [*POLICY_GRADIENTS.values(), *EVOLUTION_STRATEGIES.values()]
+    rows = [row for family in FAMILIES for row in family.table.values()]
     table = "; ".join(f"{row.name}: {row.summary}" for row in rows)
     flags.DEFINE_string("alg", "bg_wnpg", f"Algorithm. {table}.")
     flags.DEFINE_string(
@@ -84,16 +71,16 @@ def define_run_flags() -> None:
     flags.DEFINE_bool("progress", None, "Show the progress bar; default: on a terminal.")
     define_number("num_threads", 1, "Threads of TensorFlow's operations.")
 
-    for name in RUN_FLAGS:
+    for name in ROLES:
         flags.FLAGS[name].group = "the run"
 
 
 def define_settings_flags() -> None:
     """One flag per setting of either family; the default None means the default of the algorithm and environment."""
-    described: dict[str, list[tuple[str, dataclasses.Field, type]]] = {}
-    for family, cls in FAMILIES.items():
-        for field in dataclasses.fields(cls):
-            described.setdefault(field.name, []).append((family, field, field_type(cls, field.name)))
+    described: dict[str, list[Use]] = {}
+    for family in FAMILIES:
+        for field in dataclasses.fields(family.config):
+            described.setdefault(field.name, []).append((family, field, field_type(family.config, field.name)))
     for name, uses in described.items():
         if name not in flags.FLAGS:
             _define(name, uses)
@@ -103,7 +90,7 @@ def define_settings_flags() -> None:
             flags.FLAGS[former].group = flags.FLAGS[name].group
 
 
-def _define(name: str, uses: list[tuple[str, dataclasses.Field, type]]) -> None:
+def _define(name: str, uses: list[Use]) -> None:
     help = _help(uses)
     kinds = {kind for _, _, kind in uses}
     if kinds == {bool}:
@@ -117,7 +104,7 @@ def _define(name: str, uses: list[tuple[str, dataclasses.Field, type]]) -> None:
     flags.FLAGS[name].group = uses[0][1].metadata["group"]  # the heading in `--help`
 
 
-def _help(uses: list[tuple[str, dataclasses.Field, type]]) -> str:
+def _help(uses: list[Use]) -> str:
     """One sentence per family that the flag belongs to; one for both where they differ in the default alone."""
     texts = [_text(field) for _, field, _ in uses]
     defaults = [_default(family, field, kind) for family, field, kind in uses]
@@ -128,12 +115,12 @@ def _help(uses: list[tuple[str, dataclasses.Field, type]]) -> str:
     if len(uses) > 1 and len(set(texts)) == 1 and len(set(needs)) == 1:
         default = _with_default(defaults[0])
         if len(set(defaults)) > 1:
-            listed = [f"{default} ({family})" for default, (family, _, _) in zip(defaults, uses, strict=True)]
+            listed = [f"{default} ({family.name})" for default, (family, _, _) in zip(defaults, uses, strict=True)]
             default = f"; default {', '.join(listed)}"
         return f"{texts[0]}{default}{''.join(exceptions)}.{needs[0]}"
     sentences = zip(uses, texts, defaults, exceptions, needs, strict=True)
     return " ".join(
-        f"[{use[0]}] {text}{_with_default(default)}{other}.{need}" for use, text, default, other, need in sentences
+        f"[{use[0].name}] {text}{_with_default(default)}{other}.{need}" for use, text, default, other, need in sentences
     )
 
 
@@ -142,8 +129,8 @@ def _text(field: dataclasses.Field) -> str:
     return field.metadata["help"] + (f" ({', '.join(choices)})" if choices else "")
 
 
-def _default(family: str, field: dataclasses.Field, kind: type) -> str:
-    value = getattr(ROWS[family], field.name, None) if field.default is None else field.default
+def _default(family: Family, field: dataclasses.Field, kind: type) -> str:
+    value = getattr(family.row, field.name, None) if field.default is None else field.default
     return "" if value is None else _shown(value)
 
 
@@ -151,22 +138,22 @@ def _shown(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _exceptions(family: str, name: str, default: str) -> str:
+def _exceptions(family: Family, name: str, default: str) -> str:
     """Where the default is another: `; 3e-4 with --alg=ppo|npg; 512 on classic-control tasks`."""
     by_algorithm: dict[str, list[str]] = {}
-    for row in TABLES[family].values():
-        value = row.defaults.get(name, getattr(row, name, None) if name in PARTS[family] else None)
+    for row in family.table.values():
+        value = row.defaults.get(name, getattr(row, name, None) if name in family.parts else None)
         if value is not None and _shown(value) != default:
             by_algorithm.setdefault(_shown(value), []).append(row.name)
     found = [f"{value} with --alg={'|'.join(algs)}" for value, algs in by_algorithm.items()]
-    for place, values in PLACES[family].items():
+    for place, values in family.exceptions().items():
         if name in values and _shown(values[name]) != default:
             found.append(f"{_shown(values[name])} on {place}")
     return "".join(f"; {one}" for one in found)
 
 
-def _needs(family: str, name: str) -> str:
-    condition = conditions(FAMILIES[family], name)
+def _needs(family: Family, name: str) -> str:
+    condition = conditions(family.config, name)
     return f" Only with {condition}." if condition else ""
 
 
@@ -181,20 +168,18 @@ def given_settings(cls: type) -> dict[str, Any]:
       UserError: a value of the wrong type, or a flag that belongs to the other family only.
     """
     own = {field.name for field in dataclasses.fields(cls)}
-    others = {field.name for other in FAMILIES.values() if other is not cls for field in dataclasses.fields(other)}
     values: dict[str, Any] = {}
     for name, value in flags.FLAGS.flag_values_dict().items():
-        if value is None or (name not in own and name not in others):
+        if value is None or name not in settings():
             continue
         if name not in own:
-            family = next(family for family, config in FAMILIES.items() if config is cls)
-            raise UserError(f"--{name} is not a setting of {family}, which --alg={flags.FLAGS.alg} belongs to.")
+            raise UserError(f"--{name} is not a setting of {_family(cls).name}, which --alg={flags.FLAGS.alg} belongs to.")
         values[name] = _converted(name, value, field_type(cls, name))
     return values
 
 
 def refuse_unused(
-    algorithm: PolicyGradientAlgorithm | EvolutionAlgorithm, config: Any, plain: Any, network: str, names: Iterable[str]
+    algorithm: Algorithm, config: Any, plain: Any, network: str, names: Iterable[str]
 ) -> None:
     """Refuse a setting that the user asked for and that the algorithm does not use.
 
@@ -218,13 +203,17 @@ def refuse_unused(
 
 
 def _users(cls: type, name: str) -> str:
-    family = next(family for family, config in FAMILIES.items() if config is cls)
+    family = _family(cls)
     users = []
-    for row in TABLES[family].values():
-        config = cls(**{**row.defaults, **{part: getattr(row, part) for part in PARTS[family]}})
+    for row in family.table.values():
+        config = cls(**{**row.defaults, **{part: getattr(row, part) for part in family.parts}})
         if has_effect(config, name):
             users.append(row.name)
     return f", as in {', '.join(users)}" if users else ""
+
+
+def _family(cls: type) -> Family:
+    return next(family for family in FAMILIES if family.config is cls)
 
 
 def _converted(name: str, value: Any, kind: type) -> Any:

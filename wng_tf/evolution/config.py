@@ -74,10 +74,13 @@ class EvolutionConfig:
     evaluation_episodes: int = setting(1, "episodes of the unperturbed policy in every generation", group=ES, low=1)
     num_env: int = setting(0, "worlds that step together; 0: the whole population", low=0)
     num_workers: int = setting(
-        1, "parts of the population, each with a thread (and a process) of its own; the result is the same", low=1
+        1,
+        "parts of the population, each with a thread (and a process) of its own; the result is the same",
+        low=1,
+        role="operational",
     )
     env_timeout: float = setting(
-        0.0, "give up an environment that does not come back for so many seconds; 0: never", low=0.0
+        0.0, "give up an environment that does not come back for so many seconds; 0: never", low=0.0, role="operational"
     )
     lr: str = setting("0.01", "learning rate: a number, or a schedule such as linear:3e-4")
     optimizer: str = setting("adam", "how the direction becomes a step", choices=("adam", "momentum", "sgd"))
@@ -85,9 +88,9 @@ class EvolutionConfig:
     num_layers: int = setting(2, "hidden layers of the network", low=1)
     num_hidden: int = setting(32, "units of a hidden layer", low=1)
     normalize_observations: bool = setting(True, "normalise observations by running statistics")
-    log_interval: int = setting(1, "updates between rows of the log", low=1)
-    save_interval: int = setting(10, "updates between checkpoints; 0: only at the end", low=0)
-    keep_checkpoints: int = setting(3, "how many checkpoints to keep, besides the best", low=1)
+    log_interval: int = setting(1, "updates between rows of the log", low=1, role="operational")
+    save_interval: int = setting(10, "updates between checkpoints; 0: only at the end", low=0, role="operational")
+    keep_checkpoints: int = setting(3, "how many checkpoints to keep, besides the best", low=1, role="operational")
 
     embedding: str = setting(
         "final_state",
@@ -239,6 +242,11 @@ def _needs(config: EvolutionConfig) -> dict[str, float]:
 def defaults_for(task: Task) -> Mapping[str, Any]:
     """What differs from the defaults above on this task."""
     return _BY_TASK.get(task.env_id, {})
+
+
+def exceptions() -> dict[str, Mapping[str, Any]]:
+    """Where settings have other defaults than those above, in words, and which."""
+    return {f"{name} (evolution strategies)": values for name, values in DEFAULTS_BY_TASK.items()}
 
 
 def default_network(task: Task) -> str:

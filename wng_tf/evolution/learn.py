@@ -8,17 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from baselines_compat.vec_env.slot import EpisodeRecord
-from wng_tf import algorithms, parts
+from wng_tf import parts
 from wng_tf.algorithms import EvolutionAlgorithm
-from wng_tf.envs import tasks
-from wng_tf.errors import UserError
-from wng_tf.evolution.config import check, default_network, resolve
+from wng_tf.evolution.config import EvolutionConfig, check, default_network, resolve
 from wng_tf.evolution.env_partitions import horizon_of, make_partitions
 from wng_tf.evolution.saved_policy import SavedPolicy
 from wng_tf.evolution.trainer import Progress, Report, Trainer
 from wng_tf.runtime import memory
-from wng_tf.training.run import RunInfo, TrainingRun
-from wng_tf.training.settings import defaults, run_flags, schedule
+from wng_tf.training.prologue import Recipe, begin
+
+RECIPE = Recipe[EvolutionConfig](
+    row=EvolutionAlgorithm,
+    resolve=resolve,
+    check=check,
+    default_network=default_network,
+    parts=parts.EVOLUTION_PARTS,
+    num_monitors=lambda config: 1,
+    seeds=2**64,  # a seed is a word of the key of a population's streams
+)
 
 
 def learn(
@@ -59,49 +66,31 @@ def learn(
       EnvironmentFailure, WorkerError: an environment raised or hung, a process that steps environments died.
       Interrupted: the user asked to stop; the run is saved.
     """
-    algorithm = algorithms.find(alg)
-    if not isinstance(algorithm, EvolutionAlgorithm):
-        raise UserError(f"--alg={alg} is a policy gradient: use wng_tf.policy_gradient.learn.")
-    if total_timesteps < 1:
-        raise UserError(f"--num_timesteps must be at least 1, not {total_timesteps}.")
-    if not 0 <= seed < 2**64:
-        raise UserError(f"--seed must be between 0 and 2**64 - 1, not {seed}.")
-    task = tasks.resolve(env)
-    config = resolve(algorithm, task, given)
-    parts.check(config, *parts.EVOLUTION_PARTS)
-    network = network or default_network(task)
-    check(config, network)
-    rate = schedule(config.lr)
-    info = RunInfo(
-        alg=algorithm.name,
+    begun = begin(
+        RECIPE,
         env=env,
-        env_id=task.env_id,
-        seed=seed,
+        network=network,
         total_timesteps=total_timesteps,
-        flags=run_flags(algorithm.name, env, seed, total_timesteps, network, log_path, config),
-        defaults=defaults(type(config)),
-    )
-    run = TrainingRun(
-        info,
+        alg=alg,
+        seed=seed,
         log_path=log_path,
         resume=resume,
-        num_env=1,
-        save_interval=config.save_interval,
-        keep=config.keep_checkpoints,
         progress=progress,
         conclude=conclude,
+        given=given,
     )
+    config, run = begun.config, begun.run
     members = 2 * config.population + config.evaluation_episodes
-    horizon = horizon_of(task, config.horizon)
+    horizon = horizon_of(begun.task, config.horizon)
     memory.check({f"--horizon={horizon} with --population={config.population}": 8.0 * members * horizon})
-    with make_partitions(task, config.num_env or members, config.num_workers, config.env_timeout) as partitions, run:
+    with make_partitions(begun.task, config.num_env or members, config.num_workers, config.env_timeout) as partitions, run:
         trainer = Trainer(
             partitions,
-            network,
+            begun.network,
             config,
             horizon=horizon,
             seed=seed,
-            schedule=lambda steps: rate(max(0.0, 1.0 - steps / total_timesteps)),
+            schedule=begun.rate,
         )
         now = trainer.start()
 
@@ -110,7 +99,7 @@ def learn(
             now = trainer.restored(saved)
 
         run.start(restore)
-        run.note(f"{algorithm.name} on {env} ({task.env_id}), seed {seed}: {trainer.spec.num_parameters} parameters")
+        run.note(f"{begun.headline}: {trainer.spec.num_parameters} parameters")
         while now.steps < total_timesteps:
             started = time.process_time()
             now, report = trainer.advance(now)

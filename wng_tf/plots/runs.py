@@ -5,6 +5,7 @@ A folder is a run if it has a `flags.txt` or a `summary.json` that names `alg`, 
 
 from __future__ import annotations
 
+import functools
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,21 +17,14 @@ import numpy as np
 from baselines_compat import whole_rows
 from baselines_compat.monitor import LoadMonitorResultsError, get_monitor_files, read_monitor
 from baselines_compat.table import Table, read_csv
-from wng_tf import parts
-from wng_tf.algorithms import EVOLUTION_STRATEGIES
+from wng_tf import families
 from wng_tf.errors import UserError
 from wng_tf.runtime.paths import expanded
-from wng_tf.training import run_folder
+from wng_tf.training import run_flags, run_folder
 
 STEPS = "misc/total_timesteps"
 SECONDS = "misc/time_elapsed"
 RETURN = "eprewmean"
-
-#: Flags that do not make it another method.
-_BESIDE_THE_POINT = frozenset(
-    {"alg", "env", "seed", "log_path", "resume", "num_timesteps", "num_workers", "env_timeout", "num_threads", "progress"}
-    | {"log_interval", "save_interval", "keep_checkpoints"}
-)
 
 
 @dataclass(frozen=True)
@@ -61,7 +55,7 @@ class LoadedRun:
 
     @property
     def is_evolution(self) -> bool:
-        return self.alg in EVOLUTION_STRATEGIES
+        return self.alg in families.EVOLUTION.table
 
 
 def load_runs(
@@ -127,7 +121,7 @@ def load_run(folder: Path) -> LoadedRun | None:
         env=str(identity["env"]),
         seed=int(identity["seed"]),
         finished=bool(summary),
-        settings={name: value for name, value in flags.items() if name not in _BESIDE_THE_POINT},
+        settings={name: value for name, value in flags.items() if name not in _beside_the_method()},
         progress=_log(folder / "progress.csv", bool(summary)),
         monitors=_unless_empty([_episodes(file) for file in get_monitor_files(folder)]),
     )
@@ -181,9 +175,14 @@ def _unless_empty(monitors: Sequence[Table]) -> tuple[Table, ...]:
     return tuple(monitors) if any(map(len, monitors)) else ()
 
 
+@functools.cache
+def _beside_the_method() -> frozenset[str]:
+    """Flags that do not make it another method."""
+    return families.beside_the_numbers() | {name for name, role in run_flags.ROLES.items() if role != "result"}
+
+
 def _flags(folder: Path) -> dict[str, str]:
-    pairs = (line.lstrip("-").partition("=") for line in run_folder.read_flags(folder))
-    return parts.current_flags({name: value for name, _, value in pairs})
+    return run_folder.flag_values(folder, known=families.settings())
 
 
 def _with_variants(runs: Sequence[LoadedRun]) -> list[LoadedRun]:

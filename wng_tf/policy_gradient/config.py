@@ -11,6 +11,7 @@ from typing import Any
 from wng_tf import embeddings
 from wng_tf.algorithms import PolicyGradientAlgorithm
 from wng_tf.embeddings import EMBEDDINGS
+from wng_tf.envs.tasks import KINDS, Task
 from wng_tf.errors import UserError
 from wng_tf.parts import METRICS, PENALTIES, STEP_RULES, SURROGATES, metric_name
 from wng_tf.runtime import memory
@@ -45,9 +46,11 @@ class PolicyGradientConfig:
     step_rule: str | None = setting(None, "step rule", group=PARTS, choices=STEP_RULES)
 
     num_env: int = setting(1, "number of environments", low=1)
-    num_workers: int = setting(1, "processes that step the environments; the result does not depend on it", low=1)
+    num_workers: int = setting(
+        1, "processes that step the environments; the result does not depend on it", low=1, role="operational"
+    )
     env_timeout: float = setting(
-        0.0, "give up an environment that does not come back for so many seconds; 0: never", low=0.0
+        0.0, "give up an environment that does not come back for so many seconds; 0: never", low=0.0, role="operational"
     )
     nsteps: int = setting(2048, "steps per environment between updates", low=1)
     nminibatches: int = setting(32, "minibatches per epoch", low=1)
@@ -77,9 +80,9 @@ class PolicyGradientConfig:
     init_logstd: float = setting(0.0, "log standard deviation that a Gaussian policy begins with")
     normalize_observations: bool = setting(True, "normalise observations by running statistics")
     normalize_rewards: bool = setting(True, "scale rewards by the running deviation of the discounted return")
-    log_interval: int = setting(1, "updates between rows of the log", low=1)
-    save_interval: int = setting(10, "updates between checkpoints; 0: only at the end", low=0)
-    keep_checkpoints: int = setting(3, "how many checkpoints to keep, besides the best", low=1)
+    log_interval: int = setting(1, "updates between rows of the log", low=1, role="operational")
+    save_interval: int = setting(10, "updates between checkpoints; 0: only at the end", low=0, role="operational")
+    keep_checkpoints: int = setting(3, "how many checkpoints to keep, besides the best", low=1, role="operational")
 
     embedding: str = setting(
         "actions",
@@ -253,6 +256,22 @@ def resolve(algorithm: PolicyGradientAlgorithm, kind: str, given: Mapping[str, A
         raise UserError(f"--num_workers={config.num_workers} is more than --num_env={config.num_env}.")
     memory.check(_needs(config))
     return config
+
+
+def resolve_for(algorithm: PolicyGradientAlgorithm, task: Task, given: Mapping[str, Any]) -> PolicyGradientConfig:
+    """`resolve` for a task."""
+    return resolve(algorithm, task.kind, given)
+
+
+def exceptions() -> dict[str, Mapping[str, Any]]:
+    """Where settings have other defaults than those above, in words, and which."""
+    return {f"{KINDS[kind]} tasks": values for kind, values in DEFAULTS_BY_KIND.items()}
+
+
+def default_network(task: Task) -> str:
+    """Dense layers on every task."""
+    del task
+    return NETWORKS[0]
 
 
 def _needs(config: PolicyGradientConfig) -> dict[str, float]:

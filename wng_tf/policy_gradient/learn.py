@@ -12,16 +12,24 @@ import numpy as np
 from baselines_compat.policies import PolicyWithValue, build_policy
 from baselines_compat.runner import Batch, Runner
 from baselines_compat.vec_env import VecNormalize, make_vec_env
-from wng_tf import algorithms, embeddings, parts
+from wng_tf import embeddings, parts
 from wng_tf.algorithms import PolicyGradientAlgorithm
 from wng_tf.envs import tasks
 from wng_tf.errors import UserError
-from wng_tf.policy_gradient.config import PolicyGradientConfig, resolve
+from wng_tf.policy_gradient.config import PolicyGradientConfig, check, default_network, resolve_for
 from wng_tf.policy_gradient.learner import Learner
 from wng_tf.policy_gradient.saved import describe
 from wng_tf.training.checkpoint import MisfitError, check_fits
-from wng_tf.training.run import RunInfo, TrainingRun
-from wng_tf.training.settings import defaults, run_flags, schedule
+from wng_tf.training.prologue import Recipe, begin
+
+RECIPE = Recipe[PolicyGradientConfig](
+    row=PolicyGradientAlgorithm,
+    resolve=resolve_for,
+    check=check,
+    default_network=default_network,
+    parts=parts.POLICY_GRADIENT_PARTS,
+    num_monitors=lambda config: config.num_env,
+)
 
 
 def learn(
@@ -62,40 +70,23 @@ def learn(
       EnvironmentFailure, WorkerError: an environment raised or hung, a process that steps environments died.
       Interrupted: the user asked to stop; the run is saved.
     """
-    algorithm = algorithms.find(alg)
-    if not isinstance(algorithm, PolicyGradientAlgorithm):
-        raise UserError(f"--alg={alg} is an evolution strategy: use wng_tf.evolution.learn.")
-    if total_timesteps < 1:
-        raise UserError(f"--num_timesteps must be at least 1, not {total_timesteps}.")
-    if seed < 0:
-        raise UserError(f"--seed must be at least 0, not {seed}.")
-    task = tasks.resolve(env)
-    config = resolve(algorithm, task.kind, given)
-    rate = schedule(config.lr)
-    embedding = embeddings.find(config.embedding)
-    parts.check(config, *parts.POLICY_GRADIENT_PARTS)
-    info = RunInfo(
-        alg=algorithm.name,
+    begun = begin(
+        RECIPE,
         env=env,
-        env_id=task.env_id,
-        seed=seed,
+        network=network,
         total_timesteps=total_timesteps,
-        flags=run_flags(algorithm.name, env, seed, total_timesteps, network, log_path, config),
-        defaults=defaults(type(config)),
-    )
-    run = TrainingRun(
-        info,
+        alg=alg,
+        seed=seed,
         log_path=log_path,
         resume=resume,
-        num_env=config.num_env,
-        save_interval=config.save_interval,
-        keep=config.keep_checkpoints,
         progress=progress,
         conclude=conclude,
+        given=given,
     )
+    config, run = begun.config, begun.run
     with run, make_normalized(env, config, seed) as venv:
-        policy = make_policy(venv, network, config, seed)
-        learner = Learner(policy=policy, config=config, embedding=embedding, seed=seed)
+        policy = make_policy(venv, begun.network, config, seed)
+        learner = Learner(policy=policy, config=config, embedding=embeddings.find(config.embedding), seed=seed)
         runner = Runner(env=venv, model=policy, nsteps=config.nsteps, gamma=config.gamma, lam=config.lam)
         described = describe(policy, venv)
         number, steps = 0, 0
@@ -123,7 +114,7 @@ def learn(
             lost.extend(venv.set_state(saved["env"]))
 
         resumed = run.start(restore)
-        run.note(f"{algorithm.name} on {env} ({task.env_id}), seed {seed}: {policy.size} parameters")
+        run.note(f"{begun.headline}: {policy.size} parameters")
 
         remarks: set[str] = set()
 
@@ -151,7 +142,7 @@ def learn(
             batch, episodes = runner.run(learner.theta.numpy())
             number += 1
             steps += config.batch_size
-            lr = rate(max(0.0, 1.0 - (steps - config.batch_size) / total_timesteps))
+            lr = begun.rate(steps - config.batch_size)
             report = learner.update(batch, number, lr)
             run.add_episodes(episodes)
             run.show(steps)

@@ -19,7 +19,6 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from wng_tf.embeddings import EMBEDDINGS
 from wng_tf.errors import UserError
 from wng_tf.runtime.registry import Registry, is_path
 
@@ -53,13 +52,12 @@ def check(name: str, source: object) -> None:
         )
 
 
-def check_embedding(name: str, source: object) -> None:
-    """As `check`, for an embedding: UserError also if its function is one of Python's own, wherever it was found."""
-    check_part(name, source, EMBEDDINGS)
-
-
 def check_part(name: str, source: object, registry: Registry) -> None:
-    """As `check_embedding`, for a part of an algorithm that a flag names: one of `registry`'s, or `package.module:name`."""
+    """As `check`, for a part of an algorithm: UserError also if it is a function of Python's own, wherever it was found.
+
+    Args:
+      name: of one of `registry`'s parts, or "package.module:name".
+    """
     check(name, source)
     if not is_path(name):
         return

@@ -8,17 +8,15 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from wng_tf import algorithms
-from wng_tf.algorithms import PolicyGradientAlgorithm
+from wng_tf import algorithms, families
 from wng_tf.envs import tasks
 from wng_tf.errors import UserError
-from wng_tf.evolution import config as evolution
-from wng_tf.policy_gradient import config as policy_gradient
-from wng_tf.sweeps.grid import Run
+from wng_tf.sweeps.grid import RESERVED, Run
+from wng_tf.training import run_flags
 from wng_tf.training.settings import current_names, field_type, has_effect
 
 #: Flags of a run that are no settings of its algorithm.
-_OF_THE_RUN = ("num_timesteps", "network", "progress", "num_threads")
+_OF_THE_RUN = tuple(name for name in run_flags.ROLES if name not in RESERVED)
 
 
 def check_settings(run: Run) -> set[str]:
@@ -38,10 +36,8 @@ def check_settings(run: Run) -> set[str]:
         task = tasks.resolve(run.env)
         given = current_names({name: text for name, text in values.items() if name not in _OF_THE_RUN})
         network = values.get("network") or "mlp"  # the conditions of evolution strategies name none
-        if isinstance(algorithm, PolicyGradientAlgorithm):
-            config = policy_gradient.resolve(algorithm, task.kind, typed(policy_gradient.PolicyGradientConfig, given))
-        else:
-            config = evolution.resolve(algorithm, task, typed(evolution.EvolutionConfig, given))
+        family = families.of(algorithm)
+        config = family.resolve(algorithm, task, typed(family.config, given))
         return {name for name in given if not has_effect(config, name, network=network)}
     except UserError as error:
         raise UserError(f"{run.title}: {error}") from None

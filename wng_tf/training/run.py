@@ -25,7 +25,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ from baselines_compat.vec_env.slot import EpisodeRecord
 from wng_tf.errors import UserError
 from wng_tf.runtime import faults
 from wng_tf.runtime.paths import expanded
-from wng_tf.training import checkpoint, resume, run_folder
+from wng_tf.training import checkpoint, resume, run_flags, run_folder
 from wng_tf.training.curves import STEPS_KEY, Curves
 from wng_tf.training.terminal import ProgressBar, for_terminals, show_waiting
 
@@ -65,6 +65,7 @@ class RunInfo:
       seed, total_timesteps: seed and length of the run.
       flags: every flag with its value, in the order of `flags.txt`; None values are left out.
       defaults: flags whose value in a run of an older version, which did not have them, is known.
+      may_change: flags that may differ when the run is resumed.
     """
 
     alg: str
@@ -74,14 +75,11 @@ class RunInfo:
     total_timesteps: int
     flags: Mapping[str, Any]
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    may_change: Collection[str] = run_folder.MAY_CHANGE
 
     def flags_text(self) -> str:
         """One `--name=value` a line."""
-        return "\n".join(f"--{name}={_text(value)}" for name, value in self.flags.items() if value is not None)
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+        return run_flags.text(self.flags)
 
 
 class _StopRequest:
@@ -232,15 +230,15 @@ class TrainingRun:
             self._opened.enter_context(_log_to_stdout())
             self._progress.start(0)
             return False
-        defaults = {name: _text(value) for name, value in self.info.defaults.items() if value is not None}
+        defaults = {name: run_flags.value_text(value) for name, value in self.info.defaults.items() if value is not None}
         text = self.info.flags_text()
         run_folder.check_free(self.folder)
-        run_folder.check(self.folder, text, resume=self._resume, defaults=defaults)
+        run_folder.check(self.folder, text, resume=self._resume, may_change=self.info.may_change, defaults=defaults)
         self._opened.enter_context(run_folder.writing(self.folder))
         found = resume.find(self.folder, self._num_env, restore) if self._resume else None
         if found is not None:
             self._curves.check(found)
-        run_folder.create(self.folder, text, resume=self._resume, defaults=defaults)
+        run_folder.create(self.folder, text, resume=self._resume, may_change=self.info.may_change, defaults=defaults)
         if not self._resume:
             self._opened.callback(self._clear)  # of what is there from here on: it is this run's
         if found is not None:

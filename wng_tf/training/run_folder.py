@@ -26,10 +26,9 @@ from types import MappingProxyType
 from typing import Any
 
 from baselines_compat.files import atomic_write, temporary_of
-from wng_tf import parts
 from wng_tf.errors import UserError
 from wng_tf.runtime.paths import expanded
-from wng_tf.training import locks
+from wng_tf.training import locks, run_flags
 
 FLAGS = "flags.txt"
 VERSIONS = "versions.json"
@@ -39,19 +38,8 @@ EXPORT = "export"
 TENSORBOARD = "tb"
 LOCK = ".lock"
 
-MAY_CHANGE_ON_RESUME = frozenset(
-    {
-        "log_path",
-        "resume",
-        "num_timesteps",
-        "num_workers",
-        "env_timeout",
-        "save_interval",
-        "keep_checkpoints",
-        "log_interval",
-    }
-)
-"""Flags that may differ when a run is resumed; any other would make it a different run."""
+#: Flags that may differ when a run is resumed, besides settings of its algorithm.
+MAY_CHANGE = run_flags.may_change_on_resume()
 
 _ABSOLUTE_PATH = re.compile(r"(?:(?<=^)|(?<=[=,:]))/[^,:=]+")
 
@@ -112,7 +100,7 @@ def create(
     flags_text: str,
     *,
     resume: bool,
-    may_change: Collection[str] = MAY_CHANGE_ON_RESUME,
+    may_change: Collection[str] = MAY_CHANGE,
     defaults: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
     """Make the folder of a run, or reopen it, and write `flags.txt`. Returns the folder.
@@ -144,13 +132,13 @@ def check(
     flags_text: str,
     *,
     resume: bool,
-    may_change: Collection[str] = MAY_CHANGE_ON_RESUME,
+    may_change: Collection[str] = MAY_CHANGE,
     defaults: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """What `create` refuses, without making or changing anything."""
     path = expanded(path)
     if resume:
-        _check_same_flags(read_flags(path), _flag_lines(flags_text), may_change, defaults, path)
+        _check_same_flags(read_flags(path), run_flags.lines(flags_text), may_change, defaults, path)
         _read_versions(path)
     else:
         check_new(path)
@@ -173,9 +161,14 @@ def read_flags(path: str | os.PathLike[str]) -> list[str]:
     if not file.is_file():
         raise UserError(f"There is no run in '{path}': it has no {FLAGS}.")
     try:
-        return _flag_lines(file.read_text(encoding="utf-8-sig"))
+        return run_flags.lines(file.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise UserError(f"'{file}' is damaged ({error.reason} at byte {error.start}): restore it.") from None
+
+
+def flag_values(path: str | os.PathLike[str], known: Collection[str] = ()) -> dict[str, str]:
+    """The flags of a run by name, see `run_flags.parse`. UserError as `read_flags`."""
+    return run_flags.parse(read_flags(path), known)
 
 
 def write_versions(path: str | os.PathLike[str], argv: Sequence[str] | None = None) -> None:
@@ -232,28 +225,17 @@ def _unwritable(path: Path, error: OSError) -> UserError:
     return UserError(f"Cannot write to '{path}' ({error.strerror}): give another --log_path.")
 
 
-def _flag_lines(text: str) -> list[str]:
-    lines = (line.strip() for line in text.splitlines())
-    return [line for line in lines if line and not line.startswith(("#", "//"))]
-
-
 def _check_same_flags(
     before: list[str], now: list[str], may_change: Collection[str], defaults: Mapping[str, str], path: Path
 ) -> None:
-    old, new = (parts.current_flags(dict(map(_split, lines))) for lines in (before, now))
+    new = run_flags.parse(now)
+    old = run_flags.parse(before, known=new)
     for name in dict.fromkeys([*old, *new]):
         if name not in may_change and old.get(name, defaults.get(name)) != new.get(name):
             raise UserError(
                 f"The run in '{path}' has {_shown(name, old)}, not {_shown(name, new)}: resume it with the "
                 f"flags in its {FLAGS}, or start another run with another --log_path."
             )
-
-
-def _split(flag: str) -> tuple[str, str]:
-    name, equals, value = flag.lstrip("-").partition("=")
-    if not equals and name.startswith("no"):
-        return name.removeprefix("no"), "False"
-    return name, value if equals else "True"
 
 
 def _shown(name: str, flags: Mapping[str, str]) -> str:

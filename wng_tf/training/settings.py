@@ -13,7 +13,7 @@ import numbers
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from baselines_compat.schedules import parse_schedule
 from wng_tf.errors import UserError
@@ -25,6 +25,7 @@ Settings = TypeVar("Settings")
 #: Of whole numbers: TensorFlow counts in 32 bits.
 LARGEST = 2**31 - 1
 Condition = Mapping[str, str | Sequence[str]]
+Role = Literal["result", "operational"]
 
 
 def setting(
@@ -37,6 +38,7 @@ def setting(
     high: float | None = None,
     above: float | None = None,
     when: Condition | Sequence[Condition] = (),
+    role: Role = "result",
 ) -> Any:
     """A dataclass field with its help text and limits.
 
@@ -49,10 +51,12 @@ def setting(
       above: exclusive lower limit of a number.
       when: what other settings must be for this one to have an effect, name to value or values; of several conditions
         one is enough. Without one it always has an effect.
+      role: "operational" if a run's numbers do not depend on it: a resumed run may have another value, and runs that differ
+        in nothing else are of one method.
     """
     conditions = (when,) if isinstance(when, Mapping) else tuple(when)
     limits = {"choices": choices, "low": low, "high": high, "above": above}
-    metadata = {"help": help, "group": group, **limits, "when": conditions}
+    metadata = {"help": help, "group": group, **limits, "when": conditions, "role": role}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -194,9 +198,6 @@ def defaults(config: type) -> dict[str, Any]:
     return {field.name: field.default for field in dataclasses.fields(config)}
 
 
-def run_flags(
-    alg: str, env: str, seed: int, total_timesteps: int, network: str, log_path: str | None, config: Any
-) -> dict[str, Any]:
-    """Every flag of a run with its value, in the order in which `flags.txt` lists them."""
-    named = {"alg": alg, "env": env, "num_timesteps": total_timesteps, "seed": seed, "network": network}
-    return {**named, "log_path": log_path, **dataclasses.asdict(config)}
+def operational(config: type) -> frozenset[str]:
+    """The settings on which a run's numbers do not depend."""
+    return frozenset(field.name for field in dataclasses.fields(config) if field.metadata.get("role") == "operational")

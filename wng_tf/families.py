@@ -1,0 +1,125 @@
+"""Both families of algorithms: what each is made of, and where its settings, its training and its saved policies are.
+
+Nothing of a family is imported before it is asked for; its settings need no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from wng_tf import algorithms
+from wng_tf.envs.tasks import Task
+from wng_tf.runtime.registry import import_part
+from wng_tf.training import run_flags
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """A family of algorithms.
+
+    Attributes:
+      name: in words.
+      row: class of its algorithms, rows of `table`.
+      table: its algorithms by name.
+      parts: settings that name the parts of an algorithm; a row has a value for each.
+      settings, resolver, saved: where in its package the class of its settings, `resolve`, and what reads its saved
+        policies are.
+      worker_loops: whether each of its workers is a loop of TensorFlow's operations of its own.
+    """
+
+    name: str
+    row: type
+    table: Mapping[str, Any]
+    parts: tuple[str, ...]
+    settings: str
+    resolver: str
+    saved: str
+    worker_loops: bool
+
+    def _part(self, path: str) -> Any:
+        return import_part(f"{self.package}.{path}")
+
+    @property
+    def package(self) -> str:
+        """Where its modules are."""
+        return self.row.package
+
+    @property
+    def config(self) -> type:
+        """The dataclass of its settings."""
+        return self._part(self.settings)
+
+    def resolve(self, algorithm: Any, task: Task, given: Mapping[str, Any]) -> Any:
+        """The settings of a run: defaults, then the task's, the algorithm's, and what the user gave.
+
+        Raises:
+          UserError: an unknown setting, a value outside its limits, or values that do not fit together.
+        """
+        return self._part(self.resolver)(algorithm, task, given)
+
+    def check(self, config: Any, network: str) -> None:
+        """What can be said about settings before TensorFlow is loaded. UserError if one cannot be."""
+        self._part("config:check")(config, network)
+
+    def default_network(self, task: Task) -> str:
+        """The network of a run that names none."""
+        return self._part("config:default_network")(task)
+
+    def exceptions(self) -> Mapping[str, Mapping[str, Any]]:
+        """Where settings have defaults of their own, in words, and which: `classic-control tasks`, `Point`."""
+        return self._part("config:exceptions")()
+
+    @property
+    def learn(self) -> Callable[..., Any]:
+        """Its training. Imports TensorFlow."""
+        return self._part("learn:learn")
+
+    def load(self, run_dir: Path, which: str | int) -> Any:
+        """The policy in a checkpoint of one of its runs; imports no TensorFlow. UserError if there is none."""
+        return self._part(self.saved)(run_dir, which)
+
+
+POLICY_GRADIENT = Family(
+    name="policy gradients",
+    row=algorithms.PolicyGradientAlgorithm,
+    table=algorithms.POLICY_GRADIENTS,
+    parts=("surrogate", "penalty", "metric", "step_rule"),
+    settings="config:PolicyGradientConfig",
+    resolver="config:resolve_for",
+    saved="saved:load_policy",
+    worker_loops=False,
+)
+EVOLUTION = Family(
+    name="evolution strategies",
+    row=algorithms.EvolutionAlgorithm,
+    table=algorithms.EVOLUTION_STRATEGIES,
+    parts=("repulsion", "metric"),
+    settings="config:EvolutionConfig",
+    resolver="config:resolve",
+    saved="saved_policy:load_policy",
+    worker_loops=True,
+)
+FAMILIES = (POLICY_GRADIENT, EVOLUTION)
+
+
+def of(algorithm: Any) -> Family:
+    """The family of a row of the tables."""
+    return next(family for family in FAMILIES if isinstance(algorithm, family.row))
+
+
+def find(alg: str) -> Family:
+    """The family of the algorithm of that name. UserError if there is no such algorithm."""
+    return of(algorithms.find(alg))
+
+
+def settings() -> frozenset[str]:
+    """The settings of both."""
+    return frozenset(field.name for family in FAMILIES for field in dataclasses.fields(family.config))
+
+
+def beside_the_numbers() -> frozenset[str]:
+    """Flags on which the numbers of a run of one length do not depend, whatever its algorithm."""
+    return run_flags.beside_the_numbers(*(family.config for family in FAMILIES))

@@ -1,0 +1,129 @@
+"""What `learn` of either family does first: check what it was given, and make the run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from wng_tf import algorithms, parts
+from wng_tf.algorithms import Algorithm
+from wng_tf.envs import tasks
+from wng_tf.envs.tasks import Task
+from wng_tf.errors import UserError
+from wng_tf.runtime.registry import Registry
+from wng_tf.training import run_flags
+from wng_tf.training.run import RunInfo, TrainingRun
+from wng_tf.training.settings import defaults, schedule
+
+Config = TypeVar("Config")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe(Generic[Config]):
+    """What differs between the families.
+
+    Attributes:
+      row: class of the family's algorithms.
+      resolve: from algorithm, task and given settings to those of the run.
+      check: what can be said about settings and network.
+      default_network: of a run that names none.
+      parts: registries of the parts that an algorithm is made of.
+      num_monitors: how many environments have a monitor file of their own.
+      seeds: how many seeds there are, from 0; None: no limit.
+    """
+
+    row: type
+    resolve: Callable[[Any, Task, Mapping[str, Any]], Config]
+    check: Callable[[Config, str], None]
+    default_network: Callable[[Task], str]
+    parts: Sequence[Registry]
+    num_monitors: Callable[[Config], int]
+    seeds: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Begun(Generic[Config]):
+    """A run that has not started yet.
+
+    Attributes:
+      algorithm, task, network, config: what is trained, where, and how.
+      rate: learning rate after so many environment steps.
+      run: the run, not entered; `run.start` opens its folder.
+      headline: what is trained, for the first line of the log.
+    """
+
+    algorithm: Algorithm
+    task: Task
+    network: str
+    config: Config
+    rate: Callable[[int], float]
+    run: TrainingRun
+    headline: str
+
+
+def begin(
+    recipe: Recipe[Config],
+    *,
+    env: str,
+    network: str | None,
+    total_timesteps: int,
+    alg: str,
+    seed: int,
+    log_path: str | None,
+    resume: bool,
+    progress: bool | None,
+    conclude: Callable[[Path], object] | None,
+    given: Mapping[str, Any],
+) -> Begun[Config]:
+    """See `learn` of either family for the arguments. Nothing is written.
+
+    Raises:
+      UserError: bad input.
+    """
+    algorithm = algorithms.find(alg)
+    if not isinstance(algorithm, recipe.row):
+        raise UserError(f"--alg={alg} is {algorithm.is_a}: use {algorithm.package}.learn.")
+    if total_timesteps < 1:
+        raise UserError(f"--num_timesteps must be at least 1, not {total_timesteps}.")
+    if seed < 0 and recipe.seeds is None:
+        raise UserError(f"--seed must be at least 0, not {seed}.")
+    if recipe.seeds is not None and not 0 <= seed < recipe.seeds:
+        raise UserError(f"--seed must be between 0 and 2**{recipe.seeds.bit_length() - 1} - 1, not {seed}.")
+    task = tasks.resolve(env)
+    config = recipe.resolve(algorithm, task, given)
+    parts.check(config, *recipe.parts)
+    network = network or recipe.default_network(task)
+    recipe.check(config, network)
+    rate = schedule(config.lr)
+    settings = type(config)
+    info = RunInfo(
+        alg=algorithm.name,
+        env=env,
+        env_id=task.env_id,
+        seed=seed,
+        total_timesteps=total_timesteps,
+        flags=run_flags.values(algorithm.name, env, seed, total_timesteps, network, log_path, config),
+        defaults=defaults(settings),
+        may_change=run_flags.may_change_on_resume(settings),
+    )
+    run = TrainingRun(
+        info,
+        log_path=log_path,
+        resume=resume,
+        num_env=recipe.num_monitors(config),
+        save_interval=config.save_interval,
+        keep=config.keep_checkpoints,
+        progress=progress,
+        conclude=conclude,
+    )
+    return Begun(
+        algorithm=algorithm,
+        task=task,
+        network=network,
+        config=config,
+        rate=lambda steps: rate(max(0.0, 1.0 - steps / total_timesteps)),
+        run=run,
+        headline=f"{algorithm.name} on {env} ({task.env_id}), seed {seed}",
+    )
