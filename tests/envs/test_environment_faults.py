@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
@@ -103,7 +104,10 @@ def test_a_worker_that_dies(alg, how, named, call, tmp_path):
 
 def children() -> set[int]:
     """Children of this process, zombies too, but for the resource tracker, which stays."""
-    of_this = {int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+    of_this: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # a thread that has just ended; its children are another's by now
+            of_this |= {int(pid) for pid in (task / "children").read_text().split()}
     return of_this - {resource_tracker._resource_tracker._pid}
 
 
