@@ -4,7 +4,8 @@ from baselines_compat.errors import NonFiniteError
 from baselines_compat.vec_env.faults import EnvironmentFailure, WorkerError
 from baselines_compat.vec_env.make import make_vec_env
 from baselines_compat.vec_env.normalizer import Normalizer, NormalizerSettings
-from baselines_compat.vec_env.slot import EnvSlot, EpisodeRecord, SegmentArrays
+from baselines_compat.vec_env.segment import EpisodeRecord, SegmentArrays
+from baselines_compat.vec_env.slot import EnvSlot
 from baselines_compat.vec_env.subproc_vec_env import SubprocVecEnv
 from baselines_compat.vec_env.vec_env import DummyVecEnv, VecEnv
 from baselines_compat.vec_env.vec_normalize import VecNormalize

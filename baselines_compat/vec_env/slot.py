@@ -7,10 +7,9 @@ other slots: so the result does not depend on how slots are spread over processe
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -23,66 +22,7 @@ from baselines_compat.running_mean_std import Moments
 from baselines_compat.vec_env import faults, generators
 from baselines_compat.vec_env.intake import NUMERIC, Intake
 from baselines_compat.vec_env.normalizer import LocalNormalizer, NormalizerSettings
-from baselines_compat.vec_env.watched import Watched
-
-
-class EpisodeRecord(NamedTuple):
-    """A finished episode: undiscounted return of raw rewards, length, time of its end (seconds since the epoch)."""
-
-    r: float
-    l: int  # noqa: E741 - Baselines' name
-    t: float
-
-
-@dataclasses.dataclass
-class SegmentArrays:
-    """Where a segment of T steps is written; views into shared memory when a worker fills it.
-
-    `observations` [T, obs] float32 normalised, `actions` [T, act] float32 (or [T] int32) before clipping, `rewards`
-    [T] float32 scaled, `raw_rewards` [T] float64, `terminated` and `truncated` [T] bool, `final_observations`
-    [T, obs] float32: at a step that ends an episode, or the segment, the normalised observation that followed it.
-    """
-
-    observations: np.ndarray
-    actions: np.ndarray
-    rewards: np.ndarray
-    raw_rewards: np.ndarray
-    terminated: np.ndarray
-    truncated: np.ndarray
-    final_observations: np.ndarray
-
-    @staticmethod
-    def layout(steps: int, obs_size: int, action_space: gym.Space) -> dict[str, tuple[tuple[int, ...], str]]:
-        """Shapes and dtypes of the arrays for one environment."""
-        discrete = isinstance(action_space, gym.spaces.Discrete)
-        actions = ((steps,), "int32") if discrete else ((steps, *action_space.shape), "float32")
-        return {
-            "observations": ((steps, obs_size), "float32"),
-            "actions": actions,
-            "rewards": ((steps,), "float32"),
-            "raw_rewards": ((steps,), "float64"),
-            "terminated": ((steps,), "bool"),
-            "truncated": ((steps,), "bool"),
-            "final_observations": ((steps, obs_size), "float32"),
-        }
-
-    @classmethod
-    def empty(cls, steps: int, obs_size: int, action_space: gym.Space, num_env: int) -> SegmentArrays:
-        """Fresh arrays with a leading axis of environments [num_env, T, ...]."""
-        layout = cls.layout(steps, obs_size, action_space)
-        return cls(**{name: np.zeros((num_env, *shape), dtype) for name, (shape, dtype) in layout.items()})
-
-    def of(self, index: int) -> SegmentArrays:
-        """The arrays of one environment (views)."""
-        return SegmentArrays(**{f.name: getattr(self, f.name)[index] for f in dataclasses.fields(self)})
-
-
-class SegmentInfo(NamedTuple):
-    """What a segment adds besides its arrays."""
-
-    observations: Moments
-    returns: Moments
-    episodes: list[EpisodeRecord]
+from baselines_compat.vec_env.segment import EpisodeRecord, SegmentArrays, SegmentInfo
 
 
 class EnvSlot:
@@ -401,77 +341,3 @@ class EnvSlot:
     def close(self) -> None:
         with faults.naming(self.who, "close"):
             self.env.close()
-
-
-class Slots:
-    """Slots of one process, each call of which may be given up.
-
-    Args:
-      env_fns, indices, seed, place: of the slots, see `EnvSlot`.
-      timeout: seconds after which an environment that does not come back is given up; 0: never.
-    """
-
-    def __init__(
-        self,
-        env_fns: Sequence[Callable[[], gym.Env]],
-        indices: Sequence[int],
-        seed: int,
-        place: str = "",
-        timeout: float = 0.0,
-    ):
-        self._all: list[EnvSlot] = []
-        self._watched = Watched(timeout)
-        self._at = f"Environment {indices[0]}{place}"
-
-        def make() -> None:
-            for fn, i in zip(env_fns, indices, strict=True):
-                self._at = f"Environment {i}{place}"
-                self._all.append(EnvSlot(fn, i, seed, place))
-
-        self._watched.call(make, self._who, lambda: len(self._all))
-
-    def __iter__(self) -> Iterator[EnvSlot]:
-        return iter(self._all)
-
-    def __getitem__(self, i: int) -> EnvSlot:
-        return self._all[i]
-
-    def __len__(self) -> int:
-        return len(self._all)
-
-    def map(self, function: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
-        """`function(slot, ...)` of every slot, with an element of each of `arguments`."""
-
-        def call() -> list[Any]:
-            results = []
-            for slot, *own in zip(self._all, *arguments, strict=True):
-                self._at = slot.who
-                results.append(function(slot, *own))
-            return results
-
-        return self._watched.call(call, self._who, lambda: [(slot.resets, slot.episode_length) for slot in self._all])
-
-    def close(self) -> None:
-        """Close every slot, unless one hangs. EnvironmentFailure: the first of their failures."""
-        if self._watched.hung is None:
-            self._watched.call(lambda: close_all(self._all), self._who)
-            self._watched.close()
-
-    def _who(self) -> str:
-        return self._at
-
-
-def close_all(slots: Sequence[EnvSlot]) -> None:
-    """Close every slot, also after one of them failed.
-
-    Raises:
-      EnvironmentFailure: the first of their failures.
-    """
-    first = None
-    for slot in slots:
-        try:
-            slot.close()
-        except faults.EnvironmentFailure as error:
-            first = first or error
-    if first is not None:
-        raise first

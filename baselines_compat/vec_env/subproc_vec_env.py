@@ -19,8 +19,10 @@ from baselines_compat.errors import NonFiniteError, UserError
 from baselines_compat.vec_env.faults import EnvironmentFailure, WorkerError, described
 from baselines_compat.vec_env.normalizer import Normalizer
 from baselines_compat.vec_env.processes import end, ending, ignore_stop_signals, start_process, survives_pickling
+from baselines_compat.vec_env.segment import EpisodeRecord, SegmentArrays, SegmentInfo
 from baselines_compat.vec_env.shared_memory import SharedMemory
-from baselines_compat.vec_env.slot import EnvSlot, EpisodeRecord, SegmentArrays, SegmentInfo, Slots
+from baselines_compat.vec_env.slot import EnvSlot
+from baselines_compat.vec_env.slots import Slots
 from baselines_compat.vec_env.vec_env import EnvFn, VecEnv, lock_step
 
 _PATIENCE = 5.0  # seconds for a worker to close its environments, and to end

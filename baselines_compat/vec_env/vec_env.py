@@ -21,7 +21,9 @@ import numpy as np
 from baselines_compat.actor import Actor, ActorSpec
 from baselines_compat.vec_env.faults import WorkerError
 from baselines_compat.vec_env.normalizer import Normalizer
-from baselines_compat.vec_env.slot import EnvSlot, EpisodeRecord, SegmentArrays, SegmentInfo, Slots
+from baselines_compat.vec_env.segment import EpisodeRecord, SegmentArrays, SegmentInfo
+from baselines_compat.vec_env.slot import EnvSlot
+from baselines_compat.vec_env.slots import Slots
 
 EnvFn = Callable[[], gym.Env]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from baselines_compat.actor import ActorSpec
 from baselines_compat.vec_env.normalizer import Normalizer, NormalizerSettings
-from baselines_compat.vec_env.slot import EpisodeRecord, SegmentArrays
+from baselines_compat.vec_env.segment import EpisodeRecord, SegmentArrays
 from baselines_compat.vec_env.vec_env import VecEnv
 
 

@@ -13,7 +13,7 @@ import pytest
 from crash_points import account, counted, put_back, snapshots
 from short_runs import train
 
-from baselines_compat.vec_env.slot import EpisodeRecord
+from baselines_compat.vec_env.segment import EpisodeRecord
 from wng_tf.training import run_folder
 from wng_tf.training.run import RunInfo, TrainingRun
 

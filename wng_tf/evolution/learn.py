@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from baselines_compat.vec_env.slot import EpisodeRecord
+from baselines_compat.vec_env.segment import EpisodeRecord
 from wng_tf import parts
 from wng_tf.algorithms import EvolutionAlgorithm
 from wng_tf.evolution.config import EvolutionConfig, check, default_network, resolve

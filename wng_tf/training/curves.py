@@ -11,7 +11,7 @@ from baselines_compat import logger
 from baselines_compat.log_formats import FILES
 from baselines_compat.monitor import LoadMonitorResultsError, Monitor, ResultsWriter
 from baselines_compat.table import complete_lines
-from baselines_compat.vec_env.slot import EpisodeRecord
+from baselines_compat.vec_env.segment import EpisodeRecord
 from wng_tf.errors import UserError
 from wng_tf.training.resume import Found, RunState
 from wng_tf.training.terminal import for_terminals

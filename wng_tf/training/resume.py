@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from baselines_compat.vec_env.slot import EpisodeRecord
+from baselines_compat.vec_env.segment import EpisodeRecord
 from wng_tf.errors import UserError
 from wng_tf.training import checkpoint, run_folder
 

@@ -34,7 +34,7 @@ import numpy as np
 from baselines_compat import logger
 from baselines_compat.errors import NonFiniteError
 from baselines_compat.vec_env.processes import STOP_SIGNALS, leave_terminal
-from baselines_compat.vec_env.slot import EpisodeRecord
+from baselines_compat.vec_env.segment import EpisodeRecord
 from wng_tf.errors import UserError
 from wng_tf.runtime import faults
 from wng_tf.runtime.paths import expanded
