@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
     _limit_threads(values.num_threads, max(values.num_threads, loops))
     from baselines_compat.errors import UnusableOutput
     from baselines_compat.vec_env import NonFiniteError, WorkerError
-    from wng_tf.training.run import Interrupted
+    from wng_tf.training.stopping import Interrupted
 
     if values.network is not None:
         given["network"] = values.network

@@ -25,7 +25,7 @@ from baselines_compat.vec_env import DummyVecEnv, EnvironmentFailure, SubprocVec
 from wng_tf import evaluate, run
 from wng_tf.evolution.frozen_vector_env import FrozenVectorEnv
 from wng_tf.training import checkpoint
-from wng_tf.training.run import Interrupted, StopNow, _StopRequest
+from wng_tf.training.stopping import Interrupted, StopNow, StopRequest
 
 SMALL = {
     "ppo": {**TINY, "num_env": 2},
@@ -135,7 +135,7 @@ def test_a_signal_to_the_run_saves(alg, number, tmp_path, monkeypatch):
 
 
 def test_one_request_told_in_two_ways_is_one_request(tmp_path):
-    request = _StopRequest(print)
+    request = StopRequest(print)
     request.install()
     try:
         os.kill(os.getpid(), signal.SIGTERM)

@@ -11,7 +11,7 @@ import short_runs
 from tests.plots.synthetic_runs import write_run
 from tests.sweeps.planned_runs import runs_of
 from wng_tf.errors import UserError
-from wng_tf.experiments import ablation
+from wng_tf.experiments import ablation, ablation_report
 from wng_tf.experiments.ablation import Cell
 from wng_tf.experiments.ablation_record import Measured, read_record, write_record
 from wng_tf.plots.curves import Curve
@@ -55,7 +55,7 @@ def test_cells_are_named_by_parts_not_by_algorithms(tmp_path):
         "pg": Cell("none", "Adam"),
         "ppo": Cell("none", "Adam + clip"),
         "trpo": Cell("Fisher, exact", "trust region"),
-        "wtrpo": ablation.OURS,
+        "wtrpo": ablation_report.OURS,
         "wnpg": Cell("Wasserstein, kernel", "Adam"),
     }
 
@@ -81,13 +81,13 @@ def test_standard_deviations_of_the_final_policy(tmp_path):
 
 def test_scores_and_differences(tmp_path):
     outcomes = [run.outcome for run in measured(tmp_path)]
-    scores = ablation.scores_of(outcomes)
+    scores = ablation_report.scores_of(outcomes)
     for of in scores.values():  # 0 is seed 0 of WNPG, 54 seed 4 of WTRPO, on either task
-        assert np.allclose(of[ablation.OURS], (50.0 + np.arange(5)) / 54.0)
+        assert np.allclose(of[ablation_report.OURS], (50.0 + np.arange(5)) / 54.0)
         assert np.allclose(of[Cell("Wasserstein, kernel", "Adam")], np.arange(5) / 54.0)
-    gap = ablation.difference(scores, ablation.OURS, ablation.RIVALS["TRPO"])
+    gap = ablation_report.difference(scores, ablation_report.OURS, ablation_report.RIVALS["TRPO"])
     assert np.isclose(gap.value, 20.0 / 54.0) and 17.0 / 54.0 < gap.low < gap.value < gap.high < 23.0 / 54.0
-    assert ablation.difference(scores, ablation.OURS, Cell("none", "trust region")) is None
+    assert ablation_report.difference(scores, ablation_report.OURS, Cell("none", "trust region")) is None
 
 
 def test_everything_is_written(tmp_path):

@@ -7,8 +7,9 @@ import csv
 import numpy as np
 import pytest
 
-from wng_tf.experiments import estimator_accuracy as experiment
-from wng_tf.experiments.estimator_accuracy import Case
+from wng_tf.experiments import accuracy_measurements as experiment
+from wng_tf.experiments.accuracy_measurements import Case
+from wng_tf.experiments.estimator_accuracy import write
 
 SEEDS = (0, 1, 2)
 
@@ -86,7 +87,7 @@ def test_files(tmp_path, monkeypatch):
     monkeypatch.setattr(experiment, "measure", outcomes)
     rows = experiment.sweep(SEEDS)
     damped = [experiment.Damped(5, 5.0, 10.0, 0.5, 1.0), experiment.Damped(50, 10.0, 10.0, 1.0, 1.0)]
-    written = experiment.write(rows, damped, SEEDS, tmp_path)
+    written = write(rows, damped, SEEDS, tmp_path)
     assert (tmp_path / "estimator_accuracy.png").read_bytes().startswith(b"\x89PNG")
     assert all(path.stat().st_size > 0 for path in written)
     with (tmp_path / "accuracy.csv").open() as file:

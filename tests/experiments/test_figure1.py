@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from wng_tf.experiments import figure1
+from wng_tf.experiments import figure1, figure1_findings, figure1_runs
 from wng_tf.experiments.sinc_gaussian import (
     METHODS,
     PARAMETERISATIONS,
@@ -90,7 +90,7 @@ def test_directions_are_the_closed_forms_of_the_euclidean_gradient(parameterisat
 
 
 @pytest.mark.parametrize("parameterisation", PARAMETERISATIONS)
-@pytest.mark.parametrize("method", figure1.PENALTIES)
+@pytest.mark.parametrize("method", figure1_runs.PENALTIES)
 def test_penalty_gradients_are_those_of_half_the_distance(method, parameterisation):
     mean, old_mean, old_std, std = 0.7, -0.4, 1.3, 0.8
 
@@ -114,7 +114,7 @@ def test_one_inner_step_of_a_penalty_is_gradient_descent():
     mean, variance = start(5, seed=1)
     settings = {"step_size": 0.3, "iterations": 30}
     plain = optimise("sgd", "log_diagonal", mean, variance, **settings)
-    for method in figure1.PENALTIES:
+    for method in figure1_runs.PENALTIES:
         penalised = optimise(method, "log_diagonal", mean, variance, penalty=5.0, inner_steps=1, **settings)
         np.testing.assert_array_equal(penalised.loss, plain.loss)
 
@@ -146,7 +146,7 @@ def test_every_run_diverged_still_gives_full_histories():
 @pytest.fixture(scope="module")
 def results():
     """Fewer dimensions and iterations: the coordinates are independent, and who stalls does so by then."""
-    return figure1.run(figure1.Settings(dimensions=6, iterations=1500, seed=3))
+    return figure1_runs.run(figure1_runs.Settings(dimensions=6, iterations=1500, seed=3))
 
 
 def test_fisher_stalls_where_wasserstein_reaches_1e_8(results):
@@ -175,7 +175,7 @@ def test_plain_gradient_descent_stops_where_it_should(results):
 
 
 def test_only_wng_reaches_1e_8_in_the_log_parameterisation_and_over_the_widest_range(results):
-    counts = {method: figure1.usable(results, method, "log_diagonal", 1e-8) for method in METHODS}
+    counts = {method: figure1_findings.usable(results, method, "log_diagonal", 1e-8) for method in METHODS}
     assert counts.pop("wng") >= 2
     assert set(counts.values()) == {0}
 
@@ -186,7 +186,7 @@ def test_files(results, tmp_path):
     assert (tmp_path / "figure1.png").read_bytes().startswith(b"\x89PNG")
     with (tmp_path / "final_loss_by_step_size.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == len(METHODS) * len(PARAMETERISATIONS) * len(figure1.STEP_SIZES)
+    assert len(rows) == len(METHODS) * len(PARAMETERISATIONS) * len(figure1_runs.STEP_SIZES)
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
-    for finding in figure1.findings(results):
+    for finding in figure1_findings.findings(results):
         assert f"| {finding.claim} | {finding.measured} | {'yes' if finding.holds else 'no'} |" in text

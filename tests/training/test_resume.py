@@ -17,7 +17,7 @@ from short_runs import RUNS, TINY, as_flags, assert_same_state, episodes, progre
 
 from wng_tf.errors import UserError
 from wng_tf.training import checkpoint
-from wng_tf.training.run import Interrupted
+from wng_tf.training.stopping import Interrupted
 
 
 def without_times(state: dict) -> dict:

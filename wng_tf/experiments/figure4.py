@@ -110,7 +110,7 @@ def main(argv: Sequence[str]) -> int:
     out = expanded(values.out or f"runs/results/figure4/{name}")
     if not values.only_plot:
         load_tensorflow()
-        from wng_tf.training.run import Interrupted
+        from wng_tf.training.stopping import Interrupted
 
         common = {"num_workers": values.num_workers, **(PUBLISHED if values.setting == "published" else {})}
         for seed in seeds:

@@ -20,12 +20,10 @@ import dataclasses
 import math
 import os
 import shlex
-import signal
 import sys
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,27 +31,19 @@ import numpy as np
 
 from baselines_compat import logger
 from baselines_compat.errors import NonFiniteError
-from baselines_compat.vec_env.processes import STOP_SIGNALS, leave_terminal
 from baselines_compat.vec_env.segment import EpisodeRecord
 from wng_tf.errors import UserError
 from wng_tf.runtime import faults
 from wng_tf.runtime.paths import expanded
 from wng_tf.training import checkpoint, resume, run_flags, run_folder
 from wng_tf.training.curves import STEPS_KEY, Curves
-from wng_tf.training.terminal import ProgressBar, for_terminals, show_waiting
+from wng_tf.training.stopping import Interrupted, StopRequest
+from wng_tf.training.terminal import ProgressBar, log_to_stdout, show_waiting
 
 FORMATS = ("stdout", "log", "csv", "json", "tensorboard")
 WINDOW = 100
 MAY_BE_INFINITE = frozenset({"wng/condition_number"})
 """Columns in which an infinity is an answer: a singular matrix has one. Elsewhere the policy has left the numbers."""
-
-
-class Interrupted(Exception):
-    """The user asked to stop (Ctrl-C, SIGTERM or SIGHUP); the state is saved."""
-
-
-class StopNow(KeyboardInterrupt):
-    """The user asked to stop twice."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,61 +70,6 @@ class RunInfo:
     def flags_text(self) -> str:
         """One `--name=value` a line."""
         return run_flags.text(self.flags)
-
-
-class _StopRequest:
-    """Turns the first Ctrl-C, SIGTERM or SIGHUP into a flag; the same one again interrupts at once.
-
-    The same one: a scheduler and the sweep that it stops may both tell a run, each in its own way.
-    """
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
-        self._received: set[int] = set()
-        self._previous: dict[int, Any] = {}
-
-    @property
-    def asked(self) -> bool:
-        return bool(self._received)
-
-    def install(self) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            return
-        for number in STOP_SIGNALS:
-            # Under nohup a hangup stays ignored.
-            if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
-                self._previous[number] = signal.signal(number, self._handle)
-
-    def _handle(self, number: int, frame: Any) -> None:
-        if number in self._received:
-            raise StopNow
-        first = not self._received
-        self._received.add(number)
-        if number not in (signal.SIGINT, signal.SIGTERM):
-            leave_terminal()
-        if first:
-            with contextlib.suppress(OSError):
-                self._say("Stopping after this update; once more stops at once.")
-
-    def remove(self) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-        self._previous = {}
-
-
-@contextlib.contextmanager
-def _log_to_stdout() -> Iterator[None]:
-    """Log to stdout alone, unless the caller configured a log: Baselines' default would open a temporary folder."""
-    if logger.Logger.CURRENT is not None:
-        yield
-        return
-    own = logger.Logger(None, for_terminals([logger.HumanOutputFormat(sys.stdout)]))
-    logger.Logger.CURRENT = own
-    try:
-        yield
-    finally:
-        own.close()
-        logger.Logger.CURRENT = None
 
 
 class TrainingRun:
@@ -188,7 +123,7 @@ class TrainingRun:
         self._started = time.time()
         self._last_logged = (time.time(), 0)
         self._progress = ProgressBar(info.total_timesteps, progress)
-        self._stop = _StopRequest(self._say)
+        self._stop = StopRequest(self._say)
         self._updates = 0
 
     # ---- life -----------------------------------------------------------------------------------------------------
@@ -227,7 +162,7 @@ class TrainingRun:
           UserError: see the class; another process is at work in the folder; a file in it is damaged or does not fit.
         """
         if self.folder is None:
-            self._opened.enter_context(_log_to_stdout())
+            self._opened.enter_context(log_to_stdout())
             self._progress.start(0)
             return False
         defaults = {name: run_flags.value_text(value) for name, value in self.info.defaults.items() if value is not None}

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
+from baselines_compat import logger
 from baselines_compat.log_formats import HumanOutputFormat, KVWriter
 
 SECONDS_BETWEEN_TABLES = 5.0
@@ -116,6 +117,21 @@ def _above_bars(file: TextIO) -> Iterator[None]:
 def for_terminals(formats: Sequence[KVWriter]) -> list[KVWriter]:
     """The formats, with a `TerminalFormat` in place of each that writes to a terminal."""
     return [TerminalFormat(fmt.file, SECONDS_BETWEEN_TABLES) if _is_terminal(fmt) else fmt for fmt in formats]
+
+
+@contextlib.contextmanager
+def log_to_stdout() -> Iterator[None]:
+    """Log to stdout alone, unless the caller configured a log: Baselines' default would open a temporary folder."""
+    if logger.Logger.CURRENT is not None:
+        yield
+        return
+    own = logger.Logger(None, for_terminals([HumanOutputFormat(sys.stdout)]))
+    logger.Logger.CURRENT = own
+    try:
+        yield
+    finally:
+        own.close()
+        logger.Logger.CURRENT = None
 
 
 def show_waiting(formats: Sequence[KVWriter]) -> None:
