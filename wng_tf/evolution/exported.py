@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from baselines_compat.graph_actions import to_environment
 from wng_tf.evolution.normaliser import CLIP
-from wng_tf.evolution.saved_policy import SavedPolicy
+
+if TYPE_CHECKING:
+    from wng_tf.evolution.saved_policy import SavedPolicy
 
 
 def normalise(x: tf.Tensor, vectors: Sequence[tf.Tensor]) -> tf.Tensor:

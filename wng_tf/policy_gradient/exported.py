@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 from gymnasium import spaces
 
 from baselines_compat.graph_actions import to_environment
-from wng_tf.policy_gradient.saved import Layer, SavedPolicy
+
+if TYPE_CHECKING:
+    from wng_tf.policy_gradient.saved import Layer, SavedPolicy
 
 ACTIVATIONS: Mapping[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "linear": tf.identity,
