@@ -30,6 +30,7 @@ from baselines_compat.vec_env.intake import Intake
 from wng_tf import saved_policy
 from wng_tf.cli import app as cli
 from wng_tf.cli import flags as run_flags
+from wng_tf.cli.parse import checkpoint_name, required, trusted
 from wng_tf.envs import video
 from wng_tf.envs.guarded import Guarded
 from wng_tf.errors import UserError
@@ -192,7 +193,7 @@ def main(argv: Sequence[str]) -> int:
     """Evaluate what the flags say. Returns the exit code."""
     del argv
     values = flags.FLAGS
-    run, which = expanded(cli.required("run")), cli.checkpoint_name(values.which)
+    run, which = expanded(required("run")), checkpoint_name(values.which)
     if values.video is not None:
         video.check(values.video)
         if values.video_episodes < 1:
@@ -201,11 +202,11 @@ def main(argv: Sequence[str]) -> int:
     try:
         if values.video is not None:
             policy = saved_policy.load(run, which)
-            with video.filming(values.video, saved_policy.environment(run, cli.trusted()), values.env_timeout) as world:
+            with video.filming(values.video, saved_policy.environment(run, trusted()), values.env_timeout) as world:
                 play(policy, world, values.video_episodes, values.seed, deterministic=True, max_episode_steps=limit)
             print(f"Wrote {values.video}", flush=True)
         with _bar(2 * values.episodes) as advance:
-            result = evaluate_run(run, values.episodes, values.seed, which, advance, cli.trusted(), limit, values.env_timeout)
+            result = evaluate_run(run, values.episodes, values.seed, which, advance, trusted(), limit, values.env_timeout)
         kept = _keep_another(run / OUTPUT, result)
         _write(run / OUTPUT, result)
         print(_report(run, result))

@@ -21,6 +21,7 @@ from absl import flags
 
 from wng_tf import saved_policy
 from wng_tf.cli import app as cli
+from wng_tf.cli.parse import checkpoint_name, required
 from wng_tf.errors import UserError
 from wng_tf.runtime import faults
 from wng_tf.runtime import output as output_folders
@@ -87,7 +88,7 @@ def main(argv: Sequence[str]) -> None:
     """Export what the flags say."""
     del argv
     values = flags.FLAGS
-    run, which = cli.required("run"), cli.checkpoint_name(values.which)
+    run, which = required("run"), checkpoint_name(values.which)
     saved_policy.load(run, which)  # what is wrong with them is said before TensorFlow loads
     cli.load_tensorflow()
     print(f"Exported to {export_run(run, which, values.output)}")

@@ -19,6 +19,7 @@ from absl import flags
 from wng_tf import algorithms, families
 from wng_tf.cli import app as cli
 from wng_tf.cli import flags as run_flags
+from wng_tf.cli.parse import check_trust, is_given
 from wng_tf.envs import tasks
 from wng_tf.errors import UserError
 from wng_tf.runtime import compile_cache, faults
@@ -34,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     del argv
     values = flags.FLAGS
     algorithm = algorithms.find(values.alg)
-    cli.check_trust([values.env], [values.flag_values_dict()])
+    check_trust([values.env], [values.flag_values_dict()])
     task = tasks.resolve(values.env)
     tasks.check(task)
     given = _check(algorithm, task)
@@ -112,7 +113,7 @@ def _check(algorithm: algorithms.Algorithm, task: tasks.Task) -> dict[str, Any]:
     family.check(config, network)
     if os.environ.get(run_flags.UNUSED) != "allow":
         # Not those of a flagfile: a run's own lists every setting, and one for several algorithms what some of them use.
-        run_flags.refuse_unused(algorithm, config, plain, network, filter(cli.is_given, given))
+        run_flags.refuse_unused(algorithm, config, plain, network, filter(is_given, given))
     return given
 
 

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from wng_tf.cli.app import check_trust, is_typed, run_app, trusted
+from wng_tf.cli.app import run_app
+from wng_tf.cli.parse import check_trust, is_typed, trusted
 from wng_tf.errors import UserError
 from wng_tf.runtime.paths import expanded
 

@@ -1,39 +1,27 @@
-"""What every entry point does around its `main`: parse flags, answer `--help`, turn a `UserError` into exit code 2."""
+"""What every entry point does around its `main`: have the flags parsed, turn a `UserError` into exit code 2."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 import tempfile
-import textwrap
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from absl import flags
-
-import wng_tf
 from baselines_compat.whole_rows import DamagedFileWarning
-from wng_tf import parts
-from wng_tf.cli import flagfile
+from wng_tf.cli.parse import parse
 from wng_tf.errors import UserError
-from wng_tf.runtime import faults, trust
+from wng_tf.runtime import faults
 from wng_tf.runtime.quiet import STDERR, quiet
 
 FAULT, USAGE_ERROR, INTERRUPTED = 1, 2, 130
 #: Where a run's folder keeps the traceback of an environment that failed.
 TRACEBACK = "traceback.txt"
-_HELP = {"help", "helpfull", "helpshort", "h", "?"}
 
 Main = Callable[[Sequence[str]], int | None]
-
-_typed: frozenset[str] = frozenset()
-"""What the user typed himself, not what the flagfiles add."""
-_names: frozenset[str] = frozenset()
-"""The flags that he typed."""
 
 
 def load_tensorflow() -> None:
@@ -57,7 +45,7 @@ def run_app(main: Main, *, positionals: bool = False) -> None:
     try:
         _check_surroundings()
         _show_damage()
-        argv = _parse(sys.argv)
+        argv = parse(sys.argv)
         if len(argv) > 1 and not positionals:
             raise UserError(f"Unexpected argument '{argv[1]}': settings are given as --name=value.")
         code = main(argv)
@@ -84,39 +72,6 @@ def fail(message: str, code: int) -> int:
     with contextlib.suppress(OSError):  # then the code has to say it
         print(f"error: {message}", file=sys.stderr or sys.stdout, flush=True)
     return code
-
-
-def check_trust(envs: Iterable[str] = (), settings: Iterable[Mapping[str, str | None]] = ()) -> None:
-    """UserError if a name from the flags, of an environment or of a part of an algorithm, would run code that the user did
-    not ask for.
-
-    What he typed himself is trusted, and with --trust what a flagfile says, too.
-    """
-    if trusted():
-        return
-    for name in envs:
-        if not is_typed(name):
-            trust.check(name, "The flagfile")
-    for one in settings:
-        for flag, value in one.items():
-            registry = parts.BY_FLAG.get(parts.RENAMED.get(flag, flag))
-            if registry is not None and value is not None and not is_typed(value):
-                trust.check_part(value, "The flagfile", registry)
-
-
-def trusted() -> bool:
-    """Whether the user gave --trust."""
-    return "trust" in flags.FLAGS and bool(flags.FLAGS.trust)
-
-
-def is_typed(text: str) -> bool:
-    """Whether the user typed the value, or the `module:name`, himself."""
-    return text in _typed
-
-
-def is_given(name: str) -> bool:
-    """Whether the user typed the flag himself, as --name or --noname."""
-    return name in _names or f"no{name}" in _names
 
 
 def _show_damage() -> None:
@@ -184,74 +139,3 @@ def traceback_of(error: BaseException, folder: str | os.PathLike[str]) -> str:
     return f" Its traceback is in {path}."
 
 
-def required(name: str) -> str:
-    """The value of a flag that must be given.
-
-    Raises:
-      UserError: it was not.
-    """
-    value = flags.FLAGS[name].value
-    if not value:
-        raise UserError(f"--{name} is missing: {flags.FLAGS[name].help}")
-    return value
-
-
-def checkpoint_name(text: str) -> str | int:
-    """What `--which` names: "latest", "best", or the step of a checkpoint.
-
-    Raises:
-      UserError: it is none of these.
-    """
-    if text in ("latest", "best"):
-        return text
-    if text.isdecimal():
-        return int(text)
-    raise UserError(f"--which must be latest, best, or the step of a checkpoint, not '{text}'.")
-
-
-def _parse(argv: Sequence[str]) -> list[str]:
-    """The arguments that are not flags, program name first; `--help` prints every flag and exits."""
-    if any(argument.lstrip("-").split("=")[0] in _HELP for argument in argv[1:] if argument.startswith("-")):
-        print(_help(), flush=True)
-        sys.exit(0)
-    if "version" not in flags.FLAGS and any(argument in ("--version", "-version") for argument in argv[1:]):
-        print(f"wng_tf {wng_tf.__version__}", flush=True)
-        sys.exit(0)
-    global _typed, _names
-    _typed = frozenset(trust.words(argv[1:]))
-    _names = frozenset(word.lstrip("-").partition("=")[0] for word in argv[1:] if word.startswith("-"))
-    if "trust" not in flags.FLAGS:
-        flags.DEFINE_bool("trust", False, "Run code that a run folder or a flagfile names and that is not installed.")
-    try:
-        return flags.FLAGS([*argv[:1], *flagfile.expand(argv[1:])])
-    except flags.Error as error:
-        raise UserError(f"{_plain(error)} Run with --help to see the flags.") from None
-
-
-def _plain(error: flags.Error) -> str:
-    """absl's message as one sentence, without the shouting and the tuples in it."""
-    text = re.sub(r"\('([^']*)', '[^']*'\)", r"\1", str(error)).removeprefix("ERROR:: ")
-    return text if text.endswith(("?", ".")) else f"{text}."
-
-
-def _help() -> str:
-    """The entry point's docstring and its flags, under the headings of `flag.group`."""
-    groups: dict[str, list[flags.Flag]] = {}
-    for module, of_module in flags.FLAGS.flags_by_module_dict().items():
-        if not module.startswith("absl."):
-            for flag in of_module:
-                groups.setdefault(getattr(flag, "group", ""), []).append(flag)
-    parts = [(getattr(sys.modules["__main__"], "__doc__", "") or "").strip()]
-    for group, members in groups.items():
-        lines = [f"{group[0].upper()}{group[1:]}:"] if group else ["Flags:"]
-        parts.append("\n".join(lines + [_describe(flag) for flag in members]))
-    parts.append("--flagfile=FILE takes flags from a file, one a line; flags after it win. --version says which one this is.")
-    return "\n\n".join(parts)
-
-
-def _describe(flag: flags.Flag) -> str:
-    value = str(flag.default).lower() if flag.boolean else flag.default
-    default = "" if flag.default in (None, []) else f" (default: {value})"
-    name = f"  --[no]{flag.name}" if flag.boolean else f"  --{flag.name}"
-    body = textwrap.fill(f"{flag.help}{default}", 104, initial_indent=" " * 6, subsequent_indent=" " * 6)
-    return f"{name}\n{body}"

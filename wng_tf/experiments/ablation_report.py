@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 
 OURS = Cell("Wasserstein, exact", "trust region")
-
-
 RIVALS = {
     "PPO": Cell("none", "Adam + clip"),
     "TRPO": Cell("Fisher, exact", "trust region"),

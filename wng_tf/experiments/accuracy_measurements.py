@@ -14,8 +14,6 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 Form = Literal["reparameterised", "score", "evolution"]
-
-
 FORMS: tuple[Form, ...] = ("reparameterised", "score", "evolution")
 
 
@@ -30,7 +28,7 @@ class Case:
     log_bandwidth: float = 0.0
 
 
-#: Field of `Case` -> values, and how it is called.
+#: Field of `Case` -> the values that it is swept over.
 SWEEPS: Mapping[str, tuple[float, ...]] = {
     "samples": (100, 300, 1000, 5000, 20_000),
     "basis": (2, 5, 10, 20, 50, 100),
@@ -38,8 +36,6 @@ SWEEPS: Mapping[str, tuple[float, ...]] = {
     "epsilon": (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0),
     "log_bandwidth": (-1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0),
 }
-
-
 #: The settings of the reference table in the paper's notation: d, N, M.
 REFERENCE: tuple[Case, ...] = (
     Case(5000, 50, 1),
@@ -47,16 +43,10 @@ REFERENCE: tuple[Case, ...] = (
     Case(20_000, 200, 5),
     Case(20_000, 200, 10),
 )
-
-
 #: What policy gradients use by default.
 FEW = 5
-
-
 #: Numbers of basis functions whose slowed directions are counted.
 DIRECTIONS_OF = (FEW, 10, 20, 50, 100)
-
-
 #: The perturbation's scale of evolution strategies.
 SIGMA = 0.02
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from absl import flags
 
-from wng_tf.cli.app import load_tensorflow, run_app, trusted
+from wng_tf.cli.app import load_tensorflow, run_app
+from wng_tf.cli.parse import trusted
 from wng_tf.errors import UserError
 from wng_tf.runtime import output
 

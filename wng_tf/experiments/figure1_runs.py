@@ -11,14 +11,8 @@ import numpy as np
 from wng_tf.experiments.sinc_gaussian import METHODS, PARAMETERISATIONS, History, Method, Parameterisation, optimise, start
 
 PENALTIES: tuple[Method, ...] = ("w2_penalty", "kl_penalty")
-
-
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
-
-
 STEP_SIZES = (0.01, 0.03, 0.1, 0.3, 0.9, 3.0, 10.0, 30.0)
-
-
 NAMES: Mapping[str, str] = {
     "sgd": "SGD",
     "wng": "WNG",

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from wng_tf.cli.app import run_app, trusted
+from wng_tf.cli.app import run_app
+from wng_tf.cli.parse import trusted
 from wng_tf.errors import UserError
 from wng_tf.experiments.final_batch import final_batch
 from wng_tf.runtime import output

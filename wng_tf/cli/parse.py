@@ -1,0 +1,105 @@
+"""The command line parsed, and what of it the user typed himself: in that he is trusted."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+
+from absl import flags
+
+import wng_tf
+from wng_tf import parts
+from wng_tf.cli import flagfile
+from wng_tf.cli.help import help_text
+from wng_tf.errors import UserError
+from wng_tf.runtime import trust
+
+_HELP = {"help", "helpfull", "helpshort", "h", "?"}
+_typed: frozenset[str] = frozenset()
+"""What the user typed himself, not what the flagfiles add."""
+_names: frozenset[str] = frozenset()
+"""The flags that he typed."""
+
+
+def check_trust(envs: Iterable[str] = (), settings: Iterable[Mapping[str, str | None]] = ()) -> None:
+    """UserError if a name from the flags, of an environment or of a part of an algorithm, would run code that the user did
+    not ask for.
+
+    What he typed himself is trusted, and with --trust what a flagfile says, too.
+    """
+    if trusted():
+        return
+    for name in envs:
+        if not is_typed(name):
+            trust.check(name, "The flagfile")
+    for one in settings:
+        for flag, value in one.items():
+            registry = parts.BY_FLAG.get(parts.RENAMED.get(flag, flag))
+            if registry is not None and value is not None and not is_typed(value):
+                trust.check_part(value, "The flagfile", registry)
+
+
+def trusted() -> bool:
+    """Whether the user gave --trust."""
+    return "trust" in flags.FLAGS and bool(flags.FLAGS.trust)
+
+
+def is_typed(text: str) -> bool:
+    """Whether the user typed the value, or the `module:name`, himself."""
+    return text in _typed
+
+
+def is_given(name: str) -> bool:
+    """Whether the user typed the flag himself, as --name or --noname."""
+    return name in _names or f"no{name}" in _names
+
+
+def required(name: str) -> str:
+    """The value of a flag that must be given.
+
+    Raises:
+      UserError: it was not.
+    """
+    value = flags.FLAGS[name].value
+    if not value:
+        raise UserError(f"--{name} is missing: {flags.FLAGS[name].help}")
+    return value
+
+
+def checkpoint_name(text: str) -> str | int:
+    """What `--which` names: "latest", "best", or the step of a checkpoint.
+
+    Raises:
+      UserError: it is none of these.
+    """
+    if text in ("latest", "best"):
+        return text
+    if text.isdecimal():
+        return int(text)
+    raise UserError(f"--which must be latest, best, or the step of a checkpoint, not '{text}'.")
+
+
+def parse(argv: Sequence[str]) -> list[str]:
+    """The arguments that are not flags, program name first; `--help` prints every flag and exits."""
+    if any(argument.lstrip("-").split("=")[0] in _HELP for argument in argv[1:] if argument.startswith("-")):
+        print(help_text(), flush=True)
+        sys.exit(0)
+    if "version" not in flags.FLAGS and any(argument in ("--version", "-version") for argument in argv[1:]):
+        print(f"wng_tf {wng_tf.__version__}", flush=True)
+        sys.exit(0)
+    global _typed, _names
+    _typed = frozenset(trust.words(argv[1:]))
+    _names = frozenset(word.lstrip("-").partition("=")[0] for word in argv[1:] if word.startswith("-"))
+    if "trust" not in flags.FLAGS:
+        flags.DEFINE_bool("trust", False, "Run code that a run folder or a flagfile names and that is not installed.")
+    try:
+        return flags.FLAGS([*argv[:1], *flagfile.expand(argv[1:])])
+    except flags.Error as error:
+        raise UserError(f"{_plain(error)} Run with --help to see the flags.") from None
+
+
+def _plain(error: flags.Error) -> str:
+    """absl's message as one sentence, without the shouting and the tuples in it."""
+    text = re.sub(r"\('([^']*)', '[^']*'\)", r"\1", str(error)).removeprefix("ERROR:: ")
+    return text if text.endswith(("?", ".")) else f"{text}."
