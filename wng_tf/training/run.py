@@ -6,8 +6,9 @@ Both families of algorithms run inside it:
         resumed = run.start(restore)        # restore(state) is called with the last checkpoint's, if there is one
         while ...:
             ...                             # one update
-            run.log(kvs, episodes, steps)
-            run.checkpoint(steps, make_state)   # when it is due
+            run.add_episodes(episodes)
+            run.log(kvs, steps, updates)
+            run.checkpoint_if_due(steps, make_state)
         run.finish(steps, make_state)
 
 Without a folder nothing is written and only the current logger is used.
