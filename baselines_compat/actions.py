@@ -50,17 +50,17 @@ def _float_beside(whole: int, *, up: bool) -> float:
 def to_environment(space: spaces.Space[Any]) -> Callable[[Any], Any]:
     """A function from the actions of a policy to those of the environment.
 
-    It takes the chosen action, or a batch with leading axes: for a Box real numbers [..., *shape]; for Discrete the number
-    of the choice, counted from zero. It returns a new array of the space's dtype (a NumPy integer for one choice), which
-    nobody else writes to. Not-a-number stays what it is among floats, and becomes the lower bound among whole numbers:
-    who chose it has to notice.
+    It takes the chosen action, or a batch with leading axes: for a Box real numbers [..., *shape]; otherwise the
+    number of the choice, or of each choice, counted from zero. It returns a new array of the space's dtype (a NumPy
+    integer for one choice), which nobody else writes to. Not-a-number stays what it is among floats, and becomes the
+    lower bound among whole numbers: who chose it has to notice.
 
     Args:
-      space: a Box, or Discrete.
+      space: a Box, or one of whole numbers, such as Discrete.
     """
     dtype = space.dtype
-    if isinstance(space, spaces.Discrete):
-        start, integer = int(space.start), dtype.type
+    if not isinstance(space, spaces.Box):
+        start, integer = getattr(space, "start", 0), dtype.type
 
         def choice(action: Any) -> Any:
             if np.ndim(action) == 0:

@@ -1,15 +1,22 @@
 """A policy in NumPy, for rollouts: one action costs about ten microseconds, against hundreds through TensorFlow.
 
-No TensorFlow is imported here: this is what runs in rollout workers. `ActorSpec` says what the network looks like,
-`Actor` holds a copy of the weights. `baselines_compat.policies` makes the spec from a Keras model.
+No TensorFlow is imported here: this is what runs in rollout workers. `ActorSpec` says what the network looks like and
+which head makes actions of its outputs, `Actor` holds a copy of the weights. `baselines_compat.policies` makes the spec
+from a Keras model.
 """
 
 from __future__ import annotations
 
+import abc
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from gymnasium import spaces
+
+if TYPE_CHECKING:
+    from baselines_compat.distributions import PdType
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
@@ -38,21 +45,166 @@ ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray] | None] = {
 }
 
 
+Layers = Sequence[tuple[np.ndarray, np.ndarray, Callable[[np.ndarray], np.ndarray] | None]]
+
+
+def forward(layers: Layers, x: np.ndarray) -> np.ndarray:
+    """The outputs [..., out] of a chain of layers (kernel [in, out], bias [out], activation) for inputs x [..., in]."""
+    for kernel, bias, activation in layers:
+        x = np.dot(x, kernel)
+        x += bias
+        if activation is np.tanh:
+            np.tanh(x, out=x)
+        elif activation is not None:
+            x = activation(x)
+    return x
+
+
+class ActionHead(abc.ABC):
+    """From what a network gives to actions. Stateless and picklable: what is random, and the parameters, are handed in.
+
+    Besides the network's outputs a head may have free parameters, which do not depend on the observation.
+
+    Attributes:
+      num_outputs: outputs of the network.
+      num_free: free parameters.
+    """
+
+    num_outputs: int
+    num_free: int = 0
+
+    @abc.abstractmethod
+    def draw(self, free: np.ndarray, rng: np.random.Generator, steps: int) -> np.ndarray:
+        """What makes `steps` actions random [steps, ...], for free parameters [num_free]."""
+
+    @abc.abstractmethod
+    def act(self, outputs: np.ndarray, perturbation: np.ndarray) -> Any:
+        """The action for the outputs [num_outputs] at one observation, and one row of `draw`."""
+
+    @abc.abstractmethod
+    def mode(self, outputs: np.ndarray) -> Any:
+        """The most likely actions for outputs [..., num_outputs]."""
+
+    def std(self, free: np.ndarray) -> np.ndarray | None:
+        """Standard deviations of the actions, where free parameters give them."""
+        del free
+        return None
+
+    @abc.abstractmethod
+    def pdtype(self) -> PdType:
+        """The family of the actions' distributions; imports TensorFlow."""
+
+    def flatparam(self, outputs: Any, free: Any) -> Any:
+        """`Pd.flat` [B, params] from tensors: outputs [B, num_outputs] and free parameters [num_free] or [B, num_free]."""
+        del free
+        return outputs
+
+
+@dataclasses.dataclass(frozen=True)
+class GaussianHead(ActionHead):
+    """Real actions: the outputs are the mean of a Gaussian, the free parameters its log standard deviations."""
+
+    size: int
+
+    @property
+    def num_outputs(self) -> int:
+        return self.size
+
+    @property
+    def num_free(self) -> int:
+        return self.size
+
+    def std(self, free: np.ndarray) -> np.ndarray:
+        return np.exp(free)
+
+    def draw(self, free: np.ndarray, rng: np.random.Generator, steps: int) -> np.ndarray:
+        """σ times standard normals [steps, size]."""
+        return self.std(free) * rng.standard_normal((steps, self.size), dtype=np.float32)
+
+    def act(self, outputs: np.ndarray, perturbation: np.ndarray) -> np.ndarray:
+        return outputs + perturbation
+
+    def mode(self, outputs: np.ndarray) -> np.ndarray:
+        return outputs
+
+    def pdtype(self) -> PdType:
+        from baselines_compat.distributions import DiagGaussianPdType
+
+        return DiagGaussianPdType(self.size)
+
+    def flatparam(self, outputs: Any, free: Any) -> Any:
+        import tensorflow as tf
+
+        return tf.concat([outputs, tf.zeros_like(outputs) + free], axis=-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class CategoricalHead(ActionHead):
+    """One of several choices: the outputs are the logits."""
+
+    choices: int
+
+    @property
+    def num_outputs(self) -> int:
+        return self.choices
+
+    def draw(self, free: np.ndarray, rng: np.random.Generator, steps: int) -> np.ndarray:
+        """Uniforms [steps, 1]."""
+        del free
+        return rng.random((steps, 1))
+
+    def act(self, outputs: np.ndarray, perturbation: np.ndarray) -> int:
+        weights = np.exp(outputs - outputs.max(), dtype=np.float64)
+        cumulative = np.cumsum(weights)
+        return int(min(np.searchsorted(cumulative, perturbation[0] * cumulative[-1], side="right"), weights.size - 1))
+
+    def mode(self, outputs: np.ndarray) -> np.ndarray:
+        return np.argmax(outputs, axis=-1)
+
+    def pdtype(self) -> PdType:
+        from baselines_compat.distributions import CategoricalPdType
+
+        return CategoricalPdType(self.choices)
+
+
+def head_of(space: spaces.Space[Any]) -> ActionHead:
+    """The head for an action space.
+
+    Raises:
+      ValueError: the space is neither a Box of one dimension nor Discrete.
+    """
+    if isinstance(space, spaces.Box) and len(space.shape) == 1:
+        return GaussianHead(space.shape[0])
+    if isinstance(space, spaces.Discrete):
+        return CategoricalHead(int(space.n))
+    raise ValueError(f"Actions must be a Box of one dimension or Discrete, not {space}.")
+
+
 @dataclasses.dataclass(frozen=True)
 class ActorSpec:
-    """Shape of an actor: dense layers (inputs, units, activation), then a Gaussian or a categorical head.
+    """Shape of an actor: dense layers (inputs, units, activation), then a head.
 
-    The flat weights are kernel [inputs, units] and bias [units] of each layer, then logstd [action] for a Gaussian.
+    The flat weights are kernel [inputs, units] and bias [units] of each layer, then the head's free parameters.
+
+    Args:
+      layers: of the network.
+      discrete: whether the head is categorical or Gaussian, unless one is given.
+      head: from the network's outputs to actions.
     """
 
     layers: tuple[tuple[int, int, str], ...]
-    discrete: bool
+    discrete: dataclasses.InitVar[bool] = False
+    head: ActionHead | None = None
+
+    def __post_init__(self, discrete: bool) -> None:
+        if self.head is None:
+            units = self.layers[-1][1]
+            object.__setattr__(self, "head", CategoricalHead(units) if discrete else GaussianHead(units))
 
     @property
     def size(self) -> int:
         """How many flat weights the actor takes."""
-        dense = sum(inputs * units + units for inputs, units, _ in self.layers)
-        return dense if self.discrete else dense + self.layers[-1][1]
+        return sum(inputs * units + units for inputs, units, _ in self.layers) + self.head.num_free
 
 
 class Actor:
@@ -63,7 +215,7 @@ class Actor:
         if flat.shape != (spec.size,):
             raise ValueError(f"The actor takes {spec.size} weights, not {flat.shape[0]}.")
         self.spec = spec
-        self.discrete = spec.discrete
+        self.head = spec.head
         self._layers = []
         start = 0
         for inputs, units, activation in spec.layers:
@@ -72,36 +224,26 @@ class Actor:
             bias = flat[start : start + units]
             start += units
             self._layers.append((kernel, bias, ACTIVATIONS[activation]))
-        self.std = None if spec.discrete else np.exp(flat[start:])
+        self._free = flat[start:]
+        self._act = spec.head.act
+
+    @property
+    def std(self) -> np.ndarray | None:
+        """Standard deviations of the actions, where the head's free parameters give them."""
+        return self.head.std(self._free)
 
     def params(self, observation: np.ndarray) -> np.ndarray:
-        """Mean of the Gaussian, or logits, for observations [obs] or [B, obs]."""
-        h = observation
-        for kernel, bias, activation in self._layers:
-            h = np.dot(h, kernel)
-            h += bias
-            if activation is np.tanh:
-                np.tanh(h, out=h)
-            elif activation is not None:
-                h = activation(h)
-        return h
+        """The network's outputs, such as mean or logits, for observations [obs] or [B, obs]."""
+        return forward(self._layers, observation)
 
     def draw_perturbations(self, rng: np.random.Generator, steps: int) -> np.ndarray:
         """What makes `steps` actions random [steps, ...]: σ times standard normals, or uniforms for a categorical policy."""
-        if self.discrete:
-            return rng.random((steps, 1))
-        return self.std * rng.standard_normal((steps, self.std.size), dtype=np.float32)
+        return self.head.draw(self._free, rng, steps)
 
-    def act(self, observation: np.ndarray, perturbation: np.ndarray) -> np.ndarray | int:
+    def act(self, observation: np.ndarray, perturbation: np.ndarray) -> Any:
         """The action for one observation [obs] and one row of perturbations."""
-        params = self.params(observation)
-        if not self.discrete:
-            return params + perturbation
-        weights = np.exp(params - params.max(), dtype=np.float64)
-        cumulative = np.cumsum(weights)
-        return int(min(np.searchsorted(cumulative, perturbation[0] * cumulative[-1], side="right"), weights.size - 1))
+        return self._act(forward(self._layers, observation), perturbation)
 
-    def mode(self, observation: np.ndarray) -> np.ndarray | int:
+    def mode(self, observation: np.ndarray) -> Any:
         """The most likely action for one observation [obs]."""
-        params = self.params(observation)
-        return int(np.argmax(params)) if self.discrete else params
+        return self.head.mode(forward(self._layers, observation))

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 from gymnasium import spaces
 
 from baselines_compat.actions import float_bounds, innermost_floats, is_whole
 
 
-def to_environment(action: tf.Tensor, space: spaces.Box) -> tf.Tensor:
+def to_environment(action: tf.Tensor, space: spaces.Space[Any]) -> tf.Tensor:
     """What an environment with this action space is sent for `action` [..., *shape]; to the last bit as in NumPy.
 
     TensorFlow takes subnormal numbers (below 1e-37) for zero.
     """
     dtype = tf.as_dtype(space.dtype)
+    if not isinstance(space, spaces.Box):
+        return tf.cast(action, dtype) + tf.constant(getattr(space, "start", 0), dtype)
     if is_whole(space):
         first, last = innermost_floats(space)
         rounded = tf.round(tf.cast(action, tf.float64))

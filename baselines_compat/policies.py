@@ -1,8 +1,8 @@
 """Actor-critic policies: Keras networks, TFP distributions, and one flat vector of parameters.
 
-θ [P] is [actor weights, logstd (Gaussian only), critic weights]; the first `policy_size` entries are the policy's.
-Every function of the parameters takes them explicitly (`weights`, from `unflatten(θ)`), so that a whole update can
-be one compiled loop over θ.
+θ [P] is [actor weights, the head's free parameters (logstd of a Gaussian), critic weights]; the first `policy_size`
+entries are the policy's. Every function of the parameters takes them explicitly (`weights`, from `unflatten(θ)`), so
+that a whole update can be one compiled loop over θ.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from baselines_compat import streams
-from baselines_compat.actor import ACTIVATIONS, Actor, ActorSpec
-from baselines_compat.distributions import Pd, make_pdtype
+from baselines_compat.actor import ACTIVATIONS, ActionHead, Actor, ActorSpec, head_of
+from baselines_compat.distributions import Pd
 from baselines_compat.models import get_network_builder, ortho_init
 
 Weights = Sequence[tf.Tensor]
@@ -27,9 +27,10 @@ class PolicyWithValue(tf.Module):
     """A stochastic policy with a value network of its own.
 
     Attributes:
-      actor: Keras model, observations [B, obs] -> mean [B, act] or logits [B, n].
+      actor: Keras model, observations [B, obs] -> outputs [B, n] for the head: mean or logits.
       critic: Keras model, observations [B, obs] -> value [B, 1].
-      logstd: variable [act] for Box actions, None for Discrete ones.
+      head: from the outputs to actions.
+      logstd: variable of the head's free parameters, log standard deviations [act] of a Gaussian; None if it has none.
       pdtype: the distribution family of the actions.
     """
 
@@ -40,24 +41,29 @@ class PolicyWithValue(tf.Module):
         actor: keras.Model,
         critic: keras.Model,
         init_logstd: float = 0.0,
+        head: ActionHead | None = None,
     ):
         super().__init__(name="policy")
         self.observation_space = observation_space
         self.action_space = action_space
         self.actor = actor
         self.critic = critic
-        self.pdtype = make_pdtype(action_space)
-        self.discrete = isinstance(action_space, gym.spaces.Discrete)
+        self.head = head_of(action_space) if head is None else head
+        self.pdtype = self.head.pdtype()
         self.logstd = None
-        if not self.discrete:
-            size = self.pdtype.sample_shape()
-            self.logstd = tf.Variable(tf.fill(size, tf.constant(init_logstd, tf.float32)), name="logstd")
+        if self.head.num_free:
+            self.logstd = tf.Variable(tf.fill([self.head.num_free], tf.constant(init_logstd, tf.float32)), name="logstd")
         self._actor_count = len(actor.trainable_variables)
         self._shapes = [tuple(v.shape) for v in self.parameters]
         self._sizes = [int(np.prod(shape)) for shape in self._shapes]
-        self.num_policy_weights = self._actor_count + (0 if self.discrete else 1)
+        self.num_policy_weights = self._actor_count + (0 if self.logstd is None else 1)
         self.policy_size = sum(self._sizes[: self.num_policy_weights])
         self.size = sum(self._sizes)
+
+    @property
+    def discrete(self) -> bool:
+        """Whether the actions are whole numbers."""
+        return not isinstance(self.action_space, gym.spaces.Box)
 
     @property
     def parameters(self) -> list[Any]:
@@ -92,10 +98,7 @@ class PolicyWithValue(tf.Module):
         """Flat distribution parameters [B, 2 act] or [B, n] from the (policy's) weights."""
         actor_weights = list(weights[: self._actor_count])
         out, _ = self.actor.stateless_call(actor_weights, self.actor.non_trainable_variables, observations)
-        if self.discrete:
-            return out
-        logstd = weights[self._actor_count]
-        return tf.concat([out, tf.zeros_like(out) + logstd], axis=-1)
+        return self.head.flatparam(out, None if self.logstd is None else weights[self._actor_count])
 
     def pd(self, weights: Weights, observations: tf.Tensor) -> Pd:
         """The action distributions for observations [B, obs]."""
@@ -121,7 +124,7 @@ class PolicyWithValue(tf.Module):
         Raises:
           ValueError: the network is not a chain of Dense layers.
         """
-        spec = ActorSpec(layers=_dense_chain(self.actor), discrete=self.discrete)
+        spec = ActorSpec(layers=_dense_chain(self.actor), head=self.head)
         inputs = int(np.prod(self.observation_space.shape))
         if spec.size == self.policy_size and spec.layers[0][0] == inputs:
             probe = np.linspace(-1.0, 1.0, inputs, dtype=np.float32)
@@ -156,7 +159,7 @@ def _dense_chain(model: keras.Model) -> tuple[tuple[int, int, str], ...]:
     return tuple(chain)
 
 
-def _head(network: keras.Model, units: int, gain: float, seed: int, name: str) -> keras.Model:
+def _last_layer(network: keras.Model, units: int, gain: float, seed: int, name: str) -> keras.Model:
     dense = keras.layers.Dense(units, kernel_initializer=ortho_init(gain, seed), name=f"{name}_head")
     return keras.Model(network.input, dense(network.output), name=name)
 
@@ -168,11 +171,13 @@ def build_policy(
     *,
     seed: int = 0,
     init_logstd: float = 0.0,
+    head: ActionHead | None = None,
     **network_kwargs: Any,
 ) -> PolicyWithValue:
     """A policy and its value network, both made by the builder of `network` (Baselines' `value_network="copy"`).
 
     Last layers are orthogonal with gain 0.01 (policy) and 1 (value); log standard deviation does not depend on the state.
+    `head` is the one that fits the action space unless another is given.
 
     Raises:
       ValueError: unknown network, or an action space that no distribution fits.
@@ -185,8 +190,7 @@ def build_policy(
         keras.utils.set_random_seed(seeds[0])  # a registered network draws its weights from Keras' own streams
         builders = [build(**network_kwargs) for _ in range(2)]
     shape = (int(np.prod(observation_space.shape)),)  # rollouts hand over flat observations
-    pdtype = make_pdtype(action_space)
-    units = action_space.n if isinstance(action_space, gym.spaces.Discrete) else pdtype.sample_shape()[0]
-    actor = _head(builders[0](shape), int(units), 0.01, seeds[2], "actor")
-    critic = _head(builders[1](shape), 1, 1.0, seeds[3], "critic")
-    return PolicyWithValue(observation_space, action_space, actor, critic, init_logstd)
+    head = head_of(action_space) if head is None else head
+    actor = _last_layer(builders[0](shape), head.num_outputs, 0.01, seeds[2], "actor")
+    critic = _last_layer(builders[1](shape), 1, 1.0, seeds[3], "critic")
+    return PolicyWithValue(observation_space, action_space, actor, critic, init_logstd, head)

@@ -81,20 +81,21 @@ def against_bare_physics(name: str, horizon: int, threads: int) -> dict:
     from wng_tf.evolution.config import resolve
     from wng_tf.evolution.env_partitions import make_partitions
     from wng_tf.evolution.generation import Generation
-    from wng_tf.evolution.policies import ActionHead, PolicySpec
+    from wng_tf.policies import heads, networks
+    from wng_tf.policies.spec import PolicySpec
 
     task = tasks.resolve(name)
     config = resolve(algorithms.find("es"), task, {})
     members = 2 * config.population + 1
     partitions = make_partitions(task, members, threads)
-    head = ActionHead.of(partitions.action_space)
-    spec = PolicySpec("toeplitz", partitions.observation_space.shape[0], config.hidden, head)
-    theta = spec.initial(population.generator(0, 0, population.Stream.PARAMETERS))
+    head = heads.deterministic(partitions.action_space, config.action_noise)
+    spec = PolicySpec(networks.toeplitz(partitions.observation_space.shape[0], config.hidden, head.num_outputs), head)
+    theta = spec.network.initial(population.generator(0, 0, population.Stream.PARAMETERS))
     xi = population.perturbations(0, 0, (config.population, spec.num_parameters))
     thetas = np.concatenate([population.mirrored(theta, xi, config.sigma), theta[np.newaxis]])
     seeds = population.start_seeds(0, 0, config.population, 1, "pair")
-    noise = population.action_noise(0, 0, horizon, config.population, 1, spec.head.size)
-    settings = {"action_noise": config.action_noise, "normalize": False}
+    noise = population.action_noise(0, 0, horizon, config.population, 1, head.num_noise)
+    settings = {"normalize": False}
     generation = Generation(spec, partitions, horizon, **settings)
     recorder = Generation(spec, partitions, horizon, every_step=True, **settings)
     actions = recorder(thetas, seeds, noise, None).trajectories.actions

@@ -6,9 +6,9 @@ import numpy as np
 import tensorflow as tf
 
 from wng_tf.evolution.repulsion import Repulsion
+from wng_tf.policies.scores import layer_scores
 from wng_tf.policy_gradient.metrics import Metric, ProductOperator
 from wng_tf.policy_gradient.penalties import Penalty
-from wng_tf.policy_gradient.scores import layer_scores
 from wng_tf.policy_gradient.steps import Carry, Outcome, StepRule
 
 KEEP = 0.9

@@ -76,8 +76,8 @@ def test_in_worker_processes(family, space, tmp_path):
 def test_bounds_that_float32_cannot_stretch_to_count_as_none():
     from gymnasium import spaces
 
-    from wng_tf.evolution.policies import ActionHead
+    from wng_tf.policies import heads
 
-    head = ActionHead.of(spaces.Box(-1e300, 1e300, (2,), np.float64))
+    head = heads.deterministic(spaces.Box(-1e300, 1e300, (2,), np.float64))
     assert not head.bounded
-    assert ActionHead.of(spaces.Box(-3e38, 3e38, (2,), np.float32)).bounded
+    assert heads.deterministic(spaces.Box(-3e38, 3e38, (2,), np.float32)).bounded

@@ -13,6 +13,7 @@ from baselines_compat.runner import Batch
 from wng_tf import embeddings
 from wng_tf.embeddings import Trajectory, embed_batch, embed_trajectories, find, split_trajectories
 from wng_tf.errors import UserError
+from wng_tf.policies.heads.categorical import Categorical
 
 RNG = np.random.default_rng(0)
 
@@ -152,7 +153,7 @@ def test_columns_of_a_batch():
 
 def test_discrete_actions_are_embedded_one_hot():
     batch = batch_of([[4]], discrete=True)
-    embedded = embed_batch(batch, find("trajectory_actions"), 4, num_choices=3)["embeddings"]
+    embedded = embed_batch(batch, find("trajectory_actions"), 4, Categorical(3).coordinates(batch.actions))["embeddings"]
     np.testing.assert_array_equal(embedded[0].reshape(4, 3), np.eye(3)[batch.actions])
 
 

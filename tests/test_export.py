@@ -15,13 +15,16 @@ from gymnasium import spaces
 from scipy import stats
 from short_runs import contents
 
-from baselines_compat.actor import ACTIVATIONS, ActorSpec
+from baselines_compat.actor import ACTIVATIONS
 from baselines_compat.vec_env.normalizer import NormalizerSettings
 from wng_tf import evaluate, export, saved_policy
 from wng_tf.export import export_run
-from wng_tf.policy_gradient import exported
-from wng_tf.policy_gradient.exported import ExportedPolicy
-from wng_tf.policy_gradient.saved import SavedPolicy
+from wng_tf.policies import heads, tensors
+from wng_tf.policies.exported import ExportedPolicy
+from wng_tf.policies.network import Network
+from wng_tf.policies.normalisers import RunningNormaliser
+from wng_tf.policies.saved import SavedPolicy
+from wng_tf.policies.spec import PolicySpec
 
 NAMES = ["ppo on CartPole", "ppo on Hopper", "bg_wnpg on pendulum", "wnes on Point"]
 SIGNATURES = {"serving_default", "sample", "value"}
@@ -36,28 +39,28 @@ def handmade(activation: str = "tanh", discrete: bool = False, **changes) -> Sav
     """A policy nobody trained, with weights large enough to reach the bounds of its actions."""
     rng = np.random.default_rng(1)
     layers = ((3, 5, activation), (5, 2, "linear"))
-    spec = ActorSpec(layers, discrete)
-    theta = rng.normal(size=spec.size + 3 * 5 + 5 + 5 + 1).astype(np.float32)
-    if not discrete:
-        theta[spec.size - 2 : spec.size] = -1.0
     box = spaces.Box(np.array([-0.5, -2.0]), np.array([0.5, 1.0]), dtype=np.float64)
+    space = spaces.Discrete(2) if discrete else box
+    spec = PolicySpec(Network.of_dense(layers), heads.stochastic(space))
+    size = spec.num_parameters
+    theta = rng.normal(size=size + 3 * 5 + 5 + 5 + 1).astype(np.float32)
+    if not discrete:
+        theta[size - 2 : size] = -1.0
     made = SavedPolicy(
-        actor_spec=spec,
-        critic_layers=((3, 5, activation), (5, 1, "linear")),
+        spec=spec,
+        value=Network.of_dense(((3, 5, activation), (5, 1, "linear"))),
         theta=theta,
-        mean=np.array([1e4, 0.0, -3.0]),
-        var=np.array([1e-2, 1.0, 9.0]),
-        normalizer=NormalizerSettings(),
+        normaliser=RunningNormaliser(np.array([1e4, 0.0, -3.0]), np.array([1e-2, 1.0, 9.0])),
         observation_space=spaces.Box(-np.inf, np.inf, (3,), np.float64),
-        action_space=spaces.Discrete(2) if discrete else box,
+        action_space=space,
     )
     return dataclasses.replace(made, **changes)
 
 
 def seen_by(policy: SavedPolicy, count: int = 200) -> np.ndarray:
     """Observations about the normaliser's mean, in float32."""
-    noise = np.random.default_rng(2).normal(size=(count, policy.mean.size)) * 2.0
-    return (policy.mean + noise * np.sqrt(policy.var)).astype(np.float32)
+    noise = np.random.default_rng(2).normal(size=(count, policy.spec.observations)) * 2.0
+    return (policy.normaliser.mean + noise * np.sqrt(policy.normaliser.var)).astype(np.float32)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -78,7 +81,7 @@ def test_every_activation_is_the_one_of_the_rollouts(activation):
     policy = handmade(activation)
     action = ExportedPolicy(policy).signatures()["serving_default"](tf.constant(seen_by(policy)))["action"].numpy()
     np.testing.assert_allclose(action, policy.act(seen_by(policy)), atol=1e-5)
-    assert set(exported.ACTIVATIONS) == set(ACTIVATIONS)
+    assert set(tensors.ACTIVATIONS) == set(ACTIVATIONS)
 
 
 def test_actions_are_clipped_to_the_bounds_in_the_dtype_of_the_space():
@@ -92,7 +95,8 @@ def test_actions_are_clipped_to_the_bounds_in_the_dtype_of_the_space():
 
 
 def test_without_normalised_observations_they_pass_as_they_are():
-    policy = handmade(normalizer=NormalizerSettings(ob=False))
+    seeing = dataclasses.replace(handmade().normaliser, settings=NormalizerSettings(ob=False))
+    policy = handmade(normaliser=seeing)
     seen = np.random.default_rng(3).normal(size=(50, 3)).astype(np.float32)
     action = ExportedPolicy(policy).signatures()["serving_default"](tf.constant(seen))["action"].numpy()
     np.testing.assert_allclose(action, policy.act(seen), atol=1e-5)
@@ -139,7 +143,7 @@ def test_values_are_those_of_the_keras_critic(trained):
     network = build_policy(policy.observation_space, policy.action_space, "mlp", num_hidden=8)
     network.set_flat(policy.theta)
     seen = observations(policy.observation_space.shape[0])
-    scaled = np.clip((seen - policy.mean) / np.sqrt(policy.var + 1e-8), -10.0, 10.0).astype(np.float32)
+    scaled = np.clip((seen - policy.normaliser.mean) / np.sqrt(policy.normaliser.var + 1e-8), -10.0, 10.0).astype(np.float32)
     value = ExportedPolicy(policy).signatures()["value"](tf.constant(seen))["value"].numpy()
     np.testing.assert_allclose(value, network.critic(scaled).numpy()[:, 0], rtol=1e-5, atol=1e-5)
 

@@ -264,13 +264,15 @@ def embed_trajectories(trajectories: list[Trajectory], embedding: Embedding, len
     return TrajectoryEmbeddings(values, weights, mean_length)
 
 
-def embed_batch(batch: Any, embedding: Embedding, length: int, num_choices: int = 0) -> dict[str, np.ndarray]:
+def embed_batch(
+    batch: Any, embedding: Embedding, length: int, coordinates: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Columns of a batch (`runner.Batch`) of B samples for a trajectory embedding.
 
-    `embeddings` [B, d] and `weights` [B] as in `TrajectoryEmbeddings`, `mean_length` [B], all alike. `num_choices` is the
-    number of discrete actions, which are embedded one-hot; 0 for continuous ones.
+    `embeddings` [B, d] and `weights` [B] as in `TrajectoryEmbeddings`, `mean_length` [B], all alike. `coordinates` [B, act]
+    are the actions as vectors, see `wng_tf.policies.heads`; by default the batch's own.
     """
-    actions = np.eye(num_choices, dtype=np.float32)[batch.actions] if num_choices else batch.actions
+    actions = batch.actions if coordinates is None else coordinates
     ends = np.logical_or(batch.terminated, batch.truncated)
     trajectories = split_trajectories(
         batch.observations, actions, batch.raw_rewards, ends, batch.final_observations, batch.nsteps

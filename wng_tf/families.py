@@ -1,4 +1,4 @@
-"""Both families of algorithms: what each is made of, and where its settings, its training and its saved policies are.
+"""Both families of algorithms: what each is made of, and where its settings and its training are.
 
 Nothing of a family is imported before it is asked for; its settings need no TensorFlow.
 """
@@ -25,8 +25,7 @@ class Family:
       row: class of its algorithms, rows of `table`.
       table: its algorithms by name.
       parts: settings that name the parts of an algorithm; a row has a value for each.
-      settings, resolver, saved: where in its package the class of its settings, `resolve`, and what reads its saved
-        policies are.
+      settings, resolver: where in its package the class of its settings and `resolve` are.
       worker_loops: whether each of its workers is a loop of TensorFlow's operations of its own.
     """
 
@@ -36,7 +35,6 @@ class Family:
     parts: tuple[str, ...]
     settings: str
     resolver: str
-    saved: str
     worker_loops: bool
 
     def _part(self, path: str) -> Any:
@@ -77,10 +75,6 @@ class Family:
         """Its training. Imports TensorFlow."""
         return self._part("learn:learn")
 
-    def load(self, run_dir: Path, which: str | int) -> Any:
-        """The policy in a checkpoint of one of its runs; imports no TensorFlow. UserError if there is none."""
-        return self._part(self.saved)(run_dir, which)
-
 
 POLICY_GRADIENT = Family(
     name="policy gradients",
@@ -89,7 +83,6 @@ POLICY_GRADIENT = Family(
     parts=("surrogate", "penalty", "metric", "step_rule"),
     settings="config:PolicyGradientConfig",
     resolver="config:resolve_for",
-    saved="saved:load_policy",
     worker_loops=False,
 )
 EVOLUTION = Family(
@@ -99,7 +92,6 @@ EVOLUTION = Family(
     parts=("repulsion", "metric"),
     settings="config:EvolutionConfig",
     resolver="config:resolve",
-    saved="saved_policy:load_policy",
     worker_loops=True,
 )
 FAMILIES = (POLICY_GRADIENT, EVOLUTION)

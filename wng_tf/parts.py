@@ -10,6 +10,8 @@ name it on the command line as `--metric=package.module:name`. What a part is, s
 | `METRICS` | `--metric` | from a `Setup` to a `wng_tf.policy_gradient.metrics.Metric` |
 | `STEP_RULES` | `--step_rule` | from a `StepSetup` to a `wng_tf.policy_gradient.steps.StepRule` |
 | `REPULSIONS` | `--repulsion` | from an `EvolutionConfig` to a `wng_tf.evolution.repulsion.Repulsion` |
+| `NETWORKS` | `--network` | a function, see `wng_tf.policies.networks` |
+| `HEADS` | | a class of `wng_tf.policies.heads`, which takes action spaces |
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from wng_tf.runtime.registry import Registry
 
 _PG = "wng_tf.policy_gradient"
 _ES = "wng_tf.evolution"
+_POLICIES = "wng_tf.policies"
 
 SURROGATES: Registry[Any] = Registry(
     "surrogate",
@@ -67,13 +70,30 @@ REPULSIONS: Registry[Any] = Registry(
     },
 )
 
+NETWORKS: Registry[Any] = Registry(
+    "network",
+    "network",
+    {"toeplitz": f"{_POLICIES}.networks:toeplitz", "mlp": f"{_POLICIES}.networks:mlp"},
+)
+#: No flag names one: the head is the one registered last of those that take the action space.
+HEADS: Registry[Any] = Registry(
+    "head",
+    "action head",
+    {
+        "gaussian": f"{_POLICIES}.heads.gaussian:Gaussian",
+        "categorical": f"{_POLICIES}.heads.categorical:Categorical",
+        "stretched": f"{_POLICIES}.heads.stretched:Stretched",
+        "argmax": f"{_POLICIES}.heads.argmax:Argmax",
+    },
+)
+
 #: Those of each family.
 POLICY_GRADIENT_PARTS = (SURROGATES, PENALTIES, METRICS, STEP_RULES)
 EVOLUTION_PARTS = (REPULSIONS,)
 
 #: Every flag that may name code of a user's own, as `package.module:name`.
 BY_FLAG: Mapping[str, Registry] = {
-    registry.flag: registry for registry in (EMBEDDINGS, *POLICY_GRADIENT_PARTS, *EVOLUTION_PARTS)
+    registry.flag: registry for registry in (EMBEDDINGS, NETWORKS, *POLICY_GRADIENT_PARTS, *EVOLUTION_PARTS)
 }
 
 #: What flags and settings were called before -> what they are called now.

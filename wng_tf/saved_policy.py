@@ -4,44 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Protocol
 
-import numpy as np
-from gymnasium import spaces
-
-from wng_tf import families
+from wng_tf import algorithms
 from wng_tf.errors import UserError
+from wng_tf.policies.saved import SavedPolicy, load_policy
 from wng_tf.runtime.paths import expanded
 from wng_tf.runtime.trust import check as check_trust
-from wng_tf.training import checkpoint, run_folder
+from wng_tf.training import run_folder
 
-
-class SavedPolicy(Protocol):
-    """What both families offer.
-
-    Attributes:
-      observation_space: a Box of one dimension, of raw observations.
-      action_space: a Box of one dimension, or Discrete; what `act` returns belongs to it.
-    """
-
-    @property
-    def observation_space(self) -> spaces.Box: ...
-
-    @property
-    def action_space(self) -> spaces.Space[Any]: ...
-
-    def act(
-        self, observation: np.ndarray, rng: np.random.Generator | None = None, deterministic: bool = True
-    ) -> Any:
-        """The environment's action for a raw observation [obs], or actions for [B, obs].
-
-        Args:
-          rng: where a sampled action takes its noise from.
-          deterministic: the most likely action, or a sampled one.
-        """
-
-    def export(self, path: str | os.PathLike[str]) -> Path:
-        """Write a SavedModel to the folder `path`, see `wng_tf.export`."""
+__all__ = ["SavedPolicy", "environment", "flag", "load"]
 
 
 def load(run_dir: str | os.PathLike[str], which: str | int = "latest") -> SavedPolicy:
@@ -51,13 +22,8 @@ def load(run_dir: str | os.PathLike[str], which: str | int = "latest") -> SavedP
       UserError: there is no run or no such checkpoint, or it is damaged.
     """
     run_dir = expanded(run_dir)
-    family = families.find(flag(run_dir, "alg"))
-    try:
-        return family.load(run_dir, which)
-    except (UserError, MemoryError):
-        raise
-    except Exception as error:  # a state that is whole, but of something else, makes NumPy raise nearly anything
-        raise checkpoint.no_policy(Path(run_dir) / run_folder.CHECKPOINTS, error) from error
+    algorithms.find(flag(run_dir, "alg"))  # says so where the folder is no run's
+    return load_policy(run_dir, which)
 
 
 def environment(run_dir: str | os.PathLike[str], trust: bool = False) -> str:

@@ -39,8 +39,9 @@ class SegmentArrays:
     @staticmethod
     def layout(steps: int, obs_size: int, action_space: gym.Space) -> dict[str, tuple[tuple[int, ...], str]]:
         """Shapes and dtypes of the arrays for one environment."""
-        discrete = isinstance(action_space, gym.spaces.Discrete)
-        actions = ((steps,), "int32") if discrete else ((steps, *action_space.shape), "float32")
+        # Boxes take real numbers, all other spaces the numbers of choices.
+        dtype = "float32" if isinstance(action_space, gym.spaces.Box) else "int32"
+        actions = ((steps, *action_space.shape), dtype)
         return {
             "observations": ((steps, obs_size), "float32"),
             "actions": actions,

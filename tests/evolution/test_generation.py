@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -17,9 +18,10 @@ from wng_tf.envs.point import PointVectorEnv
 from wng_tf.evolution import population
 from wng_tf.evolution.env_partitions import EnvPartitions, make_partitions
 from wng_tf.evolution.generation import Generation
-from wng_tf.evolution.normaliser import Normaliser
-from wng_tf.evolution.policies import ActionHead, PolicySpec
-from wng_tf.evolution.saved_policy import SavedPolicy
+from wng_tf.policies import heads, networks
+from wng_tf.policies.normalisers import Normaliser
+from wng_tf.policies.saved import SavedPolicy
+from wng_tf.policies.spec import PolicySpec
 
 TOY = "toy_worlds:Countdown-v0"
 
@@ -27,19 +29,25 @@ TOY = "toy_worlds:Countdown-v0"
 def prepare(name, pairs=4, network="mlp", hidden=(5,), horizon=30, scale=1.0):
     """A population with its seeds and noise: everything that a generation takes."""
     env = tasks.make(name)
-    spec = PolicySpec(network, env.observation_space.shape[0], hidden, ActionHead.of(env.action_space))
-    theta = scale * spec.initial(np.random.default_rng(0))
+    head = heads.deterministic(env.action_space)
+    build = {"toeplitz": networks.toeplitz, "mlp": networks.mlp}[network]
+    spec = PolicySpec(build(env.observation_space.shape[0], hidden, head.num_outputs), head)
+    theta = scale * spec.network.initial(np.random.default_rng(0))
     thetas = np.concatenate([population.mirrored(theta, population.perturbations(0, 0, (pairs, len(theta))), 0.3), [theta]])
     seeds = population.start_seeds(0, 0, pairs, 1, "none")
-    noise = population.action_noise(0, 0, horizon, pairs, 1, spec.head.size)
+    noise = population.action_noise(0, 0, horizon, pairs, 1, head.num_outputs)
     rng = np.random.default_rng(1)
     shape = spec.observations
     shift, scale = 0.1 * rng.standard_normal(shape), 0.5 + rng.random(shape)
     return spec, thetas, seeds, noise, Normaliser(shift.astype(np.float32), scale.astype(np.float32))
 
 
-def run(name, setup, *, chunk=None, workers=1, horizon=30, **kwargs):
+def run(name, setup, *, chunk=None, workers=1, horizon=30, action_noise=0.0, **kwargs):
     spec, thetas, seeds, noise, normaliser = setup
+    if spec.head.num_noise:
+        spec = replace(spec, head=replace(spec.head, noise=action_noise))
+    else:
+        noise = None
     partitions = make_partitions(tasks.resolve(name), chunk or len(thetas), workers)
     try:
         return Generation(spec, partitions, horizon, **kwargs)(thetas, seeds, noise, normaliser)
@@ -52,13 +60,13 @@ def one_by_one(name, setup, horizon, action_noise):
     spec, thetas, seeds, noise, normaliser = setup
     env = tasks.make(name)
     for n, (theta, seed) in enumerate(zip(thetas, seeds, strict=True)):
-        policy = SavedPolicy(spec, theta, normaliser, 0.0, env.observation_space)
+        policy = SavedPolicy(spec, theta, normaliser, env.observation_space, env.action_space)
         observation, _ = env.reset(seed=seed)
         observations, actions, rewards = [], [], []
         for t in range(horizon):
             action = policy.act(observation)
-            if not spec.head.discrete:
-                _, half = spec.head.stretch()
+            if spec.head.num_noise:
+                half = spec.head.noise_scale()
                 low, high = env.action_space.low, env.action_space.high
                 action = np.clip(action + half * np.float32(action_noise) * noise[t, n], low, high)
             observations.append(observation)
@@ -97,7 +105,7 @@ def test_against_one_environment_at_a_time(name, network, noise):
         np.testing.assert_allclose(trajectories.observation_sums[n], observations.sum(axis=0), rtol=1e-3, atol=0.05)
         np.testing.assert_allclose(got.observation_squares[n], (observations**2).sum(axis=0), rtol=1e-3, atol=0.5)
         assert got.returns[n] == pytest.approx(rewards.sum(), rel=1e-3, abs=1e-3)
-        if setup[0].head.discrete:
+        if not setup[0].head.num_noise:
             np.testing.assert_array_equal(trajectories.actions[n, :steps].argmax(axis=1), actions)
         else:
             np.testing.assert_allclose(trajectories.actions[n, :steps], actions, **close)

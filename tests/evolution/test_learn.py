@@ -14,9 +14,9 @@ from baselines_compat.monitor import load_results
 from wng_tf.algorithms import EVOLUTION_STRATEGIES
 from wng_tf.envs import tasks
 from wng_tf.errors import UserError
-from wng_tf.evolution import saved_policy
 from wng_tf.evolution.learn import learn
-from wng_tf.evolution.saved_policy import SavedPolicy, load_policy
+from wng_tf.policies import saved
+from wng_tf.policies.saved import SavedPolicy, load_policy
 from wng_tf.training import checkpoint
 
 SMALL = {"population": 4, "num_hidden": 6, "horizon": 20, "progress": False}
@@ -269,15 +269,15 @@ def test_settings_come_from_task_then_user():
 
 
 def test_what_workers_and_flags_import_has_no_tensorflow():
-    modules = "wng_tf.evolution.config, wng_tf.evolution.frozen_vector_env, wng_tf.evolution.saved_policy"
+    modules = "wng_tf.evolution.config, wng_tf.evolution.frozen_vector_env, wng_tf.policies.saved"
     code = f"import sys, {modules}; assert 'tensorflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_policy_of_an_older_version_is_refused(tmp_path):
     """It saw observations otherwise than it would now."""
-    tree = saved_policy.to_tree(learn(env="Point", alg="es", total_timesteps=STEPS, log_path=tmp_path / "run", **SMALL))
-    saved_policy.from_tree(tree)
+    tree = saved.to_tree(learn(env="Point", alg="es", total_timesteps=STEPS, log_path=tmp_path / "run", **SMALL))
+    saved.from_tree(tree)
     del tree["normaliser"]
     with pytest.raises(UserError, match="start it anew"):
-        saved_policy.from_tree(tree)
+        saved.from_tree(tree)

@@ -7,21 +7,36 @@ import math
 import numpy as np
 import pytest
 import scipy.linalg
+import tensorflow as tf
 from gymnasium import spaces
 
-from wng_tf.evolution.policies import ActionHead, PolicySpec, forward
+from wng_tf import parts
+from wng_tf.errors import UserError
+from wng_tf.policies import heads, networks
+from wng_tf.policies import spaces as space_trees
+from wng_tf.policies.network import Layer, Network
+from wng_tf.policies.spec import PolicySpec
+from wng_tf.policies.tensors import forward
 
-BOX = ActionHead.of(spaces.Box(np.array([-1.0, 0.0], np.float32), np.array([1.0, 4.0], np.float32)))
-FREE = ActionHead.of(spaces.Box(-np.inf, np.inf, (2,), np.float32))
-CHOICE = ActionHead.of(spaces.Discrete(3))
+BOX_SPACE = spaces.Box(np.array([-1.0, 0.0], np.float32), np.array([1.0, 4.0], np.float32))
+FREE_SPACE = spaces.Box(-np.inf, np.inf, (2,), np.float32)
+BOX = heads.deterministic(BOX_SPACE)
+FREE = heads.deterministic(FREE_SPACE)
+CHOICE = heads.deterministic(spaces.Discrete(3))
+
+
+def made(network, observations, hidden, head) -> PolicySpec:
+    build = {"toeplitz": networks.toeplitz, "mlp": networks.mlp}[network]
+    return PolicySpec(build(observations, hidden, head.num_outputs), head)
 
 
 def naive_layers(spec, theta):
     """The layers read off θ entry by entry."""
     layers, position = [], 0
-    sizes = [spec.observations, *spec.hidden, spec.head.size]
+    layers_of = spec.network.layers
+    sizes = [spec.observations, *(layer.units for layer in layers_of)]
     for i, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
-        if spec.network == "toeplitz":
+        if spec.network.name == "toeplitz":
             diagonals = theta[position : position + inputs + outputs - 1]
             position += inputs + outputs - 1
             # First column from the main diagonal down, first row from it to the right.
@@ -30,7 +45,7 @@ def naive_layers(spec, theta):
             weights = theta[position : position + inputs * outputs].reshape(outputs, inputs)
             position += inputs * outputs
         offset = np.zeros(outputs)
-        if spec.network == "mlp" or i < len(spec.hidden):
+        if spec.network.name == "mlp" or i + 1 < len(layers_of):
             offset = theta[position : position + outputs]
             position += outputs
         layers.append((weights, offset))
@@ -51,14 +66,14 @@ def naive_action(spec, theta, observation):
 @pytest.mark.parametrize("network", ["toeplitz", "mlp"])
 @pytest.mark.parametrize("head", [BOX, FREE, CHOICE])
 def test_forward_against_plain_loops(network, head):
-    spec = PolicySpec(network, 4, (5, 3), head)
+    spec = made(network, 4, (5, 3), head)
     rng = np.random.default_rng(0)
     theta = rng.standard_normal(spec.num_parameters)
     observations = rng.standard_normal((6, 4)).astype(np.float32)
-    actions = forward(spec.materialise(theta), head, observations)
+    actions = head.mode(spec.network.forward(spec.materialise(theta), observations))
     for observation, action in zip(observations, actions, strict=True):
         outputs = naive_action(spec, theta, observation)
-        if head.discrete:
+        if head is CHOICE:
             assert action == int(np.argmax(outputs))
         elif head is BOX:
             expected = [math.tanh(outputs[0]), 2.0 + 2.0 * math.tanh(outputs[1])]
@@ -69,7 +84,7 @@ def test_forward_against_plain_loops(network, head):
 
 @pytest.mark.parametrize("network", ["toeplitz", "mlp"])
 def test_a_batch_of_policies_is_each_of_them(network):
-    spec = PolicySpec(network, 3, (4,), BOX)
+    spec = made(network, 3, (4,), BOX)
     thetas = np.random.default_rng(1).standard_normal((5, spec.num_parameters))
     together = spec.materialise(thetas)
     for k, theta in enumerate(thetas):
@@ -80,16 +95,16 @@ def test_a_batch_of_policies_is_each_of_them(network):
 
 
 def test_the_papers_policies_have_as_many_parameters_as_its_code():
-    point = PolicySpec("toeplitz", 6, (16, 16), ActionHead.of(spaces.Box(-1, 1, (2,))))
+    point = made("toeplitz", 6, (16, 16), heads.deterministic(spaces.Box(-1, 1, (2,))))
     assert point.num_parameters == (21 + 16) + (31 + 16) + 17
-    quadruped = PolicySpec("toeplitz", 113, (64, 64), ActionHead.of(spaces.Box(-1, 1, (8,))))
+    quadruped = made("toeplitz", 113, (64, 64), heads.deterministic(spaces.Box(-1, 1, (8,))))
     assert quadruped.num_parameters == (176 + 64) + (127 + 64) + 71
 
 
 @pytest.mark.parametrize("network", ["toeplitz", "mlp"])
 def test_initial_parameters_are_zero_mean_and_scaled_by_fan_in(network):
-    spec = PolicySpec(network, 100, (100,), ActionHead.of(spaces.Box(-1, 1, (100,))))
-    theta = spec.initial(np.random.default_rng(0))
+    spec = made(network, 100, (100,), heads.deterministic(spaces.Box(-1, 1, (100,))))
+    theta = spec.network.initial(np.random.default_rng(0))
     assert theta.shape == (spec.num_parameters,)
     for weights, offset in spec.materialise(theta):
         assert abs(weights.mean()) < 0.05
@@ -98,8 +113,8 @@ def test_initial_parameters_are_zero_mean_and_scaled_by_fan_in(network):
 
 
 def test_positive_initial_parameters_repeat_their_draws():
-    spec = PolicySpec("toeplitz", 9, (16, 16), BOX)
-    theta = spec.initial(np.random.default_rng(0), positive=True)
+    spec = made("toeplitz", 9, (16, 16), BOX)
+    theta = spec.network.initial(np.random.default_rng(0), positive=True)
     assert ((theta >= 0) & (theta < 1)).all()
     # The diagonals of the two first layers: the same draws, scaled by their inputs.
     np.testing.assert_allclose(theta[:24] * np.sqrt(9), theta[40:64] * np.sqrt(16))
@@ -107,12 +122,45 @@ def test_positive_initial_parameters_repeat_their_draws():
 
 def test_heads_and_their_spaces():
     for space in (spaces.Discrete(3), spaces.Box(np.array([-1.0, 0.0], np.float32), np.array([1.0, 4.0], np.float32))):
-        assert ActionHead.of(space).space() == space
+        kept = space_trees.from_tree(space_trees.to_tree(space))
+        assert kept == space and heads.deterministic(kept) == heads.deterministic(space)
     assert BOX.bounded
     assert not FREE.bounded
-    assert not CHOICE.bounded
+    assert CHOICE.num_noise == 0 and FREE.num_noise == 2
 
 
 def test_unknown_network():
+    with pytest.raises(UserError, match="'cnn'"):
+        parts.NETWORKS.find("cnn")
     with pytest.raises(ValueError, match="'cnn'"):
-        PolicySpec("cnn", 3, (4,), BOX)
+        Layer(3, 4, kernel="cnn")
+
+
+def test_what_does_not_fit_together_is_refused():
+    with pytest.raises(ValueError, match="next one's inputs"):
+        Network((Layer(3, 4), Layer(5, 2)))
+    with pytest.raises(ValueError, match="at least one layer"):
+        Network(())
+    with pytest.raises(ValueError, match="3 outputs, and a head of 2"):
+        PolicySpec(networks.mlp(4, (5,), 3), BOX)
+    for wrong in ({"activation": "sin"}, {"inputs": 0}, {"units": 1.5}):
+        with pytest.raises(ValueError, match="an activation is|a layer has"):
+            Layer(**{"inputs": 2, "units": 2, **wrong})
+
+
+@pytest.mark.parametrize("network", ["toeplitz", "mlp"])
+@pytest.mark.parametrize("head", [BOX, FREE, CHOICE])
+def test_a_spec_comes_back_from_its_tree(network, head):
+    spec = made(network, 4, (5, 3), head)
+    space = {BOX: BOX_SPACE, FREE: FREE_SPACE, CHOICE: spaces.Discrete(3)}[head]
+    assert PolicySpec.from_tree(spec.to_tree(), space) == spec
+
+
+def test_forward_in_tensorflow_is_the_one_in_numpy():
+    spec = made("toeplitz", 4, (5, 3), BOX)
+    rng = np.random.default_rng(0)
+    matrices = spec.materialise(rng.standard_normal(spec.num_parameters))
+    x = rng.standard_normal((6, 4)).astype(np.float32)
+    outputs = forward(spec.network, [(weights.T, offset) for weights, offset in matrices], tf.constant(x))
+    np.testing.assert_allclose(outputs, spec.network.forward(matrices, x), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(BOX.mode_tensor(outputs), BOX.mode(outputs.numpy()), rtol=1e-5, atol=1e-6)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from baselines_compat.policies import build_policy
 from wng_tf.experiments import exact_matrix, metric_rows
-from wng_tf.policy_gradient.metrics import geometry
+from wng_tf.policies.heads import gaussian
 from wng_tf.policy_gradient.metrics.exact import policy_metric
 
 STATES = 12
@@ -38,7 +38,7 @@ def exact(policy, theta, observations):
 
 def test_exact_rows_are_those_of_the_exact_product(policy, theta, observations, exact):
     weights = [tf.convert_to_tensor(w) for w in policy.unflatten(theta)]
-    product = policy_metric(policy, weights, tf.constant(observations), geometry.find("wasserstein", False))
+    product = policy_metric(policy, weights, tf.constant(observations), gaussian.GEOMETRIES["wasserstein"])
     vector = np.random.default_rng(2).standard_normal(policy.policy_size).astype(np.float32)
     np.testing.assert_allclose(exact.T @ (exact @ vector), product(tf.constant(vector)), rtol=1e-4, atol=1e-5)
     assert exact.shape == (4 * STATES, policy.policy_size)

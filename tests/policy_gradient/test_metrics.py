@@ -15,10 +15,10 @@ from scipy import special, stats
 from baselines_compat.policies import build_policy
 from wng_tf import algorithms, embeddings
 from wng_tf.errors import UserError
+from wng_tf.policies import heads
 from wng_tf.policy_gradient.config import resolve
 from wng_tf.policy_gradient.learner import Learner
 from wng_tf.policy_gradient.metrics import Point
-from wng_tf.policy_gradient.metrics.wasserstein import drawn_actions
 from wng_tf.policy_gradient.steps.minibatch import at_gradient_scale
 
 OBS, HIDDEN, ACT, K, M, N = 3, 4, 2, 3, 4, 12
@@ -341,7 +341,7 @@ def test_drawn_discrete_actions_follow_the_policy():
     policy, theta = make_policy(DISCRETE)
     pd = policy.pd(policy.unflatten(tf.constant(theta)), tf.constant(STATES[:1]))
     noise = np.random.default_rng(4).gumbel(size=(1, 20_000, 3)).astype(np.float32)
-    drawn = drawn_actions(pd, tf.constant(noise)).numpy()[0]
+    drawn = heads.of_policy(policy).drawn(pd, tf.constant(noise)).numpy()[0]
     np.testing.assert_array_equal(drawn.sum(axis=1), 1.0)
     expected = 20_000 * special.softmax(network(theta[: policy.policy_size], 3)[0])
     assert stats.chisquare(drawn.sum(axis=0), expected).pvalue > 0.01

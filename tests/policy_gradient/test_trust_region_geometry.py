@@ -9,10 +9,14 @@ import tensorflow_probability as tfp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wng_tf.policy_gradient.metrics import geometry
+from wng_tf.policies.heads import categorical, gaussian
 
 tfd = tfp.distributions
 CASES = [(name, discrete) for name in ("kl", "wasserstein") for discrete in (False, True)]
+
+
+def find(name: str, discrete: bool):
+    return (categorical if discrete else gaussian).GEOMETRIES[name]
 
 
 def flats(seed: int, rows: int = 3, params: int = 4, scale: float = 0.7) -> tf.Tensor:
@@ -44,14 +48,14 @@ def test_kl_is_tfps(discrete):
         return tfd.MultivariateNormalDiag(flat[:, :2], tf.exp(flat[:, 2:]))
 
     expected = tfd.kl_divergence(made(old), made(new))
-    np.testing.assert_allclose(geometry.find("kl", discrete).distance(old, new), expected, rtol=1e-10)
+    np.testing.assert_allclose(find("kl", discrete).distance(old, new), expected, rtol=1e-10)
 
 
 def test_w2_of_gaussians_is_bures():
     from wng_tf.transport import squared_w2
 
     old, new = flats(2), flats(3)
-    for p, q, distance in zip(old, new, geometry.gaussian_w2(old, new), strict=True):
+    for p, q, distance in zip(old, new, gaussian.gaussian_w2(old, new), strict=True):
         covariances = [tf.linalg.diag(tf.exp(2.0 * x[2:])) for x in (p, q)]
         expected = squared_w2(p[:2], covariances[0], q[:2], covariances[1])
         np.testing.assert_allclose(distance, expected, rtol=1e-7)
@@ -59,7 +63,7 @@ def test_w2_of_gaussians_is_bures():
 
 @pytest.mark.parametrize(("name", "discrete"), CASES)
 def test_metric_is_the_hessian_of_the_distance(name, discrete):
-    found = geometry.find(name, discrete)
+    found = find(name, discrete)
     old = flats(10, rows=20, scale=1.5)
     with tf.GradientTape(persistent=True) as outer:
         new = tf.identity(old)
@@ -84,7 +88,7 @@ def test_categorical_metric_inverts_the_laplacian(seed, count):
     derivative = np.diag(p) - np.outer(p, p)
     expected = derivative @ np.linalg.pinv(laplacian(p)) @ derivative @ tangent.numpy()[0]
     np.testing.assert_allclose(
-        geometry.categorical_wasserstein(logits, tangent)[0], expected, rtol=1e-7, atol=1e-12
+        categorical.categorical_wasserstein(logits, tangent)[0], expected, rtol=1e-7, atol=1e-12
     )
 
 
@@ -93,13 +97,13 @@ def test_categorical_distance_is_the_energy_of_the_straight_line():
     start, change = softmax(old.numpy()[0]), softmax(new.numpy()[0]) - softmax(old.numpy()[0])
     times = (np.arange(2000) + 0.5) / 2000
     energy = np.mean([change @ np.linalg.pinv(laplacian(start + t * change)) @ change for t in times])
-    np.testing.assert_allclose(geometry.categorical_w2(old, new)[0], energy, rtol=1e-4)
+    np.testing.assert_allclose(categorical.categorical_w2(old, new)[0], energy, rtol=1e-4)
 
 
 def test_two_actions_are_at_distance_one():
     probabilities = np.array([[0.3, 0.7], [1.0 - 1e-12, 1e-12], [0.9, 0.1]])
     others = np.array([[0.6, 0.4], [1e-12, 1.0 - 1e-12], [0.9, 0.1]])
-    distance = geometry.categorical_w2(tf.math.log(probabilities), tf.math.log(others))
+    distance = categorical.categorical_w2(tf.math.log(probabilities), tf.math.log(others))
     np.testing.assert_allclose(distance, [0.3**2, 1.0, 0.0], atol=1e-9)
 
 
@@ -108,7 +112,7 @@ def test_wasserstein_stays_finite_where_the_policy_becomes_deterministic():
     change = np.array([[-0.5, 0.3, 0.2]])
     prices = {}
     for name in ("kl", "wasserstein"):
-        found = geometry.find(name, True)
+        found = find(name, True)
         for tiny in (1e-2, 1e-6):
             p = np.array([1.0 - 2.0 * tiny, tiny, tiny])
             tangent = tf.constant(
@@ -124,7 +128,7 @@ def test_wasserstein_stays_finite_where_the_policy_becomes_deterministic():
 
 @pytest.mark.parametrize("name", ["kl", "wasserstein"])
 def test_categorical_geometry_knows_neither_the_order_of_actions_nor_a_constant_in_the_logits(name):
-    found = geometry.find(name, True)
+    found = find(name, True)
     old, new, order = flats(6), flats(7), [2, 0, 3, 1]
     expected = found.distance(old, new)
     np.testing.assert_allclose(found.distance(old + 3.0, new - 5.0), expected, rtol=1e-10)
@@ -136,7 +140,7 @@ def test_categorical_geometry_knows_neither_the_order_of_actions_nor_a_constant_
 @pytest.mark.parametrize(("name", "discrete"), CASES)
 def test_small_distances_survive_float32(name, discrete):
     """The line search compares distances down to 1e-6 or so: they must not drown in rounding."""
-    found = geometry.find(name, discrete)
+    found = find(name, discrete)
     old, step = flats(8, scale=0.3), 1e-3 * flats(9)
     exact = found.distance(old, old + step).numpy()
     single = found.distance(*(tf.cast(x, tf.float32) for x in (old, old + step))).numpy()
@@ -147,8 +151,8 @@ def test_small_distances_survive_float32(name, discrete):
 def test_units():
     gaussian = tf.constant([[0.3, -2.0, np.log(2.0), np.log(3.0)], [0.0, 0.0, 0.0, 0.0]])
     np.testing.assert_allclose(
-        geometry.find("wasserstein", False).unit(gaussian), (4 + 9 + 1 + 1) / 4, rtol=1e-12
+        find("wasserstein", False).unit(gaussian), (4 + 9 + 1 + 1) / 4, rtol=1e-12
     )
     uniform = tf.zeros([5, 4], tf.float64)
-    np.testing.assert_allclose(geometry.find("wasserstein", True).unit(uniform), 0.75, rtol=1e-12)
-    assert geometry.find("kl", True).unit(uniform) == 1.0
+    np.testing.assert_allclose(find("wasserstein", True).unit(uniform), 0.75, rtol=1e-12)
+    assert find("kl", True).unit(uniform) == 1.0

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from baselines_compat.policies import build_policy
-from wng_tf.policy_gradient.metrics import geometry
+from wng_tf.policies import heads
 from wng_tf.policy_gradient.metrics.exact import policy_metric
 from wng_tf.policy_gradient.metrics.wasserstein import whiten
 from wng_tf.policy_gradient.steps.solve import solve_metric
@@ -70,7 +70,7 @@ def dense_matrix(name, policy, jacobian, flat):
 @pytest.mark.parametrize("name", ["kl", "wasserstein"])
 def test_product_is_that_of_the_dense_matrix(policy, observations, jacobian_and_flat, name):
     matrix = dense_matrix(name, policy, *jacobian_and_flat)
-    product = policy_metric(policy, tensors(policy), observations, geometry.find(name, policy.discrete))
+    product = policy_metric(policy, tensors(policy), observations, heads.of_policy(policy).geometries[name])
     for seed in range(3):
         vector = np.random.default_rng(seed).standard_normal(policy.policy_size).astype(np.float32)
         expected = matrix @ vector
@@ -84,7 +84,7 @@ def tensors(policy):
 
 @pytest.mark.parametrize("name", ["kl", "wasserstein"])
 def test_product_is_that_of_the_hessian_of_the_mean_distance(policy, observations, name):
-    found = geometry.find(name, policy.discrete)
+    found = heads.of_policy(policy).geometries[name]
     weights = tensors(policy)[: policy.num_policy_weights]
     vector = tf.constant(np.random.default_rng(5).standard_normal(policy.policy_size), tf.float32)
     old = policy.pd_flat(weights, observations)

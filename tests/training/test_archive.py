@@ -18,7 +18,7 @@ import pytest
 
 from wng_tf import saved_policy
 from wng_tf.errors import UserError
-from wng_tf.evolution.saved_policy import load_policy
+from wng_tf.policies.saved import load_policy
 from wng_tf.runtime import memory
 from wng_tf.training import archive, checkpoint
 

@@ -10,6 +10,7 @@ import copy
 import difflib
 import importlib
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ from baselines_compat.errors import UnusableOutput
 from baselines_compat.vec_env.faults import described, is_users, naming
 from baselines_compat.vec_env.intake import reset_result
 from wng_tf.errors import UserError
+from wng_tf.parts import HEADS
 
 Kind = Literal["mujoco", "pybullet", "classic", "other"]
 
@@ -110,7 +112,7 @@ def check(task: Task) -> None:
             make(task.name)
 
 
-def make(name: str, **kwargs: Any) -> gymnasium.Env:
+def make(name: str, *, heads: Sequence[Any] = (), **kwargs: Any) -> gymnasium.Env:
     """Makes the environment of `resolve(name)` with flat observations.
 
     Dict, Tuple, discrete and multi-dimensional observations are flattened to one vector. Gymnasium's passive checker is
@@ -118,10 +120,12 @@ def make(name: str, **kwargs: Any) -> gymnasium.Env:
 
     Args:
         name: as for `resolve`. Pass the name, not the environment, to a spawned worker.
+        heads: action heads to count besides the registered ones, for processes in which they are not registered.
         **kwargs: for the environment's constructor and `gymnasium.make` (`render_mode`, `max_episode_steps`, ...).
 
     Returns:
-        An environment with a Box observation space of one dimension, and Box (one dimension) or Discrete actions.
+        An environment with a Box observation space of one dimension, and actions that a head takes: a Box of one
+        dimension, or Discrete, unless others are registered.
 
     Raises:
         UserError: unknown name, missing dependency, refused argument, or a space the algorithms do not handle.
@@ -130,10 +134,10 @@ def make(name: str, **kwargs: Any) -> gymnasium.Env:
     task = resolve(name)
     options = {"disable_env_checker": True, **task.kwargs, **kwargs}
     with naming(_title(task), "its constructor", UserError):
-        return _make(task, options, kwargs)
+        return _make(task, options, kwargs, heads)
 
 
-def _make(task: Task, options: dict[str, Any], kwargs: dict[str, Any]) -> gymnasium.Env:
+def _make(task: Task, options: dict[str, Any], kwargs: dict[str, Any], heads: Sequence[Any]) -> gymnasium.Env:
     try:
         env = gymnasium.make(_faster(task.env_id), **options)
     except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
@@ -143,7 +147,7 @@ def _make(task: Task, options: dict[str, Any], kwargs: dict[str, Any]) -> gymnas
             raise  # nothing was asked of it that it could refuse
         raise UserError(f"{_title(task)} cannot be made with {kwargs or 'its defaults'}: {_sentence(error)}") from error
     try:
-        _check_actions(task, env.action_space)
+        _check_actions(task, env.action_space, heads)
         return _flat_observations(task, env)
     except UserError:
         env.close()
@@ -257,10 +261,8 @@ def _kind_of_module(module: str) -> Kind | None:
     return next((kind for prefix, kind in _KIND_OF_MODULE.items() if module.startswith(prefix)), None)
 
 
-def _check_actions(task: Task, space: spaces.Space) -> None:
-    if isinstance(space, spaces.Discrete) and space.start == 0:
-        return
-    if isinstance(space, spaces.Box) and len(space.shape) == 1:
+def _check_actions(task: Task, space: spaces.Space, heads: Sequence[Any]) -> None:
+    if any(head.takes(space) for head in (*map(HEADS.find, HEADS), *heads)):
         return
     raise UserError(
         f"{_title(task)} has the action space {space}; the algorithms handle a Box with one dimension, or Discrete "

@@ -12,8 +12,7 @@ from wng_tf.embeddings import trajectory_embeddings
 from wng_tf.envs.tasks import SHORT_NAMES, Task
 from wng_tf.errors import UserError
 from wng_tf.evolution.embeddings import PopulationEmbedding
-from wng_tf.evolution.policies import NETWORKS
-from wng_tf.parts import REPULSIONS, metric_name
+from wng_tf.parts import NETWORKS, REPULSIONS, metric_name
 from wng_tf.runtime import memory
 from wng_tf.training import settings
 from wng_tf.training.settings import setting
@@ -205,6 +204,7 @@ def check(config: EvolutionConfig, network: str) -> None:
     PopulationEmbedding(config.embedding, horizon=1)
     if network not in NETWORKS:
         raise UserError(f"--network must be one of {', '.join(NETWORKS)} for evolution strategies, not '{network}'.")
+    NETWORKS.find(network)
 
 
 def resolve(algorithm: EvolutionAlgorithm, task: Task, given: Mapping[str, Any]) -> EvolutionConfig:

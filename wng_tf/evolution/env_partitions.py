@@ -14,6 +14,7 @@ from baselines_compat.vec_env.faults import WorkerError
 from wng_tf.envs.tasks import Task
 from wng_tf.errors import UserError
 from wng_tf.evolution.frozen_vector_env import FrozenVectorEnv
+from wng_tf.parts import HEADS
 
 
 @dataclass(frozen=True)
@@ -83,4 +84,5 @@ def make_partitions(task: Task, num_envs: int, num_workers: int, timeout: float 
         return EnvPartitions(
             tuple(gymnasium.make_vec(task.env_id, num_envs=size, autoreset_mode="Disabled") for size in sizes)
         )
-    return EnvPartitions(tuple(FrozenVectorEnv(task.name, size, own_process=workers > 1, timeout=timeout) for size in sizes))
+    options = {"own_process": workers > 1, "timeout": timeout, "heads": [head for _, head in HEADS.own()]}
+    return EnvPartitions(tuple(FrozenVectorEnv(task.name, size, **options) for size in sizes))

@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from baselines_compat.actions import to_environment
 from baselines_compat.errors import NonFiniteError
 from wng_tf.evolution.embeddings import Trajectories
-from wng_tf.evolution.exported import normalise
-from wng_tf.evolution.normaliser import Normaliser
-from wng_tf.evolution.policies import PolicySpec
+from wng_tf.policies.normalisers import Normaliser, shifted_and_scaled
+from wng_tf.policies.spec import PolicySpec
+from wng_tf.policies.tensors import batched_product, forward
 
 
 @dataclass(frozen=True)
@@ -103,31 +103,28 @@ class EpisodeLoop:
         env: gymnasium.vector.VectorEnv[Any, Any, Any],
         horizon: int,
         *,
-        action_noise: float = 0.0,
         every_step: bool = False,
         normalize: bool = True,
     ):
         """Prepares buffers and the compiled loop.
 
         Args:
-            spec: the policy's shape.
+            spec: the policy's shape, whose head is deterministic.
             env: a vector environment without autoreset whose worlds freeze when they end, or never end within the
                 horizon.
             horizon: at most this many steps a rollout.
-            action_noise: standard deviation of noise added to actions, in half-ranges; ignored for discrete actions.
             every_step: record every observation and action.
             normalize: observations go through a normaliser, and they and their squares are summed for the next one.
         """
         self.spec, self.env, self.horizon = spec, env, horizon
         self._normalize = normalize
         self._stop = Event()
-        self._record = _Record(env.num_envs, horizon, spec.observations, spec.head.size, every_step)
-        self._centre, self._half = spec.head.stretch()
-        self._noise_scale = np.float32(action_noise) * self._half
-        self._to_environment = to_environment(spec.head.space())
+        self._record = _Record(env.num_envs, horizon, spec.observations, spec.head.num_coordinates, every_step)
+        self._noise_scale = np.float32(spec.head.noise) * spec.head.noise_scale()
+        self._to_environment = to_environment(env.single_action_space)
         layers = [
-            (tf.TensorSpec([None, outputs, inputs]), tf.TensorSpec([None, outputs, 1]))
-            for inputs, outputs, *_ in spec.layers
+            (tf.TensorSpec([None, layer.units, layer.inputs]), tf.TensorSpec([None, layer.units, 1]))
+            for layer in spec.network.layers
         ]
         vectors = [tf.TensorSpec([spec.observations])] * (2 if normalize else 0)
         signature = [layers, vectors, tf.TensorSpec([None, spec.observations])]
@@ -213,7 +210,7 @@ class EpisodeLoop:
         """Steps of the members whose layers these are, until `_step` says that it is enough; the last observations."""
 
         def body(x: tf.Tensor, _: tf.Tensor) -> list[tf.Tensor]:
-            action = self._act(layers, normalise(x, normaliser))
+            action = self._act(layers, shifted_and_scaled(x, normaliser))
             x_next, going = tf.numpy_function(self._step_or_stop, [action], [tf.float32, tf.bool], stateful=True)
             x_next.set_shape(observation.shape)
             going.set_shape([])
@@ -223,18 +220,9 @@ class EpisodeLoop:
 
     def _act(self, layers: list[tuple[tf.Tensor, tf.Tensor]], x: tf.Tensor) -> tf.Tensor:
         """Actions of N policies, one observation each, before noise and bounds."""
-        x = x[..., tf.newaxis]  # columns, once for all layers
-        for i, (weights, offset) in enumerate(layers):
-            x = batched_product(weights, x) + offset
-            if i + 1 < len(layers):
-                x = tf.tanh(x)
-        x = tf.squeeze(x, -1)
-        head = self.spec.head
-        if head.discrete:
-            return tf.argmax(x, axis=-1)
-        if head.bounded:
-            x = self._centre + self._half * tf.tanh(x)
-        return x
+        columns = x[..., tf.newaxis]  # once for all layers
+        outputs = forward(self.spec.network, layers, columns, product=batched_product)
+        return self.spec.head.mode_tensor(tf.squeeze(outputs, -1))
 
     def _step_or_stop(self, actions: NDArray[Any]) -> tuple[NDArray[np.float32], np.bool_]:
         """`_step`; an exception ends the loop and is kept, as TensorFlow would put one of its own in its place."""
@@ -254,10 +242,8 @@ class EpisodeLoop:
             # Worlds that have ended are frozen: what they are sent does not matter.
             record.chosen[members] = actions
             actions = record.chosen
-        outputs = actions
-        if not self.spec.head.discrete:
-            outputs = actions if record.noise is None else actions + record.noise[t]
-            actions = self._to_environment(outputs)
+        outputs = actions if record.noise is None else actions + record.noise[t]
+        actions = self._to_environment(outputs)
         everybody = alive.all()
         if self._normalize:
             weight = 1.0 if everybody else alive[:, np.newaxis]
@@ -265,8 +251,7 @@ class EpisodeLoop:
             record.squares += np.square(record.last) * weight
         if record.observations is not None and record.actions is not None:
             record.observations[alive, t] = record.last[alive]
-            chosen = np.eye(self.spec.head.size, dtype=np.float32)[actions] if self.spec.head.discrete else actions
-            record.actions[alive, t] = chosen[alive]
+            record.actions[alive, t] = self.spec.head.coordinates(actions)[alive]
 
         observation, reward, terminated, truncated, _ = self.env.step(actions)
         record.rewards[:, t] = reward if everybody else np.where(alive, reward, 0.0)
@@ -293,15 +278,6 @@ class EpisodeLoop:
 
 def _broken_observation(observation: NDArray[np.float64]) -> str:
     return "Observation too large for float32" if np.isfinite(observation).all() else "NaN or infinite observation"
-
-
-def batched_product(weights: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-    """W_n x_n for every n: [N, out, in] and columns [N, in, 1] -> [N, out, 1].
-
-    N small products and not one large one, so that the order of summation does not depend on N (a test). Not compiled by
-    XLA either, which orders sums by the whole shape.
-    """
-    return tf.matmul(weights, x)
 
 
 def concatenate(parts: Sequence[Rollouts], order: NDArray[np.int64] | None = None) -> Rollouts:

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from wng_tf.evolution.env_partitions import EnvPartitions
 from wng_tf.evolution.episode_loop import EpisodeLoop, Rollouts, concatenate
-from wng_tf.evolution.normaliser import Normaliser
-from wng_tf.evolution.policies import PolicySpec
+from wng_tf.policies.normalisers import Normaliser
+from wng_tf.policies.spec import PolicySpec
 
 
 class Generation:

@@ -12,8 +12,8 @@ from wng_tf import parts
 from wng_tf.algorithms import EvolutionAlgorithm
 from wng_tf.evolution.config import EvolutionConfig, check, default_network, resolve
 from wng_tf.evolution.env_partitions import horizon_of, make_partitions
-from wng_tf.evolution.saved_policy import SavedPolicy
 from wng_tf.evolution.trainer import Progress, Report, Trainer
+from wng_tf.policies.saved import SavedPolicy
 from wng_tf.runtime import memory
 from wng_tf.training.prologue import Recipe, begin
 
@@ -46,7 +46,7 @@ def learn(
 
     Args:
       env: a short name or a Gymnasium id.
-      network: "toeplitz" or "mlp"; None: the paper's Toeplitz policy on Point and Quadruped, mlp elsewhere.
+      network: one of `parts.NETWORKS`; None: the paper's Toeplitz policy on Point and Quadruped, mlp elsewhere.
       total_timesteps: environment steps, those of evaluations included; rounded up to whole generations.
       alg: a row of `algorithms.EVOLUTION_STRATEGIES`.
       seed: seed of everything random.

@@ -10,16 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baselines_compat.running_mean_std import Moments
-from wng_tf.evolution import population, saved_policy, strategy
+from wng_tf import parts
+from wng_tf.evolution import population, strategy
 from wng_tf.evolution.config import EvolutionConfig
 from wng_tf.evolution.embeddings import PopulationEmbedding
 from wng_tf.evolution.env_partitions import EnvPartitions
 from wng_tf.evolution.episode_loop import Rollouts
 from wng_tf.evolution.generation import Generation
-from wng_tf.evolution.normaliser import Normaliser
-from wng_tf.evolution.policies import ActionHead, PolicySpec
 from wng_tf.evolution.population import Stream
-from wng_tf.evolution.saved_policy import SavedPolicy
+from wng_tf.policies import heads, saved
+from wng_tf.policies.normalisers import Normaliser
+from wng_tf.policies.saved import SavedPolicy
+from wng_tf.policies.spec import PolicySpec
 from wng_tf.training.checkpoint import MisfitError, check_fits
 
 
@@ -45,14 +47,14 @@ class Progress:
         return {
             "steps": self.steps,
             "strategy": strategy.to_tree(self.state),
-            "policy": None if self.policy is None else saved_policy.to_tree(self.policy),
+            "policy": None if self.policy is None else saved.to_tree(self.policy),
             "policy_return": self.policy_return,
         }
 
     @classmethod
     def from_tree(cls, tree: dict[str, Any]) -> Progress:
         """The inverse of `tree`."""
-        policy = None if tree["policy"] is None else saved_policy.from_tree(tree["policy"])
+        policy = None if tree["policy"] is None else saved.from_tree(tree["policy"])
         return cls(tree["steps"], strategy.from_tree(tree["strategy"]), policy, tree["policy_return"])
 
 
@@ -94,7 +96,7 @@ class Trainer:
 
         Args:
             partitions: from `env_partitions.make_partitions`.
-            network: "toeplitz" or "mlp".
+            network: one of `parts.NETWORKS`.
             config: settings.
             horizon: steps of a rollout at most.
             seed: of the run.
@@ -106,13 +108,14 @@ class Trainer:
         self.config, self.horizon, self.seed, self._schedule = config, horizon, seed, schedule
         self._embed = PopulationEmbedding(config.embedding, horizon, config.embedding_length)
         self._observation_space = partitions.observation_space
-        head = ActionHead.of(partitions.action_space)
-        self.spec = PolicySpec(network, partitions.observation_space.shape[0], config.hidden, head)
+        self._action_space = partitions.action_space
+        head = heads.deterministic(partitions.action_space, config.action_noise)
+        build = parts.NETWORKS.find(network)
+        self.spec = PolicySpec(build(partitions.observation_space.shape[0], config.hidden, head.num_outputs), head)
         self._generation = Generation(
             self.spec,
             partitions,
             horizon,
-            action_noise=config.action_noise,
             every_step=self._embed.needs_steps,
             normalize=config.normalize_observations,
         )
@@ -120,7 +123,7 @@ class Trainer:
     def start(self) -> Progress:
         """Before the first generation."""
         rng = population.generator(self.seed, 0, Stream.PARAMETERS)
-        theta = self.spec.initial(rng, positive=self.config.initial_weights == "positive")
+        theta = self.spec.network.initial(rng, positive=self.config.initial_weights == "positive")
         return Progress(0, strategy.initial(theta, self.config, self.spec.observations))
 
     def restored(self, tree: dict[str, Any]) -> Progress:
@@ -144,7 +147,7 @@ class Trainer:
     def policy(self, state: strategy.State) -> SavedPolicy:
         """The unperturbed policy of a state."""
         normaliser = Normaliser.of(state.moments) if self.config.normalize_observations else None
-        return SavedPolicy(self.spec, state.theta, normaliser, self.config.action_noise, self._observation_space)
+        return SavedPolicy(self.spec, state.theta, normaliser, self._observation_space, self._action_space)
 
     def advance(self, progress: Progress) -> tuple[Progress, Report]:
         """One generation.
@@ -177,9 +180,9 @@ class Trainer:
         sigma = strategy.spread(config, self.spec.num_parameters)
         parameters = np.concatenate([population.mirrored(policy.theta, xi, sigma), np.tile(policy.theta, (evaluations, 1))])
         seeds = population.start_seeds(self.seed, number, pairs, evaluations, config.start_states)
-        noise = None
-        if config.action_noise and not self.spec.head.discrete:
-            noise = population.action_noise(self.seed, number, self.horizon, pairs, evaluations, self.spec.head.size)
+        noise, size = None, self.spec.head.num_noise
+        if config.action_noise and size:
+            noise = population.action_noise(self.seed, number, self.horizon, pairs, evaluations, size)
         return xi, self._generation(parameters, seeds, noise, policy.normaliser)
 
 

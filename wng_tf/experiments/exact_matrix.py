@@ -85,12 +85,13 @@ def main(argv: Sequence[str]) -> int:
     runs, _ = load_runs(argv[1:])
     load_tensorflow()
     from wng_tf.experiments.final_batch import final_batch
+    from wng_tf.policies import heads
 
     rows: list[Row] = []
     against: dict[tuple[str, str, int], float] = {}
     for run in runs:
         final = final_batch(run, nsteps=max(FLAGS.num_states, 2048), trust=trusted())
-        if final.policy.discrete:
+        if not heads.of_policy(final.policy).reparameterised:
             raise UserError(f"{run.folder}: the exact matrix that is compared here is that of continuous actions.")
         name = (run.env, run.alg, run.seed)
         found, against[name] = measure(

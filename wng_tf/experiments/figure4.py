@@ -265,7 +265,7 @@ def paths(loaded: Sequence[LoadedRun], env: str) -> list[tuple[LoadedRun, np.nda
     import numpy as np
 
     from wng_tf.envs import tasks
-    from wng_tf.evolution.saved_policy import load_policy
+    from wng_tf.policies.saved import load_policy
 
     world = tasks.make(env)
     walked = []

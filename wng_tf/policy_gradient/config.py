@@ -13,7 +13,7 @@ from wng_tf.algorithms import PolicyGradientAlgorithm
 from wng_tf.embeddings import EMBEDDINGS
 from wng_tf.envs.tasks import KINDS, Task
 from wng_tf.errors import UserError
-from wng_tf.parts import METRICS, PENALTIES, STEP_RULES, SURROGATES, metric_name
+from wng_tf.parts import METRICS, NETWORKS, PENALTIES, STEP_RULES, SURROGATES, metric_name
 from wng_tf.runtime import memory
 from wng_tf.training import settings
 from wng_tf.training.settings import setting
@@ -32,8 +32,8 @@ _KERNEL = {"metric": "wasserstein_kernel"}
 _PENALTY = {"penalty": "wasserstein"}
 _MLP = {"network": "mlp"}
 
-#: Networks that are there without anybody's registering them.
-NETWORKS = ("mlp",)
+#: Networks of `baselines_compat.models` that are there without anybody's registering them.
+_KERAS_NETWORKS = ("mlp",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,8 +233,10 @@ def check(config: PolicyGradientConfig, network: str) -> None:
     embeddings.find(config.embedding)
     # Whoever has registered one has imported the module.
     models = sys.modules.get("baselines_compat.models")
-    known = NETWORKS if models is None else tuple(models.mapping)
-    if network not in known:
+    known = _KERAS_NETWORKS if models is None else tuple(models.mapping)
+    if NETWORKS.is_own(network):
+        NETWORKS.find(network)
+    elif network not in known:
         raise UserError(f"Unknown network '{network}': registered are {', '.join(sorted(known))}.")
 
 

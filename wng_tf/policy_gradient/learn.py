@@ -16,9 +16,13 @@ from wng_tf import embeddings, parts
 from wng_tf.algorithms import PolicyGradientAlgorithm
 from wng_tf.envs import tasks
 from wng_tf.errors import UserError
+from wng_tf.policies import heads
+from wng_tf.policies.keras_layers import keras_hidden_layers
+from wng_tf.policies.network import Network
+from wng_tf.policies.saved import shape_tree
+from wng_tf.policies.spec import PolicySpec
 from wng_tf.policy_gradient.config import PolicyGradientConfig, check, default_network, resolve_for
 from wng_tf.policy_gradient.learner import Learner
-from wng_tf.policy_gradient.saved import describe
 from wng_tf.training.checkpoint import MisfitError, check_fits
 from wng_tf.training.prologue import Recipe, begin
 
@@ -50,7 +54,7 @@ def learn(
 
     Args:
       env: a short name or a Gymnasium id.
-      network: a network registered in `baselines_compat.models`.
+      network: a network registered in `baselines_compat.models`, or in `wng_tf.parts.NETWORKS` by yourself.
       total_timesteps: environment steps, over all environments; rounded up to whole updates.
       alg: a row of `algorithms.POLICY_GRADIENTS`.
       seed: seed of everything random.
@@ -177,9 +181,21 @@ def explained_variance(predictions: np.ndarray, targets: np.ndarray) -> float:
 
 def make_normalized(env: str, config: PolicyGradientConfig, seed: int) -> VecNormalize:
     """The normalised environments of a run."""
+    make = functools.partial(tasks.make, env, heads=[head for _, head in parts.HEADS.own()])
     processes = {"num_workers": config.num_workers, "timeout": config.env_timeout}
-    venv = make_vec_env(functools.partial(tasks.make, env), config.num_env, seed, **processes)
+    venv = make_vec_env(make, config.num_env, seed, **processes)
     return VecNormalize(venv, ob=config.normalize_observations, ret=config.normalize_rewards, gamma=config.gamma)
+
+
+def describe(policy: PolicyWithValue, venv: VecNormalize) -> dict[str, Any]:
+    """What a checkpoint says of the policy besides its weights and the normaliser's statistics, which are beside it."""
+    spec = PolicySpec(Network.of_dense(policy.actor_spec().layers), heads.of_policy(policy))
+    value = Network.of_dense(policy.critic_layers())
+    settings = venv.normalizer.settings
+    return {
+        **shape_tree(spec, venv.observation_space, venv.action_space, value),
+        "normalizer": {"ob": settings.ob, "clipob": settings.clipob, "epsilon": settings.epsilon},
+    }
 
 
 def make_policy(venv: VecNormalize, network: str, config: PolicyGradientConfig, seed: int) -> PolicyWithValue:
@@ -191,11 +207,15 @@ def make_policy(venv: VecNormalize, network: str, config: PolicyGradientConfig, 
     sizes = {"init_logstd": config.init_logstd}
     if network == "mlp":
         sizes |= {"num_layers": config.num_layers, "num_hidden": config.num_hidden, "activation": config.activation}
+    head = heads.stochastic(venv.action_space)
+    build: Any = network
+    if parts.NETWORKS.is_own(network):
+        build = keras_hidden_layers(network, (config.num_hidden,) * config.num_layers, head.num_outputs)
     try:
-        policy = build_policy(venv.observation_space, venv.action_space, network, seed=seed, **sizes)
+        policy = build_policy(venv.observation_space, venv.action_space, build, seed=seed, head=head, **sizes)
         policy.actor_spec()  # raises where rollouts cannot run the network
     except ValueError as error:
         raise UserError(str(error)) from None
-    if config.init_logstd and policy.discrete:
+    if config.init_logstd and policy.logstd is None:
         raise UserError(f"--init_logstd={config.init_logstd:g}: discrete actions have no standard deviation.")
     return policy

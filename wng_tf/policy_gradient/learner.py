@@ -68,6 +68,7 @@ class Learner:
         self.theta = tf.Variable(policy.get_flat(), name="theta")
         self.optimizer = make_optimizer(config.optimizer, 0.0)
         setup = Setup(policy, config, embedding, seed)
+        self.head = setup.head
         self.metric: Metric = parts.METRICS.build(config.metric, setup, Metric)
         self.penalty: Penalty = parts.PENALTIES.build(config.penalty, setup, Penalty)
         self.step: StepRule = parts.STEP_RULES.build(
@@ -138,13 +139,10 @@ class Learner:
         """The random draws of update `number`."""
         rng = streams.generator(self.seed, streams.UPDATE, number)
         drawn = self.step.draw(rng)
-        shape = (0,)
+        noise = np.zeros(0)
         if self.draws_actions:
-            per_action = 1 if self.policy.discrete else 2
-            size = self.policy.pdtype.param_shape()[0] // per_action
-            shape = (self.config.batch_size, self.config.num_actions, size)
-        draw = rng.gumbel if self.policy.discrete else rng.standard_normal
-        return Draws(*drawn, draw(size=shape).astype(np.float32))
+            noise = self.head.noise(rng, (self.config.batch_size, self.config.num_actions))
+        return Draws(*drawn, noise.astype(np.float32))
 
     def _pack(self, batch: Batch, draws: Draws) -> np.ndarray:
         arrays: dict[str, np.ndarray] = {
@@ -160,8 +158,8 @@ class Learner:
             arrays["noise"] = draws.noise
         arrays.update(self.penalty.prepare(batch, draws.noise))
         if self.metric.needs_trajectories:
-            choices = int(self.policy.action_space.n) if self.policy.discrete else 0
-            arrays.update(embed_batch(batch, self.embedding, self.config.embedding_length, choices))
+            coordinates = self.head.coordinates(batch.actions)
+            arrays.update(embed_batch(batch, self.embedding, self.config.embedding_length, coordinates))
         shapes = {name: array.shape[1:] for name, array in arrays.items()}
         if self._layout is None:
             self._layout = BatchLayout(shapes)

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from baselines_compat.policies import PolicyWithValue
 from baselines_compat.runner import Batch
-from wng_tf.policy_gradient.metrics import geometry
+from wng_tf.policies import heads
 
 
 class PolicyShift:
@@ -28,5 +28,6 @@ class PolicyShift:
 
     def _measure(self, observations: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
         new = self._policy.pd_flat(self._policy.unflatten(tf.convert_to_tensor(self._theta)), observations)
-        found = (geometry.find(name, self._policy.discrete) for name in ("kl", "wasserstein"))
+        geometries = heads.of_policy(self._policy).geometries
+        found = (geometries[name] for name in ("kl", "wasserstein"))
         return tf.stack([tf.reduce_mean(of.distance(old, new)) for of in found])

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from baselines_compat.policies import PolicyWithValue
 from wng_tf.embeddings import Embedding
+from wng_tf.policies import heads
+from wng_tf.policies.heads import StochasticHead
 from wng_tf.policy_gradient.config import PolicyGradientConfig
 
 
@@ -19,3 +21,8 @@ class Setup(NamedTuple):
     """The behavioural embedding that `config.embedding` names."""
     seed: int
     """Of the run."""
+
+    @property
+    def head(self) -> StochasticHead:
+        """The policy's action head."""
+        return heads.of_policy(self.policy)

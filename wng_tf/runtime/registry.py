@@ -89,6 +89,20 @@ class Registry(Generic[Part]):
         """The name that an alias stands for; any other word as it is."""
         return self._aliases.get(name, name)
 
+    def registered(self, name: str) -> Part:
+        """The part called `name`, a registered one: nothing is imported that only `name` says.
+
+        Raises:
+          UserError: nothing is registered by that name.
+        """
+        if name not in self._parts:
+            raise UserError(f"No {self.noun} '{name}' is registered: import the module that registers it first.")
+        return self.find(name)
+
+    def own(self) -> list[tuple[str, Part]]:
+        """The parts that somebody else registered, by name."""
+        return [(name, self.find(name)) for name in self._parts if name not in self._built_in]
+
     def find(self, name: str) -> Part:
         """The part called `name`, or imported from `package.module:name`.
 

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 
 from baselines_compat.schedules import parse_schedule
 from wng_tf.errors import UserError
-from wng_tf.parts import RENAMED
+from wng_tf.parts import BY_FLAG, RENAMED
 from wng_tf.runtime.registry import Registry
 
 Settings = TypeVar("Settings")
@@ -160,7 +160,7 @@ def has_effect(config: Any, name: str, **others: str) -> bool:
 def _is_own(cls: type, name: str, value: Any) -> bool:
     """Whether the setting names a user's own part, of which nothing is known: it may use any setting."""
     field = next((field for field in dataclasses.fields(cls) if field.name == name), None)
-    registry = None if field is None else field.metadata.get("choices")
+    registry = BY_FLAG.get(name) if field is None else field.metadata.get("choices")
     return isinstance(registry, Registry) and registry.is_own(value)
 
 

@@ -94,6 +94,7 @@ class Metric(abc.ABC):
     def __init__(self, setup: Setup):
         self.setup = setup
         self.policy = setup.policy
+        self.head = setup.head
         self.config = setup.config
 
     def initial_state(self) -> Any:

@@ -10,9 +10,8 @@ import tensorflow as tf
 from baselines_compat.policies import PolicyWithValue
 from wng_tf.errors import UserError
 from wng_tf.natural_gradient import metric_vector_product
-from wng_tf.policy_gradient.metrics import geometry as geometries
+from wng_tf.policies.geometry import Geometry
 from wng_tf.policy_gradient.metrics.base import Metric, Operator, Point, ProductOperator
-from wng_tf.policy_gradient.metrics.geometry import Geometry
 from wng_tf.policy_gradient.setup import Setup
 
 
@@ -38,7 +37,7 @@ class _Exact(Metric):
 
     def __init__(self, setup: Setup):
         super().__init__(setup)
-        self.geometry = geometries.find(self.distance, self.policy.discrete)
+        self.geometry = self.head.geometries[self.distance]
 
     def operator(self, point: Point, state: Any) -> tuple[Operator, Any]:
         product = policy_metric(self.policy, point.weights, point.data["observations"], self.geometry)

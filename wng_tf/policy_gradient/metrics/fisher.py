@@ -8,8 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 from wng_tf.natural_gradient import LayerScores, NaturalGradient, fisher_natural_gradient
+from wng_tf.policies.scores import layer_scores
 from wng_tf.policy_gradient.metrics.base import Metric, Operator, Point
-from wng_tf.policy_gradient.scores import layer_scores
 from wng_tf.policy_gradient.setup import Setup
 
 

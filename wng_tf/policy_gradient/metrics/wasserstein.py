@@ -24,25 +24,6 @@ from wng_tf.policy_gradient.metrics.base import Metric, Operator, Point
 from wng_tf.policy_gradient.setup import Setup
 
 
-def drawn_actions(pd: Pd, noise: tf.Tensor) -> tf.Tensor:
-    """K actions per state [n, K, act] from noise of that shape: reparameterised, or one-hot for discrete actions."""
-    if hasattr(pd, "reparameterise"):
-        return pd.mean[:, tf.newaxis] + pd.std[:, tf.newaxis] * noise
-    chosen = tf.argmax(pd.logits[:, tf.newaxis] + noise, axis=-1)
-    return tf.one_hot(chosen, noise.shape[-1])
-
-
-def log_prob_of_drawn(pd: Pd, drawn: tf.Tensor) -> tf.Tensor:
-    """Σ_k log π(a_k | s) [n] of the actions of `drawn_actions`, which count as constants."""
-    drawn = tf.stop_gradient(drawn)
-    if hasattr(pd, "reparameterise"):
-        mean, std = pd.mean[:, tf.newaxis], pd.std[:, tf.newaxis]
-        per_action = -0.5 * tf.square((drawn - mean) / std) - tf.math.log(std)
-        return tf.reduce_sum(per_action, axis=[1, 2])
-    log_probs = tf.nn.log_softmax(pd.logits)[:, tf.newaxis]
-    return tf.reduce_sum(drawn * log_probs, axis=[1, 2])
-
-
 def basis_and_slopes(
     embeddings: tf.Tensor,
     observations: tf.Tensor | None,
@@ -82,10 +63,10 @@ class WassersteinKernel(Metric):
 
     def __init__(self, setup: Setup):
         super().__init__(setup)
-        policy, config, embedding = setup.policy, setup.config, setup.embedding
+        config, embedding = setup.config, setup.embedding
         self.embedding = embedding
         action = embedding.kind == "action"
-        possible = action and not policy.discrete
+        possible = action and self.head.reparameterised
         if config.jacobian == "reparameterised" and not possible:
             why = "the action space is discrete" if action else "it passes through the environment"
             raise UserError(
@@ -104,9 +85,9 @@ class WassersteinKernel(Metric):
     def record(self, pd: Pd, values: tf.Tensor, log_probs: tf.Tensor, data: Mapping[str, tf.Tensor]) -> Any:
         if self.needs_trajectories:
             return data["embeddings"], log_probs
-        drawn = drawn_actions(pd, data["noise"])
+        drawn = self.head.drawn(pd, data["noise"])
         embeddings = embed_actions(self.embedding, drawn, values)
-        return embeddings, log_prob_of_drawn(pd, drawn) if self.score else None
+        return embeddings, self.head.log_prob_of_drawn(pd, drawn) if self.score else None
 
     def operator(self, point: Point, state: Any) -> tuple[Operator, Any]:
         return KernelOperator(*self.jacobian_and_similarity(point)), state

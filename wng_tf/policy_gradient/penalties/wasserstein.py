@@ -136,7 +136,7 @@ def from_setup(setup: Setup) -> WassersteinPenalty:
     Raises:
       UserError: a discrete action space.
     """
-    if setup.policy.discrete:
+    if not setup.head.reparameterised:
         raise UserError(
             "The Wasserstein penalty draws reparameterised actions, which a discrete action space does not have: "
             "use --alg=ppo, ppo_kl, npg or wnpg, or --penalty=none."

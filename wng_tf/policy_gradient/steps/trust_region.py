@@ -27,8 +27,9 @@ import tensorflow as tf
 
 from wng_tf.errors import UserError
 from wng_tf.natural_gradient import NaturalGradient
+from wng_tf.policies import heads
 from wng_tf.policy_gradient import objectives
-from wng_tf.policy_gradient.metrics import Point, geometry
+from wng_tf.policy_gradient.metrics import Point
 from wng_tf.policy_gradient.steps.base import LOSS_NAMES, Carry, Columns, Draws, Outcome, StepRule, StepSetup
 from wng_tf.policy_gradient.steps.line_search import backtrack, length_at
 from wng_tf.policy_gradient.steps.solve import solve_metric
@@ -83,7 +84,7 @@ class TrustRegionRule(StepRule):
                 f"--embedding={config.embedding} covers the value network, which a trust region does not move: "
                 "use --embedding=actions."
             )
-        self.geometry = geometry.find(config.distance or self.metric.distance, policy.discrete)
+        self.geometry = heads.of_policy(policy).geometries[config.distance or self.metric.distance]
         self.critic = tf.Variable(self.theta[policy.policy_size :], name="critic")
         self.optimizer.build([self.critic])
         self.radius_factor = 1.0

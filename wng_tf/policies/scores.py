@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import keras
 import tensorflow as tf
 
 from baselines_compat.actor import ActorSpec
 from baselines_compat.policies import PolicyWithValue
 from wng_tf.natural_gradient import LayerScores
+from wng_tf.policies.network import Network
+from wng_tf.policies.tensors import forward
 
 
 def layer_scores(
@@ -24,21 +25,20 @@ def layer_scores(
     `spec` is `policy.actor_spec()`: the layers that are gone through here. The derivatives are those of shifts of what the
     layers give before their activation, one a sample.
     """
-    inputs: list[tf.Tensor | None] = []
-    count = observations.shape[0]
+    network, head = Network.of_dense(spec.layers), policy.head
+    count, depth = observations.shape[0], len(network.layers)
     x = tf.reshape(observations, [count, -1])
-    shifts = [tf.zeros([count, units], x.dtype) for _, units, _ in spec.layers]
-    if not spec.discrete:
-        shifts.append(tf.zeros_like(shifts[-1]))
+    inputs: list[tf.Tensor | None] = []
+    shifts = [tf.zeros([count, layer.units], x.dtype) for layer in network.layers]
+    if head.num_free:
+        shifts.append(tf.zeros([count, head.num_free], x.dtype))
+    dense = list(zip(weights[: 2 * depth : 2], weights[1 : 2 * depth : 2], strict=True))
     with tf.GradientTape() as tape:
         tape.watch(shifts)
-        for layer, (_, _, activation) in enumerate(spec.layers):
-            inputs.append(x)
-            kernel, bias = weights[2 * layer], weights[2 * layer + 1]
-            x = keras.activations.get(activation)(x @ kernel + bias + shifts[layer])
-        if not spec.discrete:
+        outputs = forward(network, dense, x, shifts=shifts, note=inputs.append)
+        free = None
+        if head.num_free:
             inputs.append(None)
-            logstd = weights[2 * len(spec.layers)]
-            x = tf.concat([x, logstd + shifts[-1]], axis=-1)
-        log_prob = tf.reduce_sum(policy.pdtype.pdfromflat(x).logp(actions))
+            free = weights[2 * depth] + shifts[-1]
+        log_prob = tf.reduce_sum(policy.pdtype.pdfromflat(head.flatparam(outputs, free)).logp(actions))
     return LayerScores(list(zip(inputs, tape.gradient(log_prob, shifts), strict=True)))
