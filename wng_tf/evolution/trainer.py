@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baselines_compat.running_mean_std import Moments
-from wng_tf import parts
 from wng_tf.evolution import population, strategy
 from wng_tf.evolution.config import EvolutionConfig
 from wng_tf.evolution.embeddings import PopulationEmbedding
@@ -18,7 +17,8 @@ from wng_tf.evolution.env_partitions import EnvPartitions
 from wng_tf.evolution.episode_loop import Rollouts
 from wng_tf.evolution.generation import Generation
 from wng_tf.evolution.population import Stream
-from wng_tf.policies import heads, saved
+        inputs = partitions.observation_space.shape[0]
+        self.spec = PolicySpec(networks.build(network, inputs, config.hidden, head.num_outputs), head)
 from wng_tf.policies.normalisers import Normaliser
 from wng_tf.policies.saved import SavedPolicy
 from wng_tf.policies.spec import PolicySpec
@@ -107,11 +107,8 @@ class Trainer:
         """
         self.config, self.horizon, self.seed, self._schedule = config, horizon, seed, schedule
         self._embed = PopulationEmbedding(config.embedding, horizon, config.embedding_length)
-        self._observation_space = partitions.observation_space
-        self._action_space = partitions.action_space
-        head = heads.deterministic(partitions.action_space, config.action_noise)
-        build = parts.NETWORKS.find(network)
-        self.spec = PolicySpec(build(partitions.observation_space.shape[0], config.hidden, head.num_outputs), head)
+        inputs = partitions.observation_space.shape[0]
+        self.spec = PolicySpec(networks.build(network, inputs, config.hidden, head.num_outputs), head)
         self._generation = Generation(
             self.spec,
             partitions,

@@ -8,8 +8,8 @@ from typing import Any
 import keras
 
 from baselines_compat.models import NetworkFn, ortho_init
-from wng_tf import parts
 from wng_tf.errors import UserError
+from wng_tf.policies import networks
 from wng_tf.policies.network import Network
 
 #: Kernels that are a matrix of free entries.
@@ -29,7 +29,7 @@ def keras_hidden_layers(name: str, hidden: Sequence[int], outputs: int) -> Calla
         del settings
 
         def network_fn(input_shape: tuple[int, ...]) -> keras.Model:
-            network: Network = parts.NETWORKS.find(name)(input_shape[0], tuple(hidden), outputs)
+            network = networks.build(name, input_shape[0], hidden, outputs)
             _check(name, network)
             x = inputs = keras.Input(shape=input_shape)
             for layer in network.layers[:-1]:

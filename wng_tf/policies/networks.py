@@ -1,13 +1,32 @@
-"""The networks that evolution strategies can name; `wng_tf.parts.NETWORKS` is their registry.
+"""The networks that `wng_tf.parts.NETWORKS` has for evolution strategies, and how a network that somebody names is made.
 
-A network is a function of an observation's length, the units of each hidden layer, and the number of outputs.
+A network there is a function of an observation's length, the units of each hidden layer and the number of outputs, which
+gives a `Network`. Policy gradients take networks of Keras, and of a user's own functions those of dense layers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from wng_tf import parts
+from wng_tf.errors import UserError
 from wng_tf.policies.network import Layer, Network
+
+
+def build(name: str, inputs: int, hidden: Sequence[int], outputs: int) -> Network:
+    """The network called `name`, or made by `package.module:name`, for observations [inputs].
+
+    Raises:
+      UserError: nothing of that name; or somebody's own function raises, or makes no network of those sizes.
+    """
+    network = parts.NETWORKS.function(name)(inputs, tuple(hidden), outputs)
+    if not isinstance(network, Network) or (network.inputs, network.outputs) != (inputs, outputs):
+        made = f"one of {network.inputs} and {network.outputs}" if isinstance(network, Network) else type(network).__name__
+        raise UserError(
+            f"--network={name} must make a wng_tf.policies.network.Network of {inputs} inputs and {outputs} outputs, not "
+            f"{made}."
+        )
+    return network
 
 
 def toeplitz(inputs: int, hidden: Sequence[int], outputs: int) -> Network:
