@@ -17,8 +17,7 @@ from wng_tf.evolution.env_partitions import EnvPartitions
 from wng_tf.evolution.episode_loop import Rollouts
 from wng_tf.evolution.generation import Generation
 from wng_tf.evolution.population import Stream
-        inputs = partitions.observation_space.shape[0]
-        self.spec = PolicySpec(networks.build(network, inputs, config.hidden, head.num_outputs), head)
+from wng_tf.policies import heads, networks, saved
 from wng_tf.policies.normalisers import Normaliser
 from wng_tf.policies.saved import SavedPolicy
 from wng_tf.policies.spec import PolicySpec
@@ -107,6 +106,9 @@ class Trainer:
         """
         self.config, self.horizon, self.seed, self._schedule = config, horizon, seed, schedule
         self._embed = PopulationEmbedding(config.embedding, horizon, config.embedding_length)
+        self._observation_space = partitions.observation_space
+        self._action_space = partitions.action_space
+        head = heads.deterministic(partitions.action_space, config.action_noise)
         inputs = partitions.observation_space.shape[0]
         self.spec = PolicySpec(networks.build(network, inputs, config.hidden, head.num_outputs), head)
         self._generation = Generation(
