@@ -13,8 +13,6 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from gymnasium import spaces
 
-from baselines_compat.actor import head_of
-
 tfd = tfp.distributions
 
 
@@ -179,4 +177,8 @@ def make_pdtype(ac_space: spaces.Space) -> PdType:
     Raises:
       ValueError: the space is neither a Box of one dimension nor Discrete.
     """
-    return head_of(ac_space).pdtype()
+    if isinstance(ac_space, spaces.Box) and len(ac_space.shape) == 1:
+        return DiagGaussianPdType(ac_space.shape[0])
+    if isinstance(ac_space, spaces.Discrete):
+        return CategoricalPdType(int(ac_space.n))
+    raise ValueError(f"Actions must be a Box of one dimension or Discrete, not {ac_space}.")
