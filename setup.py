@@ -20,7 +20,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["wng_tf", "wng_tf.*", "baselines_compat", "baselines_compat.*"]),
-    package_data={"wng_tf": ["py.typed"]},
+    package_data={"wng_tf": ["py.typed"], "baselines_compat": ["py.typed"]},
     install_requires=[
         *TENSORFLOW,
         "keras>=3.10,<4",
@@ -43,6 +43,7 @@ setup(
             "hypothesis>=6.100,<7",
             "POT>=0.9.5,<1",
             "ruff>=0.9,<1",
+            "mypy>=1.15,<3",
         ],
         "video": ["imageio[ffmpeg]>=2.34,<3"],
         "ray": ["ray>=2.40,<3"],

@@ -103,6 +103,18 @@ def _long_axes(shape: tuple[int, ...]) -> list[int]:
     return [length for length in shape if length != 1]
 
 
+def shape_of(space: spaces.Space[Any]) -> tuple[int, ...]:
+    """The shape of the space's members. TypeError if they have none, as those of a Dict."""
+    if space.shape is None:
+        raise TypeError(f"Members of {space} are no arrays.")
+    return space.shape
+
+
+def size_of(space: spaces.Space[Any]) -> int:
+    """How many numbers a member of the space has. TypeError as for `shape_of`."""
+    return math.prod(shape_of(space))
+
+
 def conform(value: Any, space: spaces.Space[Any]) -> Any:
     """`value` as a member of the space's kind, which `gymnasium.spaces.flatten` takes for what it is.
 
@@ -130,8 +142,8 @@ def conform(value: Any, space: spaces.Space[Any]) -> Any:
     if type(value) is np.ndarray and value.shape == space.shape and value.dtype == space.dtype:
         array = value
     else:
-        array = fitted(value, space.shape)
-    if space.dtype.kind in "iub":  # `flatten` would cut what has no place in them
+        array = fitted(value, shape_of(space))
+    if np.dtype(space.dtype).kind in "iub":  # `flatten` would cut what has no place in them
         with np.errstate(invalid="ignore"):
             whole = array.astype(space.dtype)
         if not np.array_equal(whole, array) or not (isinstance(space, spaces.Box) or space.contains(whole)):

@@ -15,7 +15,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeAlias
 
 from baselines_compat.files import atomic_write
 from baselines_compat.log_values import Plain, plain
@@ -39,6 +39,9 @@ class KVWriter:
     def writekvs(self, kvs: Mapping[str, Any]) -> None:
         raise NotImplementedError
 
+    def close(self) -> None:
+        """Closes what the writer opened; by default nothing."""
+
 
 class SeqWriter:
     """Takes the lines of `log`."""
@@ -46,13 +49,20 @@ class SeqWriter:
     def writeseq(self, seq: Sequence[Any]) -> None:
         raise NotImplementedError
 
+    def close(self) -> None:
+        """Closes what the writer opened; by default nothing."""
+
+
+Writer: TypeAlias = KVWriter | SeqWriter
+
 
 class HumanOutputFormat(KVWriter, SeqWriter):
     """The boxed table and the log lines, to an open text file or to a path (replaced, or appended to)."""
 
     def __init__(self, filename_or_file: str | os.PathLike[str] | TextIO, append: bool = False):
+        self.file: TextIO
         self.own_file = isinstance(filename_or_file, (str, os.PathLike))
-        if self.own_file:
+        if isinstance(filename_or_file, (str, os.PathLike)):
             self.file = open(filename_or_file, "a" if append else "w", encoding="utf-8")  # noqa: SIM115
         elif hasattr(filename_or_file, "write"):
             self.file = filename_or_file
@@ -141,9 +151,7 @@ class TensorBoardOutputFormat(KVWriter):
         from baselines_compat.tensorboard_events import EventFile
 
         if resume_from is not None and resume_from[0] != STEP_KEY:
-            raise ValueError(
-                f"TensorBoard's steps are '{STEP_KEY}', so a run cannot resume from '{resume_from[0]}'."
-            )
+            raise ValueError(f"TensorBoard's steps are '{STEP_KEY}', so a run cannot resume from '{resume_from[0]}'.")
         self.step = 0 if resume_from is None else int(resume_from[1])
         self.writer = EventFile(dir, resume_step=None if resume_from is None else self.step)
 
@@ -196,8 +204,7 @@ def check_resume(
         kept = len(_kept_lines(path, resume_from, values_of, header)) - header
         if rows is not None and 0 < kept < rows:
             raise ValueError(
-                f"'{path}' has {kept} of the {rows} rows that were logged: restore it, or delete it to continue "
-                "without them."
+                f"'{path}' has {kept} of the {rows} rows that were logged: restore it, or delete it to continue without them."
             )
 
 
@@ -260,9 +267,7 @@ def _start_file(
         file.writelines(line + "\n" for line in lines)
 
 
-def _kept_lines(
-    path: Path, resume_from: ResumeFrom, values_of: Callable[[list[str], str], list], header: int
-) -> list[str]:
+def _kept_lines(path: Path, resume_from: ResumeFrom, values_of: Callable[[list[str], str], list], header: int) -> list[str]:
     key, limit = resume_from
     lines = [line for line in complete_lines(path) if line.strip()]
     try:

@@ -31,6 +31,7 @@ from baselines_compat.log_formats import (
     ResumeFrom,
     SeqWriter,
     TensorBoardOutputFormat,
+    Writer,
     check_resume,
     make_output_format,
 )
@@ -182,7 +183,7 @@ class Logger:
     CURRENT: Logger | None = None
     """What the functions above write to."""
 
-    def __init__(self, dir: str | None, output_formats: Sequence[KVWriter | SeqWriter]):
+    def __init__(self, dir: str | None, output_formats: Sequence[Writer]):
         self.name2val: dict[str, Any] = defaultdict(float)
         self.name2cnt: dict[str, int] = defaultdict(int)
         self.level = INFO
@@ -193,11 +194,11 @@ class Logger:
         self.name2val[key] = plain(key, val)
 
     def logkv_mean(self, key: str, val: float) -> None:
-        val = plain(key, val)
-        if val is None or isinstance(val, str):
-            raise TypeError(f"'{key}' has no mean: {val!r} is not a number.")
+        number = plain(key, val)
+        if number is None or isinstance(number, str):
+            raise TypeError(f"'{key}' has no mean: {number!r} is not a number.")
         count = self.name2cnt[key]
-        self.name2val[key] = self.name2val[key] * (count / (count + 1)) + val / (count + 1)
+        self.name2val[key] = self.name2val[key] * (count / (count + 1)) + number / (count + 1)
         self.name2cnt[key] = count + 1
 
     def dumpkvs(self) -> dict[str, Any]:
@@ -232,6 +233,7 @@ def get_current() -> Logger:
     if Logger.CURRENT is None:
         configure()
         Logger.DEFAULT = Logger.CURRENT
+    assert Logger.CURRENT is not None  # `configure` made it
     return Logger.CURRENT
 
 
@@ -274,7 +276,7 @@ def configure(
 
 def reset() -> None:
     """Close the current logger and go back to the default one."""
-    if Logger.CURRENT is not Logger.DEFAULT:
+    if Logger.CURRENT is not None and Logger.CURRENT is not Logger.DEFAULT:
         Logger.CURRENT.close()
         Logger.CURRENT = Logger.DEFAULT
 
@@ -289,7 +291,7 @@ def scoped_configure(
     """`configure` for a block; afterwards its files are closed and the logger before it is current again."""
     previous = Logger.CURRENT
     configure(dir=dir, format_strs=format_strs, log_suffix=log_suffix, resume_from=resume_from)
-    scoped = Logger.CURRENT
+    scoped = get_current()
     try:
         yield
     finally:
@@ -310,9 +312,7 @@ def read_tb(path: str | os.PathLike[str]) -> Table:
     return Table({**columns, "step": np.array(list(steps), np.int64)})
 
 
-def write_hparams(
-    dir: str | os.PathLike[str], hparams: Mapping[str, object], metrics: Sequence[str] = ()
-) -> None:
+def write_hparams(dir: str | os.PathLike[str], hparams: Mapping[str, object], metrics: Sequence[str] = ()) -> None:
     """Describe a run for TensorBoard's HParams table, in the folder `dir` of its scalars.
 
     `hparams` are the run's settings: bool, int, float or str; anything else is shown as `str(value)`. The

@@ -57,7 +57,7 @@ class Monitor(gymnasium.Wrapper):
         self.reset_keywords = tuple(reset_keywords)
         self.info_keywords = tuple(info_keywords)
         self.allow_early_resets = allow_early_resets
-        self.rewards: list[float] | None = None
+        self.rewards: list[float] = []
         self.needs_reset = True
         self.episode_rewards: list[float] = []
         self.episode_lengths: list[int] = []
@@ -226,8 +226,8 @@ def load_results(dir: str | os.PathLike[str]) -> Table:
             problems.append((file, error))
     if not parsed:
         raise problems[0][1]
-    for file, error in problems:
-        whole_rows.warn(file, f"left out ({error})")
+    for file, problem in problems:
+        whole_rows.warn(file, f"left out ({problem})")
     headers, tables = zip(*parsed, strict=True)
     known = [header["t_start"] for header in headers if _is_number(header.get("t_start"))]
     starts = [header["t_start"] if _is_number(header.get("t_start")) else min(known, default=0.0) for header in headers]

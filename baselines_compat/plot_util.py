@@ -79,10 +79,9 @@ def load_results(
     are read. What is not whole is left out with a `whole_rows.DamagedFileWarning`. Raises FileNotFoundError for a
     folder that is not there.
     """
-    single = isinstance(root_dir_or_dirs, (str, os.PathLike))
+    roots = [root_dir_or_dirs] if isinstance(root_dir_or_dirs, (str, os.PathLike)) else root_dir_or_dirs
     results = []
-    for root in [root_dir_or_dirs] if single else root_dir_or_dirs:
-        root = Path(root).expanduser()
+    for root in (Path(root).expanduser() for root in roots):
         if not root.is_dir():
             raise FileNotFoundError(f"There is no folder '{root}' to load results from.")
         for dirname, folders, _ in os.walk(root):
@@ -137,13 +136,14 @@ def _read(read: Callable[[Path], Table], file: Path) -> Table | None:
 def default_xy_fn(r: Result) -> tuple[np.ndarray, np.ndarray]:
     """Steps, and the episodes' returns smoothed over 21 of them; without monitor files, `eprewmean`."""
     if r.monitor is None:
+        assert r.progress is not None, "a run has a monitor file or a log"
         return r.progress["misc/total_timesteps"], r.progress["eprewmean"]
     return np.cumsum(r.monitor.l), smooth(r.monitor.r, radius=10)
 
 
 def default_split_fn(r: Result) -> str:
     """Name of the run's folder without the `-<seed>` at its end: "runs/Hopper/ppo-3" -> "ppo"."""
-    match = re.search(r"[^/-]+(?=(-\d+)?\Z)", r.dirname.replace(os.sep, "/"))
+    match = re.search(r"[^/-]+(?=(-\d+)?\Z)", (r.dirname or "").replace(os.sep, "/"))
     return match[0] if match else ""
 
 
@@ -200,9 +200,7 @@ def plot_results(
     groups = sorted({group_fn(result) if group_fn else "" for result in allresults})
     colors = dict(zip(groups, itertools.cycle(COLORS)))
     rows, columns = _tiles(len(panels), tiling)
-    figure, axes = plt.subplots(
-        rows, columns, squeeze=False, figsize=figsize or (6 * columns, 6 * rows), layout="tight"
-    )
+    figure, axes = plt.subplots(rows, columns, squeeze=False, figsize=figsize or (6 * columns, 6 * rows), layout="tight")
     for ax, panel in zip(axes.flat, sorted(panels), strict=True):
         curves: dict[str, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
         for result in panels[panel]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from baselines_compat.conform import size_of
 from baselines_compat.policies import PolicyWithValue
 from baselines_compat.vec_env import EpisodeRecord, NonFiniteError, SegmentArrays, VecNormalize
 
@@ -91,7 +92,7 @@ class Runner:
         self.gamma = gamma
         self.lam = lam
         self.spec = model.actor_spec()
-        obs_size = int(np.prod(env.observation_space.shape))
+        obs_size = size_of(env.observation_space)
         action = tf.TensorSpec([None, *model.pdtype.sample_shape()], model.pdtype.sample_dtype())
         signature = [tf.TensorSpec([model.size]), tf.TensorSpec([None, obs_size]), action]
         self._judge = tf.function(self._judge_batch, input_signature=signature, autograph=False)
@@ -123,10 +124,10 @@ class Runner:
         if not np.isfinite(values).all() or not np.isfinite(log_probs).all():
             raise NonFiniteError("The policy's values or log-probabilities are not finite: training stopped.")
         next_values = self._next_values(theta, arrays, values.reshape(num_env, self.nsteps))
-        by_time = [np.ascontiguousarray(x.T) for x in (arrays.rewards, values.reshape(num_env, -1), next_values)]
-        ends = [np.ascontiguousarray(x.T) for x in (arrays.terminated, arrays.truncated)]
+        of_envs = (arrays.rewards, values.reshape(num_env, -1), next_values, arrays.terminated, arrays.truncated)
+        rewards, by_time, next_by_time, terminated, truncated = (np.ascontiguousarray(x.T) for x in of_envs)
         with np.errstate(over="ignore"):
-            advantages, returns = gae(*by_time, *ends, self.gamma, self.lam)
+            advantages, returns = gae(rewards, by_time, next_by_time, terminated, truncated, self.gamma, self.lam)
         if not np.isfinite(advantages).all() or not np.isfinite(returns).all():
             raise NonFiniteError("The rewards are so large that advantages or returns overflow: training stopped.")
         return Batch(

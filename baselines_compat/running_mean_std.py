@@ -12,7 +12,7 @@ from baselines_compat.errors import NonFiniteError
 class Moments(NamedTuple):
     """Count, mean and sum of squared deviations of some samples, all float64."""
 
-    count: float
+    count: float  # type: ignore[assignment]  # the name of a tuple's method, which nobody calls
     mean: np.ndarray
     m2: np.ndarray
 

@@ -126,6 +126,7 @@ def _column(cells: Sequence[str]) -> np.ndarray:
 def _values(values: Sequence[object]) -> np.ndarray:
     if all(type(value) is int and -(2**63) <= value < 2**63 for value in values):
         return np.array(values, np.int64)
-    if all(value is None or isinstance(value, (int, float)) for value in values):
-        return np.array([np.nan if value is None else float(value) for value in values], np.float64)
+    numbers = [np.nan if value is None else value for value in values]
+    if all(isinstance(value, (int, float)) for value in numbers):
+        return np.array(numbers, np.float64)
     return np.array(["" if value is None else str(value) for value in values], dtype=str)

@@ -43,7 +43,7 @@ class EventFile:
         number = int(earlier[-1].name.rsplit(".", 1)[1]) + 1 if earlier else 0
         self._file = open(folder / f"events.out.tfevents.{int(time.time()):010d}.{number:04d}", "xb")  # noqa: SIM115
         self._append(event_pb2.Event(file_version="brain.Event:2"))
-        if earlier:
+        if earlier and resume_step is not None:
             start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
             self._append(event_pb2.Event(step=resume_step + 1, session_log=start))
         self._file.flush()
@@ -63,9 +63,7 @@ class EventFile:
         self._file.write(_record(event.SerializeToString()))
 
 
-def write_hparams(
-    dir: str | os.PathLike[str], hparams: Mapping[str, object], metrics: Sequence[str] = ()
-) -> Path:
+def write_hparams(dir: str | os.PathLike[str], hparams: Mapping[str, object], metrics: Sequence[str] = ()) -> Path:
     """See `logger.write_hparams`; returns the file."""
     from tensorboard.compat.proto import event_pb2, summary_pb2
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2

@@ -66,12 +66,8 @@ def _table(*rows):
 # are chosen in the same way on four tasks: runs/results/ablation.
 POLICY_GRADIENTS: Mapping[str, PolicyGradientAlgorithm] = _table(
     PolicyGradientAlgorithm("pg", "importance-weighted policy gradient, no trust region (the paper's 'None')"),
-    PolicyGradientAlgorithm(
-        "ppo", "PPO with the clipped surrogate", surrogate="clipped", defaults=_defaults(lr="3e-4")
-    ),
-    PolicyGradientAlgorithm(
-        "ppo_kl", "PPO with an adaptive KL penalty", penalty="kl", defaults=_defaults(lr="3e-4")
-    ),
+    PolicyGradientAlgorithm("ppo", "PPO with the clipped surrogate", surrogate="clipped", defaults=_defaults(lr="3e-4")),
+    PolicyGradientAlgorithm("ppo_kl", "PPO with an adaptive KL penalty", penalty="kl", defaults=_defaults(lr="3e-4")),
     PolicyGradientAlgorithm("bgpg", "behaviour-guided policy gradient: Wasserstein penalty", penalty="wasserstein"),
     # The gradient lies in the span of the minibatch's own scores: as ε vanishes, ε (F + ε I)⁻¹ g becomes rounding noise.
     PolicyGradientAlgorithm(
@@ -81,9 +77,7 @@ POLICY_GRADIENTS: Mapping[str, PolicyGradientAlgorithm] = _table(
         defaults=_defaults(lr="3e-4", damping="fixed", epsilon=0.1),
     ),
     PolicyGradientAlgorithm("wnpg", "Wasserstein natural policy gradient", metric="wasserstein_kernel"),
-    PolicyGradientAlgorithm(
-        "bg_wnpg", "WNPG with a Wasserstein penalty", penalty="wasserstein", metric="wasserstein_kernel"
-    ),
+    PolicyGradientAlgorithm("bg_wnpg", "WNPG with a Wasserstein penalty", penalty="wasserstein", metric="wasserstein_kernel"),
     PolicyGradientAlgorithm(
         "trpo",
         "trust region in KL, Fisher natural gradient of the whole batch",
@@ -127,7 +121,7 @@ def find(name: str) -> Algorithm:
       UserError: no such algorithm; the sentence names the nearest ones.
     """
     key = name.lower().replace("-", "_")
-    rows = {**POLICY_GRADIENTS, **EVOLUTION_STRATEGIES}
+    rows: dict[str, PolicyGradientAlgorithm | EvolutionAlgorithm] = {**POLICY_GRADIENTS, **EVOLUTION_STRATEGIES}
     if key in rows:
         return rows[key]
     near = difflib.get_close_matches(key, rows, n=3)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from wng_tf import algorithms
+from wng_tf.algorithms import Algorithm
 from wng_tf.envs.tasks import Task
 from wng_tf.runtime.registry import import_part
 from wng_tf.training import run_flags
@@ -29,7 +30,7 @@ class Family:
     """
 
     name: str
-    row: type
+    row: type[Algorithm]
     table: Mapping[str, Any]
     parts: tuple[str, ...]
     settings: str
@@ -45,7 +46,7 @@ class Family:
         return self.row.package
 
     @property
-    def config(self) -> type:
+    def config(self) -> Any:
         """The dataclass of its settings."""
         return self._part(self.settings)
 

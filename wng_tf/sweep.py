@@ -57,8 +57,9 @@ def main(argv: Sequence[str]) -> int:
     if not FLAGS.log_path:
         raise UserError("--log_path is missing: name the folder that the runs go to.")
     for name, low in (("jobs", 1), ("retries", 0), ("stall_minutes", 0)):
-        if FLAGS[name].value is not None and FLAGS[name].value < low:
-            raise UserError(f"--{name} must be at least {low}, not {FLAGS[name].value}.")
+        value: float | None = FLAGS[name].value
+        if value is not None and value < low:
+            raise UserError(f"--{name} must be at least {low}, not {value}.")
     root = expanded(FLAGS.log_path).absolute()
     jobs = [Job(run, root, FLAGS.runner, FLAGS.retries, 60.0 * FLAGS.stall_minutes) for run in _runs()]
     if FLAGS.dry_run:

@@ -5,6 +5,7 @@ The quick checks of ordinary results are made where the results come in (`EnvSlo
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -12,7 +13,7 @@ from typing import Any, NoReturn
 import gymnasium as gym
 import numpy as np
 
-from baselines_compat.conform import Unclear, described, fitted, number, truth
+from baselines_compat.conform import Unclear, described, fitted, number, shape_of, truth
 from baselines_compat.errors import UnusableOutput
 
 NUMERIC = "fiub"
@@ -45,8 +46,8 @@ class Intake:
     """
 
     def __init__(self, env: gym.Env, who: str):
-        self.shape = env.observation_space.shape
-        self.plain = (int(np.prod(self.shape)),)
+        self.shape = shape_of(env.observation_space)
+        self.plain = (math.prod(self.shape),)
         self.who = who
 
     def reset(self, result: Any) -> tuple[np.ndarray, dict[str, Any]]:

@@ -105,7 +105,7 @@ class EnvSlot:
     def _find_generators(self) -> None:
         self._places = [*generators.find(self.env), *(generators.SHARED if self._draws_from_shared else ())]
 
-    def _start(self, **seed: int | None) -> np.ndarray:
+    def _start(self, **seed: Any) -> np.ndarray:
         """Reset the environment. The observation [obs] float64, a copy: environments may reuse their buffer."""
         with faults.naming(self.who, "reset"):
             result = self.env.reset(**seed)
@@ -221,7 +221,7 @@ class EnvSlot:
         """
         seen = min(len(raw), len(out.rewards))
         faults = []
-        places = (
+        places: tuple[tuple[str, Any, int], ...] = (
             ("a non-finite observation", raw, 0),
             ("an observation too large for float32", out.observations[:seen], 0),
             ("a non-finite action", out.actions[:seen], 0),

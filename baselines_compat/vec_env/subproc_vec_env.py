@@ -15,6 +15,7 @@ import gymnasium as gym
 import numpy as np
 
 from baselines_compat.actor import Actor, ActorSpec
+from baselines_compat.conform import size_of
 from baselines_compat.errors import NonFiniteError, UserError
 from baselines_compat.vec_env.faults import EnvironmentFailure, WorkerError, described
 from baselines_compat.vec_env.normalizer import Normalizer
@@ -71,7 +72,7 @@ class _Worker:
     def attach(self, steps: int) -> None:
         """Take the memory that the parent sends, for segments of so many steps."""
         observation_space, action_space = self.spaces()
-        shape = (steps, int(np.prod(observation_space.shape)), action_space, self.num_env)
+        shape = (steps, size_of(observation_space), action_space, self.num_env)
         memory = SharedMemory.receive(self.pipe, _bytes(*shape))
         self._arrays = _arrays_in(memory.buf, *shape)
         memory.close()
@@ -79,8 +80,11 @@ class _Worker:
     def collect(self, spec: ActorSpec, flat: np.ndarray, snapshot: Any, settings: Any) -> list:
         actor = Actor(spec, flat)
 
+        assert self._arrays is not None  # `attach` came first
+        arrays = self._arrays
+
         def collect_one(slot: EnvSlot) -> SegmentInfo:
-            own = self._arrays.of(slot.index)
+            own = arrays.of(slot.index)
             return slot.watch_draws(lambda: slot.collect(actor, snapshot, settings, own))
 
         return self.slots.map(collect_one)
@@ -165,8 +169,8 @@ class SubprocVecEnv(VecEnv):
         self._arrays: SegmentArrays | None = None
         self._steps = 0
         self._failure: BaseException | None = None
-        for number, indices in enumerate(np.array_split(np.arange(len(env_fns)), count)):
-            indices = [int(i) for i in indices]
+        for number, part in enumerate(np.array_split(np.arange(len(env_fns)), count)):
+            indices = [int(i) for i in part]
             ours, theirs = context.Pipe()
             args = (theirs, number, [env_fns[i] for i in indices], indices, seed, len(env_fns), timeout)
             process = context.Process(target=_serve, args=args, daemon=True)
@@ -184,7 +188,7 @@ class SubprocVecEnv(VecEnv):
     def _receive(self) -> list[Any]:
         """Everybody's reply, or the first failure among them: nobody is waited for after that."""
         replies: dict[int, Any] = {}
-        number_of = {worker.pipe: number for number, worker in enumerate(self._workers)}
+        number_of: dict[Any, int] = {worker.pipe: number for number, worker in enumerate(self._workers)}
         while len(replies) < len(self._workers):
             for pipe in connection.wait([pipe for pipe, number in number_of.items() if number not in replies]):
                 replies[number_of[pipe]] = self._reply_of(number_of[pipe])
@@ -208,9 +212,7 @@ class SubprocVecEnv(VecEnv):
         return self._failure
 
     def _death_of(self, number: int) -> WorkerError:
-        return WorkerError(
-            f"Rollout worker {number} died {ending(self._workers[number].process)}; continue with --resume."
-        )
+        return WorkerError(f"Rollout worker {number} died {ending(self._workers[number].process)}; continue with --resume.")
 
     def _ask(self, command: str, args_of: Any = lambda worker: ()) -> list[Any]:
         self._tell(command, args_of)
@@ -229,6 +231,7 @@ class SubprocVecEnv(VecEnv):
         return np.stack([observation for part in self._ask("reset") for observation in part])
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict]]:
+        assert self._actions is not None, "step_wait without step_async"
         actions = self._actions
         parts = self._ask("step", lambda worker: ([actions[i] for i in worker.indices],))
         observations, rewards, dones, infos = zip(*[result for part in parts for result in part], strict=True)
@@ -237,26 +240,27 @@ class SubprocVecEnv(VecEnv):
     def collect(
         self, spec: ActorSpec, flat: np.ndarray, nsteps: int, normalizer: Normalizer
     ) -> tuple[SegmentArrays, list[list[EpisodeRecord]]]:
-        if self._steps != nsteps:
-            self._allocate(nsteps)
+        if self._arrays is None or self._steps != nsteps:
+            self._arrays = self._allocate(nsteps)
         args = (spec, flat[: spec.size], normalizer.snapshot(), normalizer.settings)
         infos = [info for part in self._ask("collect", lambda worker: args) for info in part]
         return self._arrays, self._merge(infos, normalizer)
 
-    def _allocate(self, nsteps: int) -> None:
+    def _allocate(self, nsteps: int) -> SegmentArrays:
         self._free()
-        size = int(np.prod(self.observation_space.shape))
+        size = size_of(self.observation_space)
         shape = (nsteps, size, self.action_space, self.num_envs)
         self._memory = SharedMemory(_bytes(*shape))
-        self._arrays = _arrays_in(self._memory.buf, *shape)
         self._tell("attach", lambda worker: (nsteps,))
         for number, worker in enumerate(self._workers):
             try:
+                assert worker.process.pid is not None  # it was started
                 self._memory.send(worker.pipe, worker.process.pid)
             except ConnectionError:
                 raise self._failed(self._death_of(number)) from None
         self._receive()
         self._steps = nsteps
+        return _arrays_in(self._memory.buf, *shape)
 
     def _free(self) -> None:
         self._arrays = None

@@ -13,12 +13,13 @@ from __future__ import annotations
 import abc
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium as gym
 import numpy as np
 
 from baselines_compat.actor import Actor, ActorSpec
+from baselines_compat.conform import size_of
 from baselines_compat.vec_env.faults import WorkerError
 from baselines_compat.vec_env.normalizer import Normalizer
 from baselines_compat.vec_env.segment import EpisodeRecord, SegmentArrays, SegmentInfo
@@ -43,6 +44,9 @@ def lock_step(slot: EnvSlot, action: Any) -> tuple[np.ndarray, float, bool, dict
         observation = slot.reset(cut=not terminated)
     slot.pending = observation
     return observation, reward, done, info
+
+
+Own = TypeVar("Own", bound="VecEnv")
 
 
 class VecEnv(abc.ABC):
@@ -80,11 +84,11 @@ class VecEnv(abc.ABC):
         """
 
     @abc.abstractmethod
-    def get_state(self) -> list[dict[str, Any]]:
-        """The state of every slot, for a checkpoint."""
+    def get_state(self) -> Any:
+        """The state of every slot, for a checkpoint: dicts, lists and arrays."""
 
     @abc.abstractmethod
-    def set_state(self, states: list[dict[str, Any]]) -> list[str]:
+    def set_state(self, states: Any, /) -> list[str]:
         """Continue from `get_state()`, in fresh environments. Returns what did not come back, a sentence each."""
 
     @abc.abstractmethod
@@ -101,7 +105,7 @@ class VecEnv(abc.ABC):
             normalizer.merge(info.observations, info.returns)
         return [info.episodes for info in infos]
 
-    def __enter__(self) -> VecEnv:
+    def __enter__(self: Own) -> Own:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *exc: Any) -> None:
@@ -129,6 +133,7 @@ class DummyVecEnv(VecEnv):
         return np.stack(self.slots.map(EnvSlot.begin))
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict]]:
+        assert self._actions is not None, "step_wait without step_async"
         results = self.slots.map(lock_step, self._actions)
         observations, rewards, dones, infos = zip(*results, strict=True)
         return np.stack(observations), np.asarray(rewards), np.asarray(dones), list(infos)
@@ -137,7 +142,7 @@ class DummyVecEnv(VecEnv):
         self, spec: ActorSpec, flat: np.ndarray, nsteps: int, normalizer: Normalizer
     ) -> tuple[SegmentArrays, list[list[EpisodeRecord]]]:
         actor = Actor(spec, flat)
-        obs_size = int(np.prod(self.observation_space.shape))
+        obs_size = size_of(self.observation_space)
         arrays = SegmentArrays.empty(nsteps, obs_size, self.action_space, self.num_envs)
         snapshot = normalizer.snapshot()
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from baselines_compat.actor import ActorSpec
+from baselines_compat.conform import size_of
 from baselines_compat.vec_env.normalizer import Normalizer, NormalizerSettings
 from baselines_compat.vec_env.segment import EpisodeRecord, SegmentArrays
 from baselines_compat.vec_env.vec_env import VecEnv
@@ -40,7 +41,7 @@ class VecNormalize(VecEnv):
     ):
         super().__init__(venv.num_envs, venv.observation_space, venv.action_space)
         self.venv = venv
-        size = (int(np.prod(venv.observation_space.shape)),)
+        size = (size_of(venv.observation_space),)
         self.normalizer = Normalizer(size, NormalizerSettings(ob, ret, clipob, cliprew, gamma, epsilon))
         self.training = True
         self._returns = np.zeros(self.num_envs)

@@ -79,6 +79,7 @@ class Watched:
                 self._results.put((None, error))
 
     def _give_up(self, who: str) -> EnvironmentFailure:
+        assert self._thread is not None and self._thread.ident is not None  # it runs: it was waited for
         frame = sys._current_frames().get(self._thread.ident)
         where = "".join(traceback.format_stack(frame)) if frame is not None else ""
         self.hung = EnvironmentFailure(f"{who} hung: it did not come back within {self.seconds:g} s (--env_timeout).", where)

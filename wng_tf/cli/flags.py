@@ -72,7 +72,7 @@ def define_run_flags() -> None:
     define_number("num_threads", 1, "Threads of TensorFlow's operations.")
 
     for name in ROLES:
-        flags.FLAGS[name].group = "the run"
+        _put_under(name, "the run")
 
 
 def define_settings_flags() -> None:
@@ -87,7 +87,7 @@ def define_settings_flags() -> None:
     for former, name in RENAMED.items():
         if former not in flags.FLAGS:
             flags.DEFINE_alias(former, name)
-            flags.FLAGS[former].group = flags.FLAGS[name].group
+            _put_under(former, vars(flags.FLAGS[name])["group"])
 
 
 def _define(name: str, uses: list[Use]) -> None:
@@ -101,7 +101,12 @@ def _define(name: str, uses: list[Use]) -> None:
         flags.DEFINE_float(name, None, help)
     else:
         flags.DEFINE_string(name, None, help)
-    flags.FLAGS[name].group = uses[0][1].metadata["group"]  # the heading in `--help`
+    _put_under(name, uses[0][1].metadata["group"])
+
+
+def _put_under(name: str, heading: str) -> None:
+    """List the flag under that heading in `--help`."""
+    vars(flags.FLAGS[name])["group"] = heading
 
 
 def _help(uses: list[Use]) -> str:

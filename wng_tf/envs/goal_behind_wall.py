@@ -94,11 +94,11 @@ class GoalTask:
         return -np.hypot(state[..., 1] - self.goal[0], state[..., 2] - self.goal[1])
 
 
-class GoalEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.float32]]):
+class GoalEnv(gymnasium.Env[Any, Any]):
     """One world of `task`. Episodes have no natural end: register it with a time limit."""
 
     task: ClassVar[GoalTask]
-    metadata: ClassVar[dict[str, Any]]
+    metadata: dict[str, Any]
 
     def __init__(self, render_mode: str | None = None, width: int = 480, height: int = 480):
         """Makes the world.
@@ -269,8 +269,8 @@ class GoalVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[np.f
             self._generators = [seeding.np_random(one)[0] for one in seeds]
         else:
             for i in np.flatnonzero(mask):
-                if seeds[i] is not None:
-                    self._generators[i] = seeding.np_random(seeds[i])[0]
+                if (own := seeds[int(i)]) is not None:
+                    self._generators[i] = seeding.np_random(own)[0]
 
     def _start(self, mask: NDArray[np.bool_]) -> None:
         for i in np.flatnonzero(mask):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium
 
@@ -80,7 +80,7 @@ class Guarded(gymnasium.Wrapper):
                 self._watch(self.env.close)
             self._watched.close()
 
-    def __exit__(self, kind: type[BaseException] | None = None, *rest: Any) -> bool:
+    def __exit__(self, kind: type[BaseException] | None = None, *rest: Any) -> Literal[False]:
         # What ended the block counts, and not what closing after it meets.
         with contextlib.nullcontext() if kind is None else contextlib.suppress(EnvironmentFailure):
             self.close()

@@ -48,6 +48,11 @@ class _FastStepping(MujocoEnv):
 class _FastRunner(_FastStepping):
     """A planar body that is paid for running: position and velocity, less the cost of its actions."""
 
+    # Of the packaged environments.
+    _exclude_current_positions_from_observation: bool
+    _ctrl_cost_weight: float
+    _forward_reward_weight: float
+
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self._first = int(self._exclude_current_positions_from_observation)
@@ -65,12 +70,18 @@ class _FastRunner(_FastStepping):
 class _FastFaller(_FastRunner):
     """A runner whose episode ends when it falls: it is paid for being up, and its velocities are seen within bounds."""
 
+    # Of the packaged environments.
+    _healthy_z_range: tuple[float, float]
+    _healthy_angle_range: tuple[float, float]
+    _healthy_reward: float
+    _terminate_when_unhealthy: bool
+
     def _upright(self, qpos: list[float], qvel: list[float]) -> bool:
         low, high = self._healthy_z_range
         least, most = self._healthy_angle_range
         return low < qpos[1] < high and least < qpos[2] < most
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
         """As packaged: observation float64, reward, terminated, False, info.
 
         Raises:
@@ -108,7 +119,7 @@ class FastWalker2d(_FastFaller, PackagedWalker2d):
 class FastHalfCheetah(_FastRunner, PackagedHalfCheetah):
     """`HalfCheetah-v5`: [17] observations, [6] torques."""
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
         """As packaged: observation float64, reward, False, False, info.
 
         Raises:
@@ -128,7 +139,7 @@ class FastDoublePendulum(_FastStepping, PackagedDoublePendulum):
         self._tip = self.data.site_xpos[0]
         self._force = self.data.qfrc_constraint
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
         """As packaged: observation float64, reward, terminated, False, info.
 
         Raises:

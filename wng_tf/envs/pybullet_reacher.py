@@ -20,6 +20,8 @@ _TORQUE = 0.05  # at action 1
 class ReacherEnv(FastWorld, packaged.ReacherBulletEnv):
     """ReacherBulletEnv-v0: observation [9], action [2]; its episodes end at the time limit alone."""
 
+    potential: float
+
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """One control step of 16.5 ms.
 

@@ -31,7 +31,7 @@ from wng_tf.parts import HEADS
 Kind = Literal["mujoco", "pybullet", "classic", "other"]
 
 #: The kinds in words.
-KINDS: dict[Kind, str] = {"mujoco": "MuJoCo", "pybullet": "PyBullet", "classic": "classic-control", "other": "other"}
+KINDS: dict[str, str] = {"mujoco": "MuJoCo", "pybullet": "PyBullet", "classic": "classic-control", "other": "other"}
 
 SHORT_NAMES: dict[str, str] = {
     "Hopper": "wng_tf/HopperBullet-v0",
@@ -160,7 +160,7 @@ def _faster(env_id: str) -> EnvSpec | str:
     if spec is None or not isinstance(spec.entry_point, str) or spec.entry_point not in _FASTER:
         return env_id
     spec = copy.deepcopy(spec)
-    spec.entry_point = _FASTER[spec.entry_point]
+    spec.entry_point = _FASTER[str(spec.entry_point)]
     return spec
 
 
@@ -244,7 +244,7 @@ def _can_be_made(env_id: str) -> bool:
 
 
 def _kind(spec: EnvSpec) -> Kind:
-    creator = spec.entry_point
+    creator: object = spec.entry_point
     if isinstance(creator, str):
         kind = _kind_of_module(creator)
         if kind is not None:

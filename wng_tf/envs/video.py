@@ -130,7 +130,7 @@ class _Camera(gymnasium.Wrapper):
 
     def _draw(self) -> Any:
         try:
-            frame = self.env.render()
+            frame: Any = self.env.render()
         except BaseException as error:  # MuJoCo, OpenGL and pygame each have their own
             if is_users(error):
                 raise

@@ -23,6 +23,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from baselines_compat.conform import shape_of
 from baselines_compat.vec_env.faults import EnvironmentFailure, WorkerError, failure, is_users, naming
 from baselines_compat.vec_env.intake import Intake
 from baselines_compat.vec_env.processes import end, ending, ignore_stop_signals, start_process, survives_pickling
@@ -138,6 +139,7 @@ class _Process:
         start_process(self.process)
         theirs.close()
         with contextlib.suppress(OSError):  # a dead process is noticed when its answer is awaited
+            assert self.process.pid is not None  # it was started
             self.memory.send(self._pipe, self.process.pid)
         self._ready = False
 
@@ -190,7 +192,7 @@ class _Worlds:
         self._kwargs = kwargs
         self._bullet = tasks.resolve(name).kind == "pybullet"
         self._envs: list[gymnasium.Env[Any, Any]] = []
-        self._watch(lambda: [self._envs.append(self._make()) for _ in buffers["seed"]])
+        self._watch(lambda: self._envs.extend(self._make() for _ in buffers["seed"]))
         self._intake = Intake(self._envs[0], name)
         self._active: list[tuple[int, gymnasium.Env[Any, Any]]] = []
         self._just_ended: list[int] = []  # worlds whose last reward still stands in the buffer
@@ -320,8 +322,8 @@ def _layout(
     """Shape and type of each shared array."""
     return {
         "seed": ((num_envs,), "int64"),
-        "observation": ((num_envs, *observation.shape), "float64"),
-        "action": ((num_envs, *action.shape), str(action.dtype)),
+        "observation": ((num_envs, *shape_of(observation)), "float64"),
+        "action": ((num_envs, *shape_of(action)), str(action.dtype)),
         "reward": ((num_envs,), "float64"),
         "terminated": ((num_envs,), "bool"),
         "truncated": ((num_envs,), "bool"),

@@ -15,7 +15,7 @@ MOMENTUM = 0.9
 class Slots(NamedTuple):
     """What an optimizer remembers; float64."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # the name of a tuple's method, which nobody calls
     """Steps taken."""
     first: NDArray[np.float64]
     """[P], mean of gradients (Adam) or velocity (momentum)."""

@@ -141,7 +141,7 @@ def tell(
     scores = combine(results.returns, distances, config)
     gradient = mirrored_gradient(scores, xi, sigma)
 
-    diagnostics: dict[str, float] = {
+    diagnostics: dict[str, Any] = {
         "es/return_mean": results.returns.mean(),
         "es/return_std": results.returns.std(),
         "es/return_max": results.returns.max(),

@@ -171,7 +171,7 @@ def final_std(run: LoadedRun) -> tuple[float, float]:
 
     newest = checkpoint.latest_step(run.folder / run_folder.CHECKPOINTS)
     kept = run.progress is not None and len(run.progress) > 0 and newest == run.progress[STEPS][-1]
-    std = saved_policy.load(run.folder).std if kept else None
+    std = getattr(saved_policy.load(run.folder), "std", None) if kept else None  # a categorical policy has none
     return (float("nan"), float("nan")) if std is None else (float(std.min()), float(std.max()))
 
 

@@ -56,6 +56,8 @@ def difference(scores: Mapping[str, Mapping[Cell, np.ndarray]], ours: Cell, thei
 
 def report(outcomes: Sequence[Outcome], left_out: int = 0) -> str:
     """The tables, in Markdown."""
+    import numpy as np
+
     from wng_tf.plots.style import task_name
 
     scores = scores_of(outcomes)
@@ -68,7 +70,7 @@ def report(outcomes: Sequence[Outcome], left_out: int = 0) -> str:
         parts.append(f"{left_out} runs are not finished and left out.")
     parts += ["## All tasks", _grid(scores), "## The exact Wasserstein trust region against the others", _rivals(scores)]
     for env, of in scores.items():
-        returns = {cell: [o.final for o in outcomes if (o.env, o.cell) == (env, cell)] for cell in of}
+        returns = {cell: np.array([o.final for o in outcomes if (o.env, o.cell) == (env, cell)]) for cell in of}
         parts += [f"## {task_name(env)}", "Returns.", _grid({env: returns})]
     parts += [
         "## What else differs",
@@ -80,7 +82,7 @@ def report(outcomes: Sequence[Outcome], left_out: int = 0) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _grid(scores: Mapping[str, Mapping[Cell, Sequence[float]]]) -> str:
+def _grid(scores: Mapping[str, Mapping[Cell, np.ndarray]]) -> str:
     from wng_tf.plots.statistics import iqm_interval
 
     rows = []

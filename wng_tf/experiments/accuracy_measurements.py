@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -241,8 +241,8 @@ class Row(NamedTuple):
 
 def summarise(form: Form, varied: str, value: float, case: Case, outcomes: Sequence[Outcome]) -> Row:
     """Medians and quartiles (25%, 50%, 75%)."""
-    quartiles = np.percentile(np.array(outcomes), [25, 50, 75], axis=0).T
-    cosine, error, seconds = (tuple(float(x) for x in of) for of in quartiles)
+    quartiles = np.percentile(np.array(outcomes), [25, 50, 75], axis=0).T.tolist()
+    cosine, error, seconds = ((low, middle, high) for low, middle, high in quartiles)
     return Row(form, varied, value, case, cosine, error, 1e3 * seconds[1])
 
 
@@ -251,7 +251,8 @@ def cases() -> list[tuple[str, float, Case]]:
     found = []
     for varied, values in SWEEPS.items():
         for value in values:
-            case = dataclasses.replace(Case(), **{varied: value})
+            changed: dict[str, Any] = {varied: value}
+            case = dataclasses.replace(Case(), **changed)
             found.append((varied, value, case))
             if varied not in ("samples", "basis"):
                 found.append((f"{varied}_few", value, dataclasses.replace(case, basis=FEW)))

@@ -65,10 +65,8 @@ def draw(rows: Sequence[Row]) -> Figure:
         grid[0, 0].set_ylabel("Relative error")
         grid[1, 0].set_ylabel("1 - cosine")
         handles = [Line2D([], [], color=colors[form], label=NAMES[form]) for form in FORMS]
-        handles += [
-            Line2D([], [], color="#444444", linestyle=line, label=f"M = {size}")
-            for line, size in (("-", Case().basis), (":", FEW))
-        ]
+        handles += [Line2D([], [], color="#444444", linestyle="-", label=f"M = {Case().basis}")]
+        handles += [Line2D([], [], color="#444444", linestyle=":", label=f"M = {FEW}")]
         figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)
     return figure
 
@@ -88,7 +86,7 @@ def readme(rows: Sequence[Row], damped: Sequence[Damped], seeds: Sequence[int]) 
 
     few, many = damped[0], damped[-1]
     parameters = 2 * default.dimension
-    shown = ("reparameterised", "score")
+    shown: tuple[Form, ...] = ("reparameterised", "score")
     lines = [
         "# How exact is the estimated natural gradient?",
         "",
@@ -126,7 +124,7 @@ def readme(rows: Sequence[Row], damped: Sequence[Damped], seeds: Sequence[int]) 
     ]
     for varied, label in (("dimension_few", "d"), ("epsilon_few", "ε")):
         for row in select(rows, FORMS[0], varied):
-            cells = (numbers(at(form, varied, row.value)) for form in FORMS)
+            cells = [numbers(at(form, varied, row.value)) for form in FORMS]
             lines.append(f"| {label} = {row.value:g} | " + " | ".join(cells) + " |")
     lines += [
         "",
@@ -154,7 +152,7 @@ def readme(rows: Sequence[Row], damped: Sequence[Damped], seeds: Sequence[int]) 
         "|---" * 7 + "|",
     ]
     for value in SWEEPS["log_bandwidth"]:
-        cells = (numbers(at(form, name, value)) for form in FORMS for name in ("log_bandwidth", "log_bandwidth_few"))
+        cells = [numbers(at(form, name, value)) for form in FORMS for name in ("log_bandwidth", "log_bandwidth_few")]
         lines.append(f"| {value:g} | " + " | ".join(cells) + " |")
     lines += [
         "",

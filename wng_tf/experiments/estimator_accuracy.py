@@ -11,7 +11,6 @@ Jacobians. Writes a figure, CSVs and a README.md. About three minutes on one cor
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,4 +81,4 @@ def app() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(app())
+    app()

@@ -10,6 +10,7 @@ Writes exact_matrix (PNG, SVG, CSV) and README.md.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -95,9 +96,10 @@ def main(argv: Sequence[str]) -> int:
             raise UserError(f"{run.folder}: the exact matrix that is compared here is that of continuous actions.")
         name = (run.env, run.alg, run.seed)
         found, against[name] = measure(
-            final, basis, FLAGS.draws, FLAGS.num_states, FLAGS.cg_damping, lambda text, name=name: print(*name, text)
+            final, basis, FLAGS.draws, FLAGS.num_states, FLAGS.cg_damping, functools.partial(print, *name)
         )
         rows += [Row(name, *row) for row in found]
+
     def write_to(folder: Path) -> list[Path]:
         return write(rows, against, folder, FLAGS.num_states, FLAGS.cg_damping)
 
@@ -126,9 +128,7 @@ def measure(
     observations = final.batch.observations
     observations = observations[np.linspace(0, len(observations) - 1, num_states).round().astype(int)]
     gradient = metric_rows.policy_gradient(final.policy, final.theta, final.batch)
-    compare = metric_rows.Comparison(
-        metric_rows.exact_rows(final.policy, final.theta, observations), gradient, damping
-    )
+    compare = metric_rows.Comparison(metric_rows.exact_rows(final.policy, final.theta, observations), gradient, damping)
     plain = metric_rows.cosine(compare.natural, gradient)
     rows = []
     for kind in KINDS:
@@ -221,7 +221,8 @@ def _text(rows: Sequence[Row], against: Mapping[tuple[str, str, int], float], nu
         f"--num_states={num_states} --draws={1 + max(row.draw for row in rows)} --cg_damping={damping:g} "
         f"--basis={','.join(str(count) for count in sorted({row.num_basis for row in rows}))}",
         "",
-        "Runs: " + "; ".join(f"{alg} on {env}, seed {seed}" for env, alg, seed in runs)
+        "Runs: "
+        + "; ".join(f"{alg} on {env}, seed {seed}" for env, alg, seed in runs)
         + f". {num_states} states of the policy at the end of each; natural gradients of its surrogate, relative damping "
         f"{damping:g}. The exact matrix is E_s[J_μᵀJ_μ + J_σᵀJ_σ]; estimates are divided by the number of actions K.",
         "",

@@ -10,10 +10,9 @@ which of the paper's findings hold. About a minute; no TensorFlow. The problem i
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from absl import flags
@@ -38,7 +37,13 @@ FLAGS = flags.FLAGS
 DRAWN_STRENGTHS = (0.01, 0.1, 1.0, 3.0)
 
 _COLORS = {"sgd": "#6E6E6E", "wng": "#0072B2", "fng": "#A6761D", "w2_penalty": "#009E73", "kl_penalty": "#CC79A7"}
-_LINES = {"sgd": (0, (5, 1.5)), "wng": "-", "fng": "-.", "w2_penalty": (0, (3, 1, 1, 1)), "kl_penalty": (0, (1, 1))}
+_LINES: dict[str, Any] = {
+    "sgd": (0, (5, 1.5)),
+    "wng": "-",
+    "fng": "-.",
+    "w2_penalty": (0, (3, 1, 1, 1)),
+    "kl_penalty": (0, (1, 1)),
+}
 #: Losses below are drawn here: double precision has nothing more to say beside a loss of order one.
 _FLOOR = 1e-16
 
@@ -76,9 +81,8 @@ def draw(results: Results) -> Figure:
         b.set_title("(b) Penalty strength", loc="left")
         b.set_xlabel("β")
         handles = [Line2D([], [], color=_COLORS[method], label=NAMES[method]) for method in PENALTIES]
-        handles += [
-            Line2D([], [], color="#444444", linestyle=line, label=NAMES[p]) for p, line in ((log, "-"), (diagonal, "--"))
-        ]
+        handles += [Line2D([], [], color="#444444", linestyle="-", label=NAMES[log])]
+        handles += [Line2D([], [], color="#444444", linestyle="--", label=NAMES[diagonal])]
         b.legend(handles=handles, frameon=False, fontsize=6.5)
 
         for method in METHODS:
@@ -192,4 +196,4 @@ def app() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(app())
+    app()

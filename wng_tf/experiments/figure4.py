@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -189,14 +188,14 @@ def draw(runs: Path, methods: Sequence[str], seeds: Sequence[int], out: Path, en
 
     finals = {run.folder: float(curve.values[-LAST:].mean()) for run, curve in curves}
     rates: dict[Any, list[float]] = {}
-    rows = []
+    summary = []
     for run, curve in curves:
         reward, time = total_reward(run), cpu_minutes(run)
         rates.setdefault(run.method, []).append(reward / time)
         steps = int(curve.steps[-1])
-        rows.append((*run.method, run.seed, steps, finals[run.folder], time, reward / time, steps / time / 60))
+        summary.append((*run.method, run.seed, steps, finals[run.folder], time, reward / time, steps / time / 60))
     columns = ("alg", "variant", "seed", "steps", "final_return", "cpu_minutes", "reward_per_minute", "steps_per_second")
-    write("runs.csv", tables.to_csv(columns, rows))
+    write("runs.csv", tables.to_csv(columns, summary))
     efficiency = figures.draw_efficiency({env: {key: _array(of) for key, of in rates.items()}})
     efficiency.axes[0].set_xlabel("Reward per minute of processor time")
     written += save(efficiency, out / "figure5_right")
@@ -323,4 +322,4 @@ def app() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(app())
+    app()

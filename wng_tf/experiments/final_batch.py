@@ -54,7 +54,9 @@ def final_batch(
     given = dict(run.settings)
     network = given.pop("network", "mlp")
     kind = tasks.resolve(run.env).kind
-    config = settings.resolve(algorithms.find(run.alg), kind, typed(settings.PolicyGradientConfig, given))
+    algorithm = algorithms.find(run.alg)
+    assert isinstance(algorithm, algorithms.PolicyGradientAlgorithm)  # `run` is one's
+    config = settings.resolve(algorithm, kind, typed(settings.PolicyGradientConfig, given))
     _, state = checkpoint.load(run.folder / run_folder.CHECKPOINTS, which)
     saved = state["learner"]
     theta = saved["learner"]["theta"]

@@ -74,12 +74,13 @@ def _by_rule(integral: Callable[..., np.ndarray], mean: np.ndarray, variance: np
     first = level.flat[0]
     if (level == first).all():
         return integral(mean[..., np.newaxis], variance[..., np.newaxis], *_RULES[first][1])
-    values = None
+    values: np.ndarray | None = None
     for place in np.unique(level):
         chosen = level == place
         part = integral(mean[chosen][:, np.newaxis], variance[chosen][:, np.newaxis], *_RULES[place][1])
         values = np.empty((len(part), *mean.shape)) if values is None else values
         values[:, chosen] = part
+    assert values is not None  # there is a coordinate
     return values
 
 

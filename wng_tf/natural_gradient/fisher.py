@@ -11,7 +11,7 @@ from wng_tf.natural_gradient.estimator import NaturalGradient, check_problem, da
 from wng_tf.natural_gradient.jacobian_rows import DenseRows, LayerScores
 from wng_tf.natural_gradient.jacobians import dense_gradient, flatten, pullback, unflatten, watchable
 from wng_tf.natural_gradient.scalars import scalar
-from wng_tf.natural_gradient.seeds import stateless_seed
+from wng_tf.natural_gradient.seeds import Seed, stateless_seed
 
 __all__ = [
     "conjugate_gradient",
@@ -43,7 +43,7 @@ def per_sample_scores(
 
 
 def sketched_scores(
-    tape: tf.GradientTape, log_probs: tf.Tensor, num_rows: int, variables: Sequence[tf.Tensor], *, seed
+    tape: tf.GradientTape, log_probs: tf.Tensor, num_rows: int, variables: Sequence[tf.Tensor], *, seed: Seed
 ) -> tf.Tensor:
     """M random combinations S̃ [M, P] of the N scores with E[S̃ᵀS̃ / M] = SᵀS / N, from `num_rows` reverse passes.
 
@@ -138,10 +138,26 @@ def conjugate_gradient(
     squared_norm = tf.reduce_sum(tf.square(gradient))
     one = tf.ones_like(squared_norm)
 
-    def going(step, x, residual, search, rho, highest, lowest):
+    def going(
+        step: tf.Tensor,
+        x: tf.Tensor,
+        residual: tf.Tensor,
+        search: tf.Tensor,
+        rho: tf.Tensor,
+        highest: tf.Tensor,
+        lowest: tf.Tensor,
+    ) -> tf.Tensor:
         return (step < iterations) & (rho > tolerance * squared_norm)
 
-    def body(step, x, residual, search, rho, highest, lowest):
+    def body(
+        step: tf.Tensor,
+        x: tf.Tensor,
+        residual: tf.Tensor,
+        search: tf.Tensor,
+        rho: tf.Tensor,
+        highest: tf.Tensor,
+        lowest: tf.Tensor,
+    ) -> tuple[tf.Tensor, ...]:
         image = product(search) + epsilon * search
         curvature = tf.reduce_sum(search * image)
         alpha = rho / curvature

@@ -70,7 +70,12 @@ def pullback(
 
 
 def dense_gradient(
-    tape: tf.GradientTape, outputs, variables: Sequence[tf.Tensor], cotangents=None, *, name: str | None = None
+    tape: tf.GradientTape,
+    outputs: tf.Tensor,
+    variables: Sequence[tf.Tensor],
+    cotangents: tf.Tensor | None = None,
+    *,
+    name: str | None = None,
 ) -> list[tf.Tensor]:
     """`tape.gradient` with zeros for variables that the outputs do not depend on, and no sparse slices.
 
@@ -164,5 +169,5 @@ def _count(tensor: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.shape(tensor)[0], tensor.dtype)
 
 
-def _shaped(variable) -> tf.Tensor:
+def _shaped(variable: tf.Tensor) -> tf.TensorSpec:
     return tf.TensorSpec(variable.shape)

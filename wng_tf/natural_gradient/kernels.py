@@ -7,7 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from wng_tf.natural_gradient.scalars import scalar
-from wng_tf.natural_gradient.seeds import stateless_seed
+from wng_tf.natural_gradient.seeds import Seed, stateless_seed
 
 __all__ = ["KernelBasis", "similarity"]
 
@@ -27,7 +27,7 @@ class KernelBasis(NamedTuple):
     """s² [], in the square of the embedding's unit."""
 
     @classmethod
-    def sample(cls, embeddings: tf.Tensor, num_basis: int, *, seed, log_bandwidth: float = 0.0) -> KernelBasis:
+    def sample(cls, embeddings: tf.Tensor, num_basis: int, *, seed: Seed, log_bandwidth: float = 0.0) -> KernelBasis:
         """Draws the points among the embeddings [N, d] and a coordinate for each, uniformly.
 
         Points are drawn without replacement as long as there are enough (M ≤ N); beyond that every embedding is

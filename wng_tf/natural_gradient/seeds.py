@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
+from typing import TypeAlias, cast
 
 import tensorflow as tf
 
-__all__ = ["stateless_seed"]
+__all__ = ["Seed", "stateless_seed"]
+
+#: An int, or a pair of them.
+Seed: TypeAlias = int | Sequence[int] | tf.Tensor
 
 
-def stateless_seed(seed) -> tf.Tensor:
+def stateless_seed(seed: Seed) -> tf.Tensor:
     """The pair [2] int32 for the stateless generators, from an int or from a pair (ints or a tensor).
 
     Raises:
       ValueError: an int that two words cannot hold: below -2**63 or from 2**64.
     """
     try:
-        number = operator.index(seed)
+        number = operator.index(cast(int, seed))
     except TypeError:
         return tf.reshape(tf.cast(seed, tf.int32), [2])
     if not -(2**63) <= number < 2**64:

@@ -154,12 +154,12 @@ def _name_lines(ax: Axes, lines: Mapping[Method, tuple[np.ndarray, np.ndarray]],
     height = PANEL[1] * 0.72 * 72.0  # points of an axes, about
     methods = list(places)
     heights = spread([float(places[method][1]) for method in methods], 1.25 * _LABEL_POINTS / height)
-    for method, y in zip(methods, heights, strict=True):
+    for method, label_height in zip(methods, heights, strict=True):
         ax.annotate(
             method_name(method),
             xy=ends[method],
             xycoords="data",
-            xytext=(1.05, y),
+            xytext=(1.05, label_height),
             textcoords="axes fraction",
             va="center",
             fontsize=_LABEL_POINTS,

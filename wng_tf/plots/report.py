@@ -103,7 +103,8 @@ def _improvement(returns: tables.Returns, draw: Callable[[str, Figure, str], Non
     pairs = tables.all_pairs(returns)
     if not pairs:
         return
-    intervals = [tables.improvement(returns, *pair) for pair in pairs]
+    found = {pair: tables.improvement(returns, *pair) for pair in pairs}
+    intervals = [interval for interval in found.values() if interval is not None]
     rows = [(*ours, *theirs, *interval) for (ours, theirs), interval in zip(pairs, intervals, strict=True)]
     columns = ("alg", "variant", "other_alg", "other_variant", "probability", "low", "high")
     draw("improvement", figures.draw_improvement(pairs, intervals), tables.to_csv(columns, rows))
@@ -119,9 +120,7 @@ def _profile(returns: tables.Returns, draw: Callable[[str, Figure, str], None]) 
     every = np.concatenate([scores[env][method] for env in tasks for method in methods])
     margin = 0.02 * (np.ptp(every) or 1.0)
     thresholds = np.linspace(every.min() - margin, every.max() + margin, 201)
-    profiles = {
-        method: performance_profile([scores[env][method] for env in tasks], thresholds) for method in methods
-    }
+    profiles = {method: performance_profile([scores[env][method] for env in tasks], thresholds) for method in methods}
     xlabel = f"Return on {tasks[0]}" if len(tasks) == 1 else "Normalised return (0: worst run, 1: best run of a task)"
     rows = [
         (*method, threshold, *point)

@@ -7,7 +7,7 @@ of each task apart (stratified), through `scipy.stats.bootstrap`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from scipy import stats
@@ -17,6 +17,9 @@ CONFIDENCE = 0.95
 
 _BATCH = 500
 
+#: Of one task's runs [n].
+Scores: TypeAlias = Sequence[float] | np.ndarray
+
 
 class Interval(NamedTuple):
     """An estimate with the ends of its interval; the ends are NaN where there are too few runs for one.
@@ -24,26 +27,26 @@ class Interval(NamedTuple):
     The fields are floats, or arrays of one shape for an estimate of several numbers.
     """
 
-    value: float | np.ndarray
-    low: float | np.ndarray
-    high: float | np.ndarray
+    value: Any
+    low: Any
+    high: Any
 
 
-def mean_interval(scores: Sequence[float]) -> Interval:
+def mean_interval(scores: Scores) -> Interval:
     """Mean of one task's runs [n]."""
-    return bootstrap([scores], lambda sample, axis: np.mean(sample, axis=axis))
+    return bootstrap([scores], lambda sample, axis: np.asarray(np.mean(sample, axis=axis)))
 
 
-def student_interval(scores: Sequence[float]) -> Interval:
+def student_interval(scores: Scores) -> Interval:
     """Mean of one task's runs [n] by Student's t instead of a bootstrap."""
-    scores, count = np.asarray(scores), len(scores)
+    values, count = np.asarray(scores), len(scores)
     if count < 2:
-        return Interval(float(scores.mean()), np.nan, np.nan)
-    half = stats.t.ppf(0.975, count - 1) * scores.std(ddof=1) / np.sqrt(count)
-    return Interval(*(float(scores.mean() + side * half) for side in (0, -1, 1)))
+        return Interval(float(values.mean()), np.nan, np.nan)
+    half = stats.t.ppf(0.975, count - 1) * values.std(ddof=1) / np.sqrt(count)
+    return Interval(*(float(values.mean() + side * half) for side in (0, -1, 1)))
 
 
-def iqm_interval(*scores: Sequence[float]) -> Interval:
+def iqm_interval(*scores: Scores) -> Interval:
     """Interquartile mean over the runs of one task or, for comparable scores, of several tasks together."""
     return bootstrap(scores, lambda *samples, axis: interquartile_mean(np.concatenate(samples, axis=axis), axis))
 
@@ -53,7 +56,7 @@ def interquartile_mean(scores: np.ndarray, axis: int = -1) -> np.ndarray:
     return stats.trim_mean(scores, 0.25, axis=axis)
 
 
-def improvement_interval(ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]]) -> Interval:
+def improvement_interval(ours: Sequence[Scores], theirs: Sequence[Scores]) -> Interval:
     """Probability of improvement: that a run of ours scores higher than one of theirs, a tie counting half.
 
     Args:
@@ -70,19 +73,19 @@ def improvement_interval(ours: Sequence[Sequence[float]], theirs: Sequence[Seque
     return bootstrap([*ours, *theirs], statistic)
 
 
-def performance_profile(scores: Sequence[Sequence[float]], thresholds: Sequence[float]) -> Interval:
+def performance_profile(scores: Sequence[Scores], thresholds: Scores) -> Interval:
     """Share of runs that score above each threshold [T], each task weighing the same, with pointwise intervals."""
-    thresholds = np.asarray(thresholds, float)
+    levels = np.asarray(thresholds, float)
 
     def statistic(*samples: np.ndarray, axis: int) -> np.ndarray:
         del axis
-        return np.mean([_share_above(sample, thresholds) for sample in samples], axis=0)
+        return np.mean([_share_above(sample, levels) for sample in samples], axis=0)
 
     return bootstrap(scores, statistic)
 
 
 def bootstrap(
-    samples: Sequence[Sequence[float]],
+    samples: Sequence[Scores],
     statistic: Callable[..., np.ndarray],
     *,
     confidence: float = CONFIDENCE,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from wng_tf.plots.style import Method, method_name, ordered, task_name
 
 #: Task -> method -> final returns of its runs, in order of their seeds.
 Returns = Mapping[str, Mapping[Method, np.ndarray]]
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def _summary(scores: np.ndarray) -> Summary:
     return Summary(len(scores), mean_interval(scores), sd, iqm_interval(scores))
 
 
-def normalised(returns: Returns) -> dict[str, dict[Method, np.ndarray]]:
+def normalised(returns: Mapping[str, Mapping[Key, np.ndarray]]) -> dict[str, dict[Key, np.ndarray]]:
     """Returns of each task from 0, its worst run of any method, to 1, its best: comparable between tasks."""
     scaled = {}
     for env, methods in returns.items():
@@ -163,8 +166,7 @@ def report(
     if pairs:
         parts += [
             "## Probability of improvement",
-            "That a run of the first method ends higher than a run of the second; mean over tasks, 95% stratified "
-            "bootstrap.",
+            "That a run of the first method ends higher than a run of the second; mean over tasks, 95% stratified bootstrap.",
             _improvement_table(returns, pairs),
         ]
     if paper is not None:

@@ -248,7 +248,7 @@ def resolve(algorithm: PolicyGradientAlgorithm, kind: str, given: Mapping[str, A
     """
     parts = {part: getattr(algorithm, part) for part in ("surrogate", "penalty", "metric", "step_rule")}
     config = settings.build(PolicyGradientConfig, parts, DEFAULTS_BY_KIND.get(kind, {}), algorithm.defaults, given)
-    config = dataclasses.replace(config, metric=metric_name(config.metric, config.step_rule))
+    config = dataclasses.replace(config, metric=metric_name(str(config.metric), config.step_rule))
     if config.batch_size % config.nminibatches:
         raise UserError(
             f"--nminibatches={config.nminibatches} does not divide the batch of {config.batch_size} samples "

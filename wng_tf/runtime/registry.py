@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from wng_tf.errors import UserError
 from wng_tf.runtime.faults import reason
@@ -103,18 +103,18 @@ class Registry(Generic[Part]):
         """The parts that somebody else registered, by name."""
         return [(name, self.find(name)) for name in self._parts if name not in self._built_in]
 
-    def find(self, name: str) -> Part:
+    def find(self, name: str | None) -> Part:
         """The part called `name`, or imported from `package.module:name`.
 
         Raises:
           UserError: nothing of that name, or nothing that can be imported and called.
         """
-        name = self.canonical(name)
+        name = self.canonical(str(name))
         if name in self._parts:
             if name in self._lazy:
-                self._parts[name] = import_part(str(self._parts[name]))
+                self._parts[name] = cast(Part, import_part(str(self._parts[name])))
                 self._lazy.discard(name)
-            return self._parts[name]  # type: ignore[return-value]
+            return cast(Part, self._parts[name])
         if not is_path(name):
             raise UserError(
                 f"Unknown {self.noun} '{name}': choose one of {', '.join(self)}, "
@@ -126,10 +126,9 @@ class Registry(Generic[Part]):
             raise UserError(f"{self.noun.capitalize()} '{name}' cannot be imported: {reason(error)}.") from error
         if not callable(found):
             raise UserError(f"{self.noun.capitalize()} '{name}' is not a function.")
-        return found
+        return cast(Part, found)
 
-
-    def build(self, name: str, setup: Any, kind: type[Made]) -> Made:
+    def build(self, name: str | None, setup: Any, kind: type[Made]) -> Made:
         """What the part called `name` makes of `setup`.
 
         Raises:
@@ -143,12 +142,12 @@ class Registry(Generic[Part]):
         except Exception as error:
             if not self.is_own(name):
                 raise
-            raise self.failed(name, error) from error
+            raise self.failed(str(name), error) from error
         if not isinstance(made, kind):
             raise UserError(f"{self.noun.capitalize()} '{name}' must make a {kind.__name__}, not a {type(made).__name__}.")
         return made
 
-    def function(self, name: str) -> Callable[..., Any]:
+    def function(self, name: str | None) -> Callable[..., Any]:
         """The part called `name`, a function; if it is somebody's own, what it raises becomes a `UserError`."""
         function: Any = self.find(name)
         if not self.is_own(name):
@@ -161,7 +160,7 @@ class Registry(Generic[Part]):
             except (UserError, MemoryError):
                 raise
             except Exception as error:
-                raise self.failed(name, error) from error
+                raise self.failed(str(name), error) from error
 
         return guarded
 

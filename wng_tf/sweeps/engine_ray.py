@@ -6,6 +6,7 @@ left on disk: a run that is still alive is waited for, a dead one continues from
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -44,9 +45,9 @@ class RayEngine:
         self._tasks: dict[Any, Any] = {}
         self._stopping = False
         # A cluster of our own gets --jobs CPUs; one that runs already has its own number.
-        own = {"num_cpus": jobs, "include_dashboard": False} if address is None else {}
+        own: dict[str, Any] = {"num_cpus": jobs, "include_dashboard": False} if address is None else {}
         try:
-            ray.init(address=address, log_to_driver=False, logging_level="error", ignore_reinit_error=True, **own)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True, **own)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise UserError(_no_answer(address, error)) from error
 

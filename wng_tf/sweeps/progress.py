@@ -56,7 +56,7 @@ class SweepProgress:
         self._folders = {run: root / run.name for run in runs}
         totals = [run.total_timesteps() for run in runs]
         in_steps = all(totals)
-        self._size = {run: total if in_steps else 1 for run, total in zip(runs, totals, strict=True)}
+        self._size = {run: total if total and in_steps else 1 for run, total in zip(runs, totals, strict=True)}
         self._in_steps = in_steps
         self._done = {run: self._run_done(run) for run in runs}
         self._over: set[Run] = {run for run in runs if is_finished(self._folders[run], run)}

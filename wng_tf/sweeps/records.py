@@ -15,6 +15,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from baselines_compat.files import atomic_write
 from wng_tf.errors import UserError
@@ -97,7 +98,7 @@ def read_record(path: Path) -> Record | None:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         run = values.pop("run")
-        pairs = {name: tuple(map(tuple, run.pop(name))) for name in ("axes", "settings")}
+        pairs: dict[str, Any] = {name: tuple(map(tuple, run.pop(name))) for name in ("axes", "settings")}
         attempts = [Attempt(**attempt) for attempt in values.pop("attempts")]
         return _checked(Record(run=Run(**run, **pairs), attempts=attempts, **values))
     except FileNotFoundError:

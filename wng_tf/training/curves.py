@@ -51,7 +51,8 @@ class Curves:
 
     def open(self, found: Found | None, opened: contextlib.ExitStack) -> None:
         """Begin the files, or continue them without what is later than the checkpoint; `opened` closes them."""
-        resume_from = None if found is None else (STEPS_KEY, found.steps)
+        steps = 0 if found is None else found.steps
+        resume_from = None if found is None else (STEPS_KEY, steps)
         gone = [] if found is None else self._gone(found.run)
         if found is not None:
             self.log_rows = 0 if any(name in FILES.values() for name in gone) else found.run.log_rows or 0
@@ -59,7 +60,7 @@ class Curves:
         current = logger.get_current()
         current.output_formats = for_terminals(current.output_formats)
         for name in gone:
-            logger.warn(f"'{name}' is gone or empty: what it held up to step {found.steps} is lost, it begins anew.")
+            logger.warn(f"'{name}' is gone or empty: what it held up to step {steps} is lost, it begins anew.")
         kept = [None] * len(self._files) if found is None else found.run.monitor_rows
         for file, rows in zip(self._files, kept, strict=True):
             self._monitors.append(ResultsWriter(file, self._header, resume_rows=rows))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from wng_tf import algorithms, parts
 from wng_tf.algorithms import Algorithm
@@ -17,7 +17,21 @@ from wng_tf.training import run_flags
 from wng_tf.training.run import RunInfo, TrainingRun
 from wng_tf.training.settings import defaults, schedule
 
-Config = TypeVar("Config")
+
+class RunSettings(Protocol):
+    """What the settings of both families have, read only."""
+
+    @property
+    def lr(self) -> str: ...
+
+    @property
+    def save_interval(self) -> int: ...
+
+    @property
+    def keep_checkpoints(self) -> int: ...
+
+
+Config = TypeVar("Config", bound=RunSettings)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +48,11 @@ class Recipe(Generic[Config]):
       seeds: how many seeds there are, from 0; None: no limit.
     """
 
-    row: type
+    row: type[Algorithm]
     resolve: Callable[[Any, Task, Mapping[str, Any]], Config]
     check: Callable[[Config, str], None]
     default_network: Callable[[Task], str]
-    parts: Sequence[Registry]
+    parts: Sequence[Registry[Any]]
     num_monitors: Callable[[Config], int]
     seeds: int | None = None
 

@@ -162,7 +162,7 @@ class TrainingRun:
         Raises:
           UserError: see the class; another process is at work in the folder; a file in it is damaged or does not fit.
         """
-        if self.folder is None:
+        if self.folder is None or self._curves is None:
             self._opened.enter_context(log_to_stdout())
             self._progress.start(0)
             return False
@@ -199,11 +199,12 @@ class TrainingRun:
     def _clear(self) -> None:
         """Leave nothing of a new run that the machine or its flags kept from its first checkpoint: the same command, with
         what was wrong corrected, finds the folder free."""
+        folder = self.folder
         refused = isinstance(self._fault, (UserError, OSError)) or (
             self._fault is not None and faults.is_out_of_memory(self._fault)
         )
-        if refused and checkpoint.latest_step(self.folder / run_folder.CHECKPOINTS) is None:
-            run_folder.clear(self.folder)
+        if folder is not None and refused and checkpoint.latest_step(folder / run_folder.CHECKPOINTS) is None:
+            run_folder.clear(folder)
 
     def _restore(self, found: resume.Found) -> None:
         state = found.run
@@ -287,7 +288,7 @@ class TrainingRun:
             )
 
     def _save(self, steps: int, learner_state: Any, eprewmean: float | None, *, may_be_best: bool = True) -> None:
-        if self.folder is None:
+        if self.folder is None or self._curves is None:
             return
         best = may_be_best and self._is_best(eprewmean)
         if best:

@@ -289,8 +289,8 @@ def _git_commit() -> str | None:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    options = {"capture_output": True, "text": True, "timeout": 10, "check": True}
-    return subprocess.run(["git", *arguments], cwd=root, **options).stdout.strip()
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
 
 
 def _command(argv: Sequence[str]) -> str:

@@ -13,14 +13,17 @@ import numbers
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from baselines_compat.schedules import parse_schedule
 from wng_tf.errors import UserError
 from wng_tf.parts import BY_FLAG, RENAMED
 from wng_tf.runtime.registry import Registry
 
-Settings = TypeVar("Settings")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Settings = TypeVar("Settings", bound="DataclassInstance")
 
 #: Of whole numbers: TensorFlow counts in 32 bits.
 LARGEST = 2**31 - 1
@@ -33,7 +36,7 @@ def setting(
     help: str,
     *,
     group: str = "general",
-    choices: Sequence[str] | Registry | None = None,
+    choices: Sequence[str] | Registry[Any] | None = None,
     low: float | None = None,
     high: float | None = None,
     above: float | None = None,
@@ -63,9 +66,10 @@ def setting(
 @functools.cache
 def field_type(cls: type, name: str) -> type:
     """The plain type of a field: `int` for `int | None`."""
-    hint = typing.get_type_hints(cls)[name]
+    hint: type = typing.get_type_hints(cls)[name]
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        return next(arg for arg in typing.get_args(hint) if arg is not type(None))
+        plain: type = next(arg for arg in typing.get_args(hint) if arg is not type(None))
+        return plain
     return hint
 
 
@@ -108,12 +112,13 @@ def current_names(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _whole(value: Any) -> Any:
     """2e3 as 2000, which `range` and shapes take; anything else as it is, for `_check` to judge."""
-    if isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value) and int(value) == value:
-        return int(value)
-    return value
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not math.isfinite(value):
+        return value
+    whole = int(cast(float, value))
+    return whole if whole == value else value
 
 
-def _check(cls: type, field: dataclasses.Field, value: Any) -> None:
+def _check(cls: type, field: dataclasses.Field[Any], value: Any) -> None:
     limits = field.metadata
     if value is None or not limits:
         return
@@ -127,7 +132,7 @@ def _check(cls: type, field: dataclasses.Field, value: Any) -> None:
             raise UserError(f"--{field.name} must be finite, not {value}.")
         if kind is int and not isinstance(value, int):
             raise UserError(f"--{field.name} must be a whole number, not {value}.")
-        if kind is int and abs(value) > LARGEST:
+        if isinstance(value, int) and kind is int and abs(value) > LARGEST:
             raise UserError(f"--{field.name} must be at most {LARGEST}, not {value}.")
     if limits["choices"] and value not in limits["choices"]:
         own = ", or your own as package.module:name" if isinstance(limits["choices"], Registry) else ""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 from baselines_compat import logger
-from baselines_compat.log_formats import HumanOutputFormat, KVWriter
+from baselines_compat.log_formats import HumanOutputFormat, Writer
 
 SECONDS_BETWEEN_TABLES = 5.0
 """A table fills a screen, and an update may take milliseconds."""
@@ -114,9 +114,9 @@ def _above_bars(file: TextIO) -> Iterator[None]:
         yield
 
 
-def for_terminals(formats: Sequence[KVWriter]) -> list[KVWriter]:
+def for_terminals(formats: Sequence[Writer]) -> list[Writer]:
     """The formats, with a `TerminalFormat` in place of each that writes to a terminal."""
-    return [TerminalFormat(fmt.file, SECONDS_BETWEEN_TABLES) if _is_terminal(fmt) else fmt for fmt in formats]
+    return [_for_terminal(fmt) for fmt in formats]
 
 
 @contextlib.contextmanager
@@ -134,12 +134,14 @@ def log_to_stdout() -> Iterator[None]:
         logger.Logger.CURRENT = None
 
 
-def show_waiting(formats: Sequence[KVWriter]) -> None:
+def show_waiting(formats: Sequence[Writer]) -> None:
     """Show the latest table on each terminal among the formats, if it has not been shown."""
     for fmt in formats:
         if isinstance(fmt, TerminalFormat):
             fmt.show_waiting()
 
 
-def _is_terminal(fmt: KVWriter) -> bool:
-    return type(fmt) is HumanOutputFormat and not fmt.own_file and fmt.file.isatty()
+def _for_terminal(fmt: Writer) -> Writer:
+    if type(fmt) is HumanOutputFormat and not fmt.own_file and fmt.file.isatty():
+        return TerminalFormat(fmt.file, SECONDS_BETWEEN_TABLES)
+    return fmt

@@ -49,16 +49,26 @@ def fit(
     return tuple(tf.reshape(tf.transpose(side), tf.concat([leading, [-1]], axis=0)) for side in weights)
 
 
-def _ascend(gram_x, gram_y, cost, *, gamma, step_size, steps, all_pairs) -> tuple[tf.Tensor, tf.Tensor]:
+def _ascend(
+    gram_x: tf.Tensor,
+    gram_y: tf.Tensor,
+    cost: tf.Tensor,
+    *,
+    gamma: float | tf.Tensor,
+    step_size: float | tf.Tensor,
+    steps: int,
+    all_pairs: bool,
+) -> tuple[tf.Tensor, tf.Tensor]:
     """The weights of `fit`, everything with the samples in front."""
     scale_x, scale_y = step_size / _count(gram_x), step_size / _count(gram_y)
 
-    def body(step, weights_x, weights_y):
+    def body(step: tf.Tensor, weights_x: tf.Tensor, weights_y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         excess_x, excess_y = _excess(_apply(gram_x, weights_x), _apply(gram_y, weights_y), cost, gamma, all_pairs)
         return step + 1, weights_x + scale_x * (1.0 - excess_x), weights_y + scale_y * (1.0 - excess_y)
 
     start = (0, tf.zeros_like(gram_x[0]), tf.zeros_like(gram_y[0]))
-    return tf.while_loop(lambda step, *_: step < steps, body, start)[1:]
+    _, weights_x, weights_y = tf.while_loop(lambda step, *_: step < steps, body, start)
+    return weights_x, weights_y
 
 
 def fit_in_feature_space(
@@ -127,7 +137,9 @@ def _cost(x: tf.Tensor, y: tf.Tensor, all_pairs: bool) -> tf.Tensor:
     return tf.reduce_sum(tf.square(difference), axis=-1)
 
 
-def _excess(lambda_x, lambda_y, cost, gamma, all_pairs) -> tuple[tf.Tensor, tf.Tensor]:
+def _excess(
+    lambda_x: tf.Tensor, lambda_y: tf.Tensor, cost: tf.Tensor, gamma: float | tf.Tensor, all_pairs: bool
+) -> tuple[tf.Tensor, tf.Tensor]:
     """The mean of exp((λ₁ + λ₂ - cost)/γ) for each x_j and for each y_k; samples in front."""
     total = lambda_x[:, tf.newaxis] + lambda_y if all_pairs else lambda_x + lambda_y
     excess = tf.exp(tf.minimum((total - cost) / gamma, LARGEST_EXPONENT))

@@ -31,6 +31,7 @@ class FisherEmpirical(Metric):
 class ScoreOperator(Operator):
     """SᵀS / n of scores S [n, P]."""
 
+    rows: LayerScores
     damps_diagonally = True
 
     def __init__(self, scores: LayerScores):

@@ -120,6 +120,7 @@ class WassersteinKernel(Metric):
 class KernelOperator(Operator):
     """Jᵀ L† J from J [M, P] and L [M, M]."""
 
+    rows: DenseRows
     damps_diagonally = True
 
     def __init__(self, jacobian: tf.Tensor, similarity: tf.Tensor):
