@@ -41,11 +41,11 @@ class GoalTask:
     """What distinguishes one task from another.
 
     Attributes:
-        build: makes the model's specification.
-        frame_skip: physics steps per environment step.
-        goal: (x, y) in metres; the reward of a step is minus the distance to it after the step.
-        camera: default camera for rendering (Gymnasium's `default_camera_config`).
-        zeros: observation entries after qpos and qvel that are always zero.
+      build: makes the model's specification.
+      frame_skip: physics steps per environment step.
+      goal: (x, y) in metres; the reward of a step is minus the distance to it after the step.
+      camera: default camera for rendering (Gymnasium's `default_camera_config`).
+      zeros: observation entries after qpos and qvel that are always zero.
     """
 
     build: Callable[[], mujoco.MjSpec]
@@ -104,8 +104,8 @@ class GoalEnv(gymnasium.Env[Any, Any]):
         """Makes the world.
 
         Args:
-            render_mode: None, "rgb_array" or "depth_array".
-            width, height: of the picture, in pixels.
+          render_mode: None, "rgb_array" or "depth_array".
+          width, height: of the picture, in pixels.
         """
         self.model = self.task.model
         self.data = mujoco.MjData(self.model)
@@ -131,7 +131,7 @@ class GoalEnv(gymnasium.Env[Any, Any]):
         """One environment step; actions [nu] outside the control range are clipped by MuJoCo.
 
         Raises:
-            ValueError: an action of the wrong shape.
+          ValueError: an action of the wrong shape.
         """
         if np.shape(action) != self.action_space.shape:
             raise ValueError(f"action has shape {np.shape(action)}, expected {self.action_space.shape}")
@@ -196,14 +196,14 @@ class GoalVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[np.f
         """Makes the worlds.
 
         Args:
-            num_envs: number of worlds.
-            max_episode_steps: truncation after this many steps; None: never.
-            num_threads: threads that step them; the numbers do not depend on it.
-            autoreset_mode: "NextStep" (Gymnasium's default) or "Disabled".
-            render_mode: must be None; render the single environment.
+          num_envs: number of worlds.
+          max_episode_steps: truncation after this many steps; None: never.
+          num_threads: threads that step them; the numbers do not depend on it.
+          autoreset_mode: "NextStep" (Gymnasium's default) or "Disabled".
+          render_mode: must be None; render the single environment.
 
         Raises:
-            ValueError: an argument out of range.
+          ValueError: an argument out of range.
         """
         if num_envs < 1 or num_threads < 1:
             raise ValueError(f"num_envs and num_threads must be at least 1, not {num_envs} and {num_threads}")
@@ -241,11 +241,11 @@ class GoalVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[np.f
         """Starts an episode in every world, or in those of `options["reset_mask"]` (bool [num_envs]).
 
         Args:
-            seed: one per world, or an int s for s, s + 1, ...; None: the worlds' generators go on.
-            options: `reset_mask`.
+          seed: one per world, or an int s for s, s + 1, ...; None: the worlds' generators go on.
+          options: `reset_mask`.
 
         Raises:
-            ValueError: a list of seeds or a mask of the wrong length.
+          ValueError: a list of seeds or a mask of the wrong length.
         """
         mask = np.ones(self.num_envs, np.bool_)
         if options and "reset_mask" in options:
@@ -287,7 +287,7 @@ class GoalVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[np.f
         With autoreset "NextStep" a world that ended starts anew here instead, with reward 0.
 
         Raises:
-            ValueError: actions of the wrong shape, or an ended world that was not reset although autoreset is disabled.
+          ValueError: actions of the wrong shape, or an ended world that was not reset although autoreset is disabled.
         """
         if np.shape(actions) != self.action_space.shape:
             raise ValueError(f"actions have shape {np.shape(actions)}, expected {self.action_space.shape}")

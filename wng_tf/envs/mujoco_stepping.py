@@ -85,7 +85,7 @@ class _FastFaller(_FastRunner):
         """As packaged: observation float64, reward, terminated, False, info.
 
         Raises:
-            ValueError: an action of the wrong shape.
+          ValueError: an action of the wrong shape.
         """
         qpos, qvel, velocity, forward, cost = self._run(action)
         upright = self._upright(qpos, qvel)
@@ -123,7 +123,7 @@ class FastHalfCheetah(_FastRunner, PackagedHalfCheetah):
         """As packaged: observation float64, reward, False, False, info.
 
         Raises:
-            ValueError: an action of the wrong shape.
+          ValueError: an action of the wrong shape.
         """
         qpos, qvel, velocity, forward, cost = self._run(action)
         info = {"x_position": qpos[0], "x_velocity": velocity, "reward_forward": forward, "reward_ctrl": -cost}
@@ -143,7 +143,7 @@ class FastDoublePendulum(_FastStepping, PackagedDoublePendulum):
         """As packaged: observation float64, reward, terminated, False, info.
 
         Raises:
-            ValueError: an action of the wrong shape.
+          ValueError: an action of the wrong shape.
         """
         self._advance(action)
         x, _, y = self._tip

@@ -71,13 +71,13 @@ class FastStepping(FastWorld, packaged.WalkerBaseBulletEnv):
         """One control step: four engine steps of 4.125 ms.
 
         Args:
-            action: torques relative to the motors' maximum, [joints]; the motors clip them to -1..1.
+          action: torques relative to the motors' maximum, [joints]; the motors clip them to -1..1.
 
         Returns:
-            observation float32 [observation size], reward, terminated, False, {}.
+          observation float32 [observation size], reward, terminated, False, {}.
 
         Raises:
-            ValueError: an action that is not finite.
+          ValueError: an action that is not finite.
         """
         world, robot = self._world, self.robot
         action = np.asarray(action)

@@ -27,13 +27,13 @@ class DoublePendulumEnv(FastWorld, packaged.InvertedDoublePendulumBulletEnv):
         """One control step of 16.5 ms.
 
         Args:
-            action: force on the cart relative to its maximum, [1]; the motor clips it to -1..1.
+          action: force on the cart relative to its maximum, [1]; the motor clips it to -1..1.
 
         Returns:
-            observation float32 [9], reward, terminated, False, {}.
+          observation float32 [9], reward, terminated, False, {}.
 
         Raises:
-            ValueError: an action that is not finite.
+          ValueError: an action that is not finite.
         """
         share = float(action[0])
         if not math.isfinite(share):

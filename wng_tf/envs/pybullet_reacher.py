@@ -26,13 +26,13 @@ class ReacherEnv(FastWorld, packaged.ReacherBulletEnv):
         """One control step of 16.5 ms.
 
         Args:
-            action: torques of shoulder and elbow relative to their maximum, [2]; the motors clip them to -1..1.
+          action: torques of shoulder and elbow relative to their maximum, [2]; the motors clip them to -1..1.
 
         Returns:
-            observation float32 [9], reward, False, False, {}.
+          observation float32 [9], reward, False, False, {}.
 
         Raises:
-            ValueError: an action that is not finite.
+          ValueError: an action that is not finite.
         """
         shoulder, elbow = action
         if not math.isfinite(shoulder + elbow):

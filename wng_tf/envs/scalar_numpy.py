@@ -55,7 +55,7 @@ def float32_limit(limit: float) -> float:
     """The double above which a number rounded to float32 exceeds `float32(limit)`.
 
     Raises:
-        ValueError: the last mantissa bit of that float32 is odd, so that a number halfway to the next one rounds up.
+      ValueError: the last mantissa bit of that float32 is odd, so that a number halfway to the next one rounds up.
     """
     nearest = np.float32(limit)
     if nearest.view(np.uint32) & 1:

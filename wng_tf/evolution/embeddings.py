@@ -26,12 +26,12 @@ class Trajectories:
     """N rollouts of at most H steps. What would come after an episode's end is zero.
 
     Attributes:
-        rewards: [N, H].
-        lengths: [N], steps until the episode ended.
-        final_observations: [N, observations], after the last step.
-        observation_sums: [N, observations], over the observations that were acted on.
-        observations: [N, H, observations], those that were acted on; None unless recorded.
-        actions: [N, H, actions] (one-hot if discrete); None unless recorded.
+      rewards: [N, H].
+      lengths: [N], steps until the episode ended.
+      final_observations: [N, observations], after the last step.
+      observation_sums: [N, observations], over the observations that were acted on.
+      observations: [N, H, observations], those that were acted on; None unless recorded.
+      actions: [N, H, actions] (one-hot if discrete); None unless recorded.
     """
 
     rewards: NDArray[np.float64]
@@ -69,12 +69,12 @@ class PopulationEmbedding:
         """Looks the embedding up.
 
         Args:
-            name: a registered trajectory embedding, or `package.module:function`.
-            horizon: H.
-            length: points in time of an embedding that has several; 0: every step.
+          name: a registered trajectory embedding, or `package.module:function`.
+          horizon: H.
+          length: points in time of an embedding that has several; 0: every step.
 
         Raises:
-            UserError: no such embedding, or one that needs a differentiable policy.
+          UserError: no such embedding, or one that needs a differentiable policy.
         """
         found = embeddings.find(name)
         if found.kind != "trajectory":
@@ -98,7 +98,7 @@ class PopulationEmbedding:
         """Embeddings [N, d] in float64.
 
         Raises:
-            UserError: the function gave vectors of several lengths, or a number that is not finite.
+          UserError: the function gave vectors of several lengths, or a number that is not finite.
         """
         if self._from_sums is not None:
             return self._from_sums(trajectories)

@@ -14,7 +14,7 @@ def shape(values: NDArray[np.float64], shaping: str) -> NDArray[np.float64]:
     spread evenly over [-0.5, 0.5], ties sharing their mean rank (Salimans et al. 2017).
 
     Raises:
-        ValueError: another word for `shaping`.
+      ValueError: another word for `shaping`.
     """
     if shaping == "normalised":
         centred = values - values.mean()
@@ -34,9 +34,9 @@ def mirrored_gradient(scores: NDArray[np.float64], xi: NDArray[np.float64], sigm
     Estimates the gradient of E[F(θ + σ ξ)]. Eq. 13 prints 1/(Nσ) in front of θ̃ - θ = σ ξ, which is off by a factor σ².
 
     Args:
-        scores: [2n], those of θ + σ ξ_1..n first, then of θ - σ ξ_1..n.
-        xi: [n, P].
-        sigma: σ.
+      scores: [2n], those of θ + σ ξ_1..n first, then of θ - σ ξ_1..n.
+      xi: [n, P].
+      sigma: σ.
     """
     plus, minus = np.split(scores, 2)
     return (plus - minus) @ xi / (2 * len(xi) * sigma)

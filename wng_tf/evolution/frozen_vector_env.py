@@ -47,14 +47,14 @@ class FrozenVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[An
         """Makes the worlds. A process of their own starts by itself; the first call waits for it.
 
         Args:
-            name: of the task.
-            num_envs: number of worlds.
-            own_process: step them in a process of their own. The numbers do not depend on it.
-            timeout: seconds after which a world that does not come back is given up (EnvironmentFailure); 0: never.
-            **kwargs: for the environments.
+          name: of the task.
+          num_envs: number of worlds.
+          own_process: step them in a process of their own. The numbers do not depend on it.
+          timeout: seconds after which a world that does not come back is given up (EnvironmentFailure); 0: never.
+          **kwargs: for the environments.
 
         Raises:
-            UserError, EnvironmentFailure: as for `tasks.make`.
+          UserError, EnvironmentFailure: as for `tasks.make`.
         """
         watched = Watched(timeout)
         probe = watched.call(lambda: tasks.make(name, **kwargs), lambda: name)
@@ -84,10 +84,10 @@ class FrozenVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[An
         freeze.
 
         Args:
-            seed: one per world, or an int s for s, s + 1, ...
+          seed: one per world, or an int s for s, s + 1, ...
 
         Raises:
-            ValueError: no seeds, or the wrong number of them.
+          ValueError: no seeds, or the wrong number of them.
         """
         if seed is None:
             raise ValueError("FrozenVectorEnv.reset needs seeds: one per world, or one int.")
@@ -118,7 +118,7 @@ class FrozenVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[An
         """Closes the worlds and ends their process.
 
         Raises:
-            EnvironmentFailure: closing a world raised.
+          EnvironmentFailure: closing a world raised.
         """
         self._buffers = {}
         if isinstance(self._worlds, _Process):
@@ -147,7 +147,7 @@ class _Process:
         """Have the worlds do it, and wait until they have.
 
         Raises:
-            WorkerError: the process failed, now or when it made the worlds.
+          WorkerError: the process failed, now or when it made the worlds.
         """
         if not self._ready:
             self._answer()
@@ -211,8 +211,8 @@ class _Worlds:
         """Do it: "reset", "step" or "close".
 
         Raises:
-            EnvironmentFailure: a world raised.
-            UnusableOutput: it returned something whose meaning is not clear.
+          EnvironmentFailure: a world raised.
+          UnusableOutput: it returned something whose meaning is not clear.
         """
         if command != "close" or self._watched.hung is None:
             self._watch(getattr(self, command))

@@ -32,7 +32,7 @@ def ascent(optimizer: str, slots: Slots, gradient: NDArray[np.float64], lr: floa
     """One step uphill along `gradient` [P]: the new slots, and the step [P] to add to the parameters.
 
     Raises:
-        ValueError: an unknown optimizer.
+      ValueError: an unknown optimizer.
     """
     count = slots.count + 1
     if optimizer == "adam":

@@ -53,11 +53,11 @@ def start_seeds(seed: int, generation: int, num_pairs: int, num_evaluations: int
     """The environment seed of every rollout: 2n perturbed ones in the order of `mirrored`, then the evaluations of θ.
 
     Args:
-        sharing: which rollouts start from the same state: "pair" (the two of a mirrored pair: common random numbers),
-            "generation" (the whole population), "run" (every rollout of the run, as in the released code), "none".
+      sharing: which rollouts start from the same state: "pair" (the two of a mirrored pair: common random numbers),
+        "generation" (the whole population), "run" (every rollout of the run, as in the released code), "none".
 
     Raises:
-        ValueError: another word for `sharing`.
+      ValueError: another word for `sharing`.
     """
     rng = generator(seed, 0 if sharing == "run" else generation, Stream.STARTS)
     # Drawn first: the evaluations start alike for every kind of sharing and every population size.

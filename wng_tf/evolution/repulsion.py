@@ -45,7 +45,7 @@ def kernel_distance(x: NDArray[np.float64], y: NDArray[np.float64], bandwidth: f
     """1 - mean_k exp(-|x_n - y_k|² / (2 s²)) [N]: a distance that stops to grow beyond the bandwidth s.
 
     Args:
-        bandwidth: s, in the embeddings' unit; 0: such that s² is a hundredth of the mean squared distance.
+      bandwidth: s, in the embeddings' unit; 0: such that s² is a hundredth of the mean squared distance.
     """
     cost = squared_distances(x, y)
     squared = bandwidth**2 if bandwidth else 0.01 * float(cost.mean())
@@ -79,12 +79,12 @@ def fitted_transport(
     λ₁(x_n) + E[λ₂(y)] - γ E_k[exp((λ₁(x_n) + λ₂(y_k) - |x_n - y_k|²)/γ)] + γ.
 
     Args:
-        num_features: R of the random Fourier features; 0: the Gaussian kernel itself.
-        seed: of the features.
-        bandwidth: s of the kernel, in the embeddings' unit; 0: the root of the mean squared distance.
-        gamma: entropic regularisation, in the squared unit; 0: 0.3 times the mean squared distance.
-        step_size: of the ascent, in units of γ.
-        steps: of the ascent.
+      num_features: R of the random Fourier features; 0: the Gaussian kernel itself.
+      seed: of the features.
+      bandwidth: s of the kernel, in the embeddings' unit; 0: the root of the mean squared distance.
+      gamma: entropic regularisation, in the squared unit; 0: 0.3 times the mean squared distance.
+      step_size: of the ascent, in units of γ.
+      steps: of the ascent.
     """
     cost = squared_distances(x, y)
     scale = float(cost.mean()) or 1.0

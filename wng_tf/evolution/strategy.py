@@ -114,18 +114,18 @@ def tell(
     """One update of the strategy.
 
     Args:
-        state: before.
-        xi: ξ [n, P].
-        results: of the rollouts with `population.mirrored(state.theta, xi, spread(...))`.
-        config: settings.
-        seed: of the run.
-        lr: learning rate of this update.
+      state: before.
+      xi: ξ [n, P].
+      results: of the rollouts with `population.mirrored(state.theta, xi, spread(...))`.
+      config: settings.
+      seed: of the run.
+      lr: learning rate of this update.
 
     Returns:
-        the state after, and the diagnostics, ready to be logged.
+      the state after, and the diagnostics, ready to be logged.
 
     Raises:
-        NonFiniteError: a return, an embedding or the gradient is not finite.
+      NonFiniteError: a return, an embedding or the gradient is not finite.
     """
     for name, values in (("return", results.returns), ("embedding", results.embeddings)):
         if not np.isfinite(values).all():
@@ -233,9 +233,9 @@ def precondition(
     """g_W by Algorithm 3 with J from Eq. 14, and the ε that was used, in the unit of the information matrix.
 
     Args:
-        gradient, xi, x, sigma, epsilon: g [P], ξ [n, P], X [2n, d], σ, ε.
-        seed: of the basis functions.
-        config: settings.
+      gradient, xi, x, sigma, epsilon: g [P], ξ [n, P], X [2n, d], σ, ε.
+      seed: of the basis functions.
+      config: settings.
     """
     return _precondition(
         *map(tf.constant, (gradient, xi, x)),
