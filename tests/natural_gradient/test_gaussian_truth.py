@@ -1,4 +1,4 @@
-"""The bottom rung of the ladder: the estimator against the closed form of a Gaussian (MATH of Appendix D.3)."""
+"""The bottom rung of the ladder: the estimator against the closed form of a Gaussian (Appendix D.3 of the paper)."""
 
 from __future__ import annotations
 

@@ -236,7 +236,7 @@ def test_the_kl_coefficient_follows_the_divergence_after_the_update(compiled, ba
 
 
 def test_damping_is_judged_on_the_loss_of_the_same_minibatch(fresh_learner, batch_of):
-    """ρ = 2 (𝓛_old - 𝓛_new) / -gᵀΔθ (MATH.md section 5), from a step of one minibatch taken apart."""
+    """ρ = 2 (𝓛_old - 𝓛_new) / -gᵀΔθ, the reduction ratio, from a step of one minibatch taken apart."""
     learner = fresh_learner("npg", damping="adaptive", max_grad_norm=0.0, **WHOLE_BATCH)
     batch, start = batch_of(learner), learner.theta.numpy()
     report = learner.update(batch, 1, 0.05, fused=False)

@@ -56,7 +56,7 @@ def log_prob(theta: np.ndarray, actions: np.ndarray) -> np.ndarray:
 
 
 def kernel_basis(x: np.ndarray, samples: np.ndarray, coordinates: np.ndarray, log_bandwidth: float):
-    """h [M, N] and ∂h [M, N, d] of MATH.md section 1, written out."""
+    """h [M, N] and ∂h [M, N, d] of the kernel's basis functions, written out."""
     squared = np.mean([[np.sum((x[m] - x[n]) ** 2) for n in range(N)] for m in samples]) * 10.0**log_bandwidth
     values, slopes = np.zeros((M, N)), np.zeros((M, N, x.shape[1]))
     for m in range(M):

@@ -36,7 +36,7 @@ def estimate(penalty: WassersteinPenalty, old: np.ndarray, new: np.ndarray, nois
 
 
 def feature_space_twin(penalty: WassersteinPenalty, old, new, noise) -> float:
-    """MATH.md section 4 as printed: coefficients of R features, one state after another, T steps of ascent each."""
+    """The estimate as Pacchiano et al. (2019) print it: R coefficients, one state after another, T steps of ascent each."""
     omega, phase = penalty.kernel.omega.numpy().astype(float), penalty.kernel.phase.numpy().astype(float)
     s = np.sqrt(2.0 * np.mean(np.sum(np.exp(2.0 * old[:, ACT:]), axis=1)))
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+#: Median relative error up to which an estimate counts as exact enough.
+TOLERANCE = 0.2
+
 NAMES: Mapping[str, str] = {
     "samples": "Samples N",
     "basis": "Basis functions M",
@@ -69,6 +72,16 @@ def draw(rows: Sequence[Row]) -> Figure:
         handles += [Line2D([], [], color="#444444", linestyle=":", label=f"M = {FEW}")]
         figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)
     return figure
+
+
+def trusted(rows: Sequence[Row], form: Form) -> str:
+    """Where, among dimensions and dampings, few basis functions are exact enough."""
+    places = []
+    for varied, label in (("dimension_few", "d"), ("epsilon_few", "ε")):
+        values = [f"{row.value:g}" for row in select(rows, form, varied) if row.error[1] <= TOLERANCE]
+        if values:
+            places.append(f"{label} = {', '.join(values)}")
+    return "with " + " and with ".join(places) if places else "nowhere"
 
 
 def readme(rows: Sequence[Row], damped: Sequence[Damped], seeds: Sequence[int]) -> str:
@@ -141,10 +154,10 @@ def readme(rows: Sequence[Row], damped: Sequence[Damped], seeds: Sequence[int]) 
         f"M basis functions slow down at most M directions: {few.slowed:g} of {parameters} with M = {few.basis}, "
         f"{many.slowed:g} with M = {many.basis}. These are combinations of parameters that move the embedding along the "
         "sampled kernels' gradients.",
-        "In every other direction the step keeps its length 1/ε, a plain gradient step, which dominates the sum where ε "
-        "is small: the cosine can look fair while the length is far too large.",
-        "For the Gaussian M = 5 can be trusted with one dimension (two parameters), not with two (four), or where "
-        "ε exceeds the metric, when hardly anything needs to be slowed down.",
+        "In every other direction the step keeps its length 1/ε, that of a plain gradient step.",
+        f"Median relative error of at most {TOLERANCE:.0%} with M = {FEW}: "
+        + "; ".join(f"{NAMES[form]} {trusted(rows, form)}" for form in FORMS)
+        + ".",
         "",
         "## Which bandwidth?",
         "",
@@ -158,7 +171,13 @@ def readme(rows: Sequence[Row], damped: Sequence[Damped], seeds: Sequence[int]) 
         "",
         f"Smallest error with M = {default.basis}: "
         + "; ".join(f"{NAMES[form]} at {best(form, 'log_bandwidth').value:g}" for form in FORMS)
-        + f". With M = {FEW} no bandwidth helps: what is missing is directions.",
+        + f". With M = {FEW}: "
+        + "; ".join(
+            f"{NAMES[form]} at {best(form, 'log_bandwidth_few').value:g}, error "
+            f"{best(form, 'log_bandwidth_few').error[1]:.3g}"
+            for form in FORMS
+        )
+        + ".",
         "",
         "## Score function or reparameterised?",
         "",

@@ -55,7 +55,7 @@ def natural_gradient(
     depend on are damped as an average one.
 
     Only systems of size M are solved, in float64, by symmetric eigendecomposition; products with J are in its own
-    type. Eigenvalues of L below `relative_threshold` times the largest count as zero; by default 1e-12 in float64, in
+    type. Eigenvalues of L below `relative_threshold` times the largest are treated as zero; by default 1e-12 in float64, in
     float32 1e-9 with more than eight basis functions and 1e-6 with fewer, which are multiplied without float64.
 
     NaN or infinity, in the inputs or the result: ValueError when called eagerly; inside `tf.function` the result's

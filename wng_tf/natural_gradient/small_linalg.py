@@ -47,8 +47,8 @@ def eigh(matrix: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
 def inverse_root(matrix: tf.Tensor, relative_threshold: float) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """W [M, M] with WᵀW = A†, the rank of A, and whether A was finite.
 
-    A is symmetric and positive semidefinite up to rounding; eigenvalues below `relative_threshold` times the largest
-    count as zero, and so do their rows of W.
+    A is symmetric and positive semidefinite up to rounding. Eigenvalues below `relative_threshold` times the largest are
+    treated as zero, and their rows of W are zero.
     """
     eigenvalues, eigenvectors, finite = eigh(matrix)
     kept = (eigenvalues > relative_threshold * tf.reduce_max(eigenvalues)) & (eigenvalues > 0.0)
@@ -62,8 +62,8 @@ def damped_inverse(
 ) -> tuple[Callable[[tf.Tensor], tf.Tensor], tf.Tensor, tf.Tensor]:
     """The function b [M] → (A + ε I)⁻¹ b, the largest eigenvalue of A, and whether A was finite.
 
-    A is symmetric and positive semidefinite up to rounding. What `relative_threshold` times the largest eigenvalue
-    hides counts as not known, and the solution is zero there: a direction is rather left alone than divided by noise.
+    A is symmetric and positive semidefinite up to rounding. Eigenvalues below `relative_threshold` times the largest are
+    treated as zero, and the solution has no component along their eigenvectors: it would be rounding divided by ε.
     """
     if tf.executing_eagerly() or matrix.shape[0] <= 16:
         eigenvalues, eigenvectors, finite = eigh(matrix)
