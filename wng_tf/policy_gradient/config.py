@@ -273,7 +273,7 @@ def exceptions() -> dict[str, Mapping[str, Any]]:
 def default_network(task: Task) -> str:
     """Dense layers on every task."""
     del task
-    return NETWORKS[0]
+    return _KERAS_NETWORKS[0]
 
 
 def _needs(config: PolicyGradientConfig) -> dict[str, float]:
