@@ -53,7 +53,7 @@ def _real(item: Any) -> float:
     try:
         return float(item)
     except OverflowError:  # an integer above all floats
-        return math.copysign(math.inf, item)
+        return math.inf if item > 0 else -math.inf
 
 
 def number(value: Any) -> float:
@@ -66,7 +66,7 @@ def number(value: Any) -> float:
         try:
             return float(value)
         except OverflowError:
-            return math.copysign(math.inf, value)
+            return math.inf if value > 0 else -math.inf
     array = array_of(value)
     if array.size != 1:
         raise Unclear(described(value))

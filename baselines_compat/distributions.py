@@ -56,7 +56,8 @@ class Pd(abc.ABC):
         Raises:
           ValueError: `x` is not one action for each distribution; nothing is broadcast.
         """
-        return self.distribution.log_prob(_fitting(tf.stop_gradient(x), self.mode(), "Actions"))
+        x = tf.cast(tf.stop_gradient(x), self.flat.dtype)  # NumPy's own numbers are float64
+        return self.distribution.log_prob(_fitting(x, self.mode(), "Actions"))
 
     def neglogp(self, x: tf.Tensor) -> tf.Tensor:
         return -self.logp(x)

@@ -9,6 +9,14 @@ from pathlib import Path
 from typing import IO
 
 
+def absolute(path: str | os.PathLike[str]) -> Path:
+    """The path from the root on, with the home folder in place of `~`: one file, wherever the process goes later.
+
+    An environment may change the working folder of the process that it is stepped in.
+    """
+    return Path(os.path.expanduser(os.fspath(path))).absolute()
+
+
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO]:
     """A file to write to, which takes the place of `path` when the block ends without an exception.

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO, TypeAlias
 
-from baselines_compat.files import atomic_write
+from baselines_compat.files import absolute, atomic_write
 from baselines_compat.log_values import Plain, plain
 from baselines_compat.table import complete_lines, parse_csv
 
@@ -63,7 +63,7 @@ class HumanOutputFormat(KVWriter, SeqWriter):
         self.file: TextIO
         self.own_file = isinstance(filename_or_file, (str, os.PathLike))
         if isinstance(filename_or_file, (str, os.PathLike)):
-            self.file = open(filename_or_file, "a" if append else "w", encoding="utf-8")  # noqa: SIM115
+            self.file = open(absolute(filename_or_file), "a" if append else "w", encoding="utf-8")  # noqa: SIM115
         elif hasattr(filename_or_file, "write"):
             self.file = filename_or_file
         else:
@@ -94,8 +94,9 @@ class JSONOutputFormat(KVWriter):
     """One strict JSON object a line; NaN and infinity become null, as other readers stop at them."""
 
     def __init__(self, filename: str | os.PathLike[str], resume_from: ResumeFrom | None = None):
-        _start_file(Path(filename), resume_from, _values_in_json)
-        self.file = open(filename, "a", encoding="utf-8")  # noqa: SIM115
+        path = absolute(filename)
+        _start_file(path, resume_from, _values_in_json)
+        self.file = open(path, "a", encoding="utf-8")  # noqa: SIM115
 
     def writekvs(self, kvs: Mapping[str, Any]) -> None:
         row = {key: _for_json(value) for key, value in sorted(_plain_values(kvs).items())}
@@ -114,7 +115,7 @@ class CSVOutputFormat(KVWriter):
     """
 
     def __init__(self, filename: str | os.PathLike[str], resume_from: ResumeFrom | None = None):
-        self.filename = Path(filename)
+        self.filename = absolute(filename)
         _start_file(self.filename, resume_from, _values_in_csv, header=1)
         lines = complete_lines(self.filename)
         self.keys: list[str] = next(csv.reader(lines)) if lines else []
@@ -172,7 +173,7 @@ def make_output_format(
 
     Raises ValueError for another name, or where there is nothing to resume from.
     """
-    folder = Path(ev_dir)
+    folder = absolute(ev_dir)
     folder.mkdir(parents=True, exist_ok=True)
     if format == "stdout":
         return HumanOutputFormat(sys.stdout)
@@ -197,12 +198,12 @@ def check_resume(
     """
     kinds = {"csv": (_values_in_csv, 1), "json": (_values_in_json, 0)}
     for format, name in FILES.items():
-        path = Path(folder) / name
+        path = absolute(folder) / name
         if format not in formats or not path.exists():
             continue
         values_of, header = kinds[format]
         kept = len(_kept_lines(path, resume_from, values_of, header)) - header
-        if rows is not None and 0 < kept < rows:
+        if rows is not None and kept < rows and _holds_rows(path, header):
             raise ValueError(
                 f"'{path}' has {kept} of the {rows} rows that were logged: restore it, or delete it to continue without them."
             )
@@ -269,8 +270,8 @@ def _start_file(
 
 def _kept_lines(path: Path, resume_from: ResumeFrom, values_of: Callable[[list[str], str], list], header: int) -> list[str]:
     key, limit = resume_from
-    lines = [line for line in complete_lines(path) if line.strip()]
     try:
+        lines = [line for line in complete_lines(path) if line.strip()]
         values = values_of(lines, key)
     except ValueError as error:
         raise ValueError(f"'{path}' is damaged ({error}): restore it, or delete it to continue without it.") from error
@@ -279,6 +280,10 @@ def _kept_lines(path: Path, resume_from: ResumeFrom, values_of: Callable[[list[s
     # A row without the key goes with the one before it.
     beyond = (row for row, value in enumerate(values) if value is not None and value > limit)
     return lines[: header + next(beyond, len(values))]
+
+
+def _holds_rows(path: Path, header: int) -> bool:
+    return sum(bool(line.strip()) for line in complete_lines(path)) > header
 
 
 def _values_in_csv(lines: list[str], key: str) -> list[float | None]:

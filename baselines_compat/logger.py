@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from baselines_compat.files import absolute
 from baselines_compat.log_formats import (
     CSVOutputFormat,
     HumanOutputFormat,
@@ -259,7 +260,7 @@ def configure(
     if dir is None:
         name = datetime.datetime.now().strftime("openai-%Y-%m-%d-%H-%M-%S-%f")
         dir = os.path.join(tempfile.gettempdir(), name)
-    dir = os.path.expanduser(os.fspath(dir))
+    dir = str(absolute(dir))
     os.makedirs(dir, exist_ok=True)
     if format_strs is None:
         format_strs = os.getenv("OPENAI_LOG_FORMAT", "stdout,log,csv").split(",")

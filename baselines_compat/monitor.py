@@ -15,8 +15,8 @@ import gymnasium
 import numpy as np
 
 from baselines_compat import whole_rows
-from baselines_compat.conform import number
-from baselines_compat.files import atomic_write
+from baselines_compat.conform import number, truth
+from baselines_compat.files import absolute, atomic_write
 from baselines_compat.table import Table, complete_lines, of_rows
 
 
@@ -88,9 +88,10 @@ class Monitor(gymnasium.Wrapper):
         observation, reward, terminated, truncated, info = self.env.step(action)
         self.rewards.append(number(reward))
         self.total_steps += 1
-        if terminated or truncated:
+        if truth(terminated) or truth(truncated):
             self.needs_reset = True
-            info = {**info, "episode": self._finish(info)}
+            info = dict(info or {})
+            info["episode"] = self._finish(info)
         return observation, reward, terminated, truncated, info
 
     def close(self) -> None:
@@ -153,7 +154,7 @@ class ResultsWriter:
         extra_keys: Sequence[str] = (),
         resume_rows: int | None = None,
     ):
-        self.filename = _with_extension(Path(filename).expanduser())
+        self.filename = _with_extension(absolute(filename))
         self.header = dict(header or {})
         self.keys = ("r", "l", "t", *extra_keys)
         rows: list[str] = []
@@ -163,7 +164,7 @@ class ResultsWriter:
         self.rows = len(rows)
         self.filename.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(self.filename) as file:
-            file.write(f"#{json.dumps(self.header)}\n")
+            file.write(f"#{json.dumps(self.header, default=_plain)}\n")
             csv.writer(file, lineterminator="\n").writerow(self.keys)
             file.writelines(row + "\n" for row in rows)
         self.f = open(self.filename, "a", encoding="utf-8", newline="")  # noqa: SIM115
@@ -171,7 +172,7 @@ class ResultsWriter:
 
     def write_row(self, epinfo: Mapping[str, Any]) -> None:
         """Append an episode: "r", "l", "t" and each of `extra_keys`. ValueError on other keys."""
-        self.logger.writerow(epinfo)
+        self.logger.writerow({key: _one_line(value) for key, value in epinfo.items()})
         self.f.flush()
         self.rows += 1
 
@@ -181,7 +182,7 @@ class ResultsWriter:
     @staticmethod
     def check_resume(filename: str | os.PathLike[str], resume_rows: int, extra_keys: Sequence[str] = ()) -> None:
         """ValueError or LoadMonitorResultsError where `ResultsWriter(..., resume_rows=...)` raises it; writes nothing."""
-        _kept_rows(_with_extension(Path(filename).expanduser()), ("r", "l", "t", *extra_keys), resume_rows)
+        _kept_rows(_with_extension(absolute(filename)), ("r", "l", "t", *extra_keys), resume_rows)
 
 
 def _kept_rows(file: Path, keys: Sequence[str], count: int) -> tuple[dict[str, Any] | None, list[str]]:
@@ -205,7 +206,7 @@ def _kept_rows(file: Path, keys: Sequence[str], count: int) -> tuple[dict[str, A
 
 def get_monitor_files(dir: str | os.PathLike[str]) -> list[str]:
     """Paths of the monitor files in a folder, sorted."""
-    return sorted(str(path) for path in Path(dir).expanduser().glob(f"*{Monitor.EXT}"))
+    return sorted(str(path) for path in absolute(dir).glob(f"*{Monitor.EXT}"))
 
 
 def load_results(dir: str | os.PathLike[str]) -> Table:
@@ -254,22 +255,54 @@ def _parse(file: str | os.PathLike[str]) -> tuple[dict[str, Any], Table]:
         lines, damaged = whole_rows.read_lines(file)
     except OSError as error:
         raise LoadMonitorResultsError(f"{file} cannot be read ({error.strerror}).") from error
-    if not lines or not lines[0][1].startswith("#"):
+    header, lines, others = _header(lines)
+    if header is None:
         raise LoadMonitorResultsError(f"{file} does not begin with a monitor header.")
-    headers, others = whole_rows.objects_of([(lines[0][0], lines[0][1][1:])])
-    names, below = whole_rows.split_header(lines[1:])
+    names, below = whole_rows.split_header(lines)
     if not names:
         whole_rows.warn(file, "it ends before the line of names")
     if not set(_COLUMNS) <= set(names):
         # The line of names is lost, or glued to a row: what is below it may be whole.
-        others += [number for number, _ in lines[1:2]]
+        others += [number for number, _ in lines[:1]]
         names = list(_COLUMNS)
-    rows, more = whole_rows.rows_of(below, names)
+    rows, more = whole_rows.rows_of(below, names, needed=_COLUMNS)
     whole_rows.warn_of_lines(file, [*damaged, *others, *more])
     table = of_rows(names, rows)
     if not len(table):
         table = Table({**dict(table.items()), **{name: np.zeros(0) for name in _COLUMNS}})
-    return (headers[0] if headers else {}), table
+    return header, table
+
+
+def _header(lines: list[tuple[int, str]]) -> tuple[dict[str, Any] | None, list[tuple[int, str]], list[int]]:
+    """What the first line says, the lines below it, and its number if it is damaged. None: it is no header, nor names.
+
+    The line of names may be glued to it, or stand in its place.
+    """
+    if not lines:
+        return None, [], []
+    number, first = lines[0]
+    if not first.startswith("#"):
+        names, _ = whole_rows.split_header(lines)
+        return ({}, lines, [number]) if set(_COLUMNS) <= set(names) and lines[1:] else (None, lines, [])
+    text = first[1:].lstrip()
+    try:
+        header, end = json.JSONDecoder().raw_decode(text)
+    except ValueError:
+        header, end = None, len(text)
+    rest = [(number, text[end:].strip())] if text[end:].strip() else []
+    if not isinstance(header, dict):
+        return {}, [*rest, *lines[1:]], [number] if text else []
+    return header, [*rest, *lines[1:]], []
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has for a value that it does not know: numbers of NumPy's, else text."""
+    return value.item() if isinstance(value, np.generic) else str(value)
+
+
+def _one_line(value: Any) -> Any:
+    """Text without ends of lines: a row is one line, so that one that is torn is known."""
+    return value if value is None or isinstance(value, int | float) else " ".join(str(value).split())
 
 
 def _is_number(value: Any) -> bool:

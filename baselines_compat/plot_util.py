@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from baselines_compat import monitor, whole_rows
+from baselines_compat.files import absolute
 from baselines_compat.smoothing import EMA_SAMPLES, one_sided_ema, smooth, symmetric_ema
 from baselines_compat.table import Table, read_csv, read_json
 
@@ -81,7 +82,7 @@ def load_results(
     """
     roots = [root_dir_or_dirs] if isinstance(root_dir_or_dirs, (str, os.PathLike)) else root_dir_or_dirs
     results = []
-    for root in (Path(root).expanduser() for root in roots):
+    for root in map(absolute, roots):
         if not root.is_dir():
             raise FileNotFoundError(f"There is no folder '{root}' to load results from.")
         for dirname, folders, _ in os.walk(root):

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from baselines_compat import whole_rows
+from baselines_compat.files import absolute
 
 
 class Table:
@@ -67,7 +68,7 @@ class Table:
 
 def complete_lines(path: str | os.PathLike[str]) -> list[str]:
     """The lines of a text file without their ends; a last line with no end, torn by a kill, is left out."""
-    with open(path, encoding="utf-8", newline="") as file:
+    with open(absolute(path), encoding="utf-8", newline="") as file:
         lines = file.read().split("\n")
     return [line.removesuffix("\r") for line in lines[:-1]]
 

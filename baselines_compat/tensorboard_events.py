@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from baselines_compat import whole_rows
-from baselines_compat.files import atomic_write
+from baselines_compat.files import absolute, atomic_write
 
 _HPARAMS_FILE = "events.out.tfevents.0000000000.hparams"
 
@@ -32,7 +32,7 @@ class EventFile:
         from tensorboard.compat.proto import event_pb2, summary_pb2
 
         self._event_pb2, self._summary_pb2 = event_pb2, summary_pb2
-        folder = Path(folder)
+        folder = absolute(folder)
         folder.mkdir(parents=True, exist_ok=True)
         earlier = sorted(path for path in folder.iterdir() if _is_scalar_file(path))
         if resume_step is None:
@@ -87,7 +87,7 @@ def write_hparams(dir: str | os.PathLike[str], hparams: Mapping[str, object], me
         experiment = api_pb2.Experiment(hparam_infos=infos, metric_infos=columns, time_created_secs=now)
         contents[metadata.EXPERIMENT_TAG] = plugin_data_pb2.HParamsPluginData(experiment=experiment)
 
-    path = Path(dir) / _HPARAMS_FILE
+    path = absolute(dir) / _HPARAMS_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path, "wb") as file:
         file.write(_record(event_pb2.Event(wall_time=now, file_version="brain.Event:2").SerializeToString()))
@@ -109,7 +109,7 @@ def read_scalars(path: str | os.PathLike[str]) -> dict[int, dict[str, float]]:
     """
     from tensorboard.compat.proto import event_pb2
 
-    path = Path(path)
+    path = absolute(path)
     files = sorted(path.glob("*tfevents*")) if path.is_dir() else [path]
     steps: dict[int, dict[str, float]] = {}
     for file in files:

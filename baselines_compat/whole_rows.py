@@ -12,8 +12,9 @@ import json
 import os
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
+
+from baselines_compat.files import absolute
 
 _SHOWN = 5
 
@@ -43,7 +44,7 @@ def warn_of_lines(path: str | os.PathLike[str], damaged: Sequence[int]) -> None:
 
 def read_lines(path: str | os.PathLike[str], *, need_end: bool = True) -> Lines:
     """The lines of a file that are not empty; with `need_end` a last one without its end is not whole."""
-    data = Path(path).read_bytes()
+    data = absolute(path).read_bytes()
     pieces = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     whole, damaged = [], []
     for number, piece in enumerate(pieces, start=1):
@@ -61,8 +62,15 @@ def read_lines(path: str | os.PathLike[str], *, need_end: bool = True) -> Lines:
     return Lines(whole, damaged)
 
 
-def rows_of(lines: Sequence[tuple[int, str]], names: Sequence[str]) -> tuple[list[list[str]], list[int]]:
-    """The cells of the lines that are whole rows below a header of those names, and the numbers of the others."""
+def rows_of(
+    lines: Sequence[tuple[int, str]], names: Sequence[str], needed: Sequence[str] | None = None
+) -> tuple[list[list[str]], list[int]]:
+    """The cells of the lines that are whole rows below a header of those names, and the numbers of the others.
+
+    Args:
+      needed: columns that hold a number in every row, and the only ones that must; None: where most cells of a column are
+        numbers, all are, if they are not empty.
+    """
     rows, damaged = [], []
     for number, line in lines:
         cells = _cells(line)
@@ -70,6 +78,11 @@ def rows_of(lines: Sequence[tuple[int, str]], names: Sequence[str]) -> tuple[lis
             damaged.append(number)
         else:
             rows.append((number, cells))
+    if needed is not None:
+        places = [names.index(name) for name in needed]
+        whole = [all(_is_number(cells[i]) for i in places) for _, cells in rows]
+        damaged += [number for (number, _), fine in zip(rows, whole, strict=True) if not fine]
+        return [cells for (_, cells), fine in zip(rows, whole, strict=True) if fine], damaged
     for i in range(len(names)):
         filled = [_is_number(cells[i]) for _, cells in rows if cells[i]]
         if 2 * sum(filled) > len(filled):  # a column of numbers

@@ -615,3 +615,24 @@ def test_a_tensor_of_a_graph_and_the_mean_of_text_are_refused_by_name(tmp_path):
     with pytest.raises(TypeError, match="'alg' has no mean"):
         logger.logkv_mean("alg", "ppo")
     logger.reset()
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (np.array(1.5, object), 1.5),
+        (np.longdouble(1.5), 1.5),
+        (10**400, math.inf),
+        (-(10**400), -math.inf),
+        (np.ma.masked, math.nan),
+        (np.ma.array([1.0], mask=[True]), math.nan),
+        (np.ma.array([1.0]), 1.0),
+    ],
+)
+def test_numbers_of_other_kinds_are_written_in_every_format(value, expected, tmp_path):
+    with logger.scoped_configure(tmp_path, ["log", "csv", "json", "tensorboard"]):
+        logger.logkv("x", value)
+        logger.logkv_mean("mean", value)
+        logger.dumpkvs()
+    for column in ("x", "mean"):
+        np.testing.assert_equal(logger.read_csv(tmp_path / "progress.csv")[column][0], expected)

@@ -260,3 +260,32 @@ def test_load_results_of_something_else(tmp_path):
     (tmp_path / "0.monitor.csv").write_text("r,l,t\n")
     with pytest.raises(LoadMonitorResultsError, match="does not begin with a monitor header"):
         load_results(tmp_path)
+
+
+@pytest.mark.parametrize("flag", [np.bool_, np.array, lambda over: np.array([over]), int])
+def test_an_end_is_seen_however_it_is_written_and_without_an_info(tmp_path, flag):
+    class Odd(Countdown):
+        def step(self, action):
+            observation, reward, terminated, truncated, _ = super().step(action)
+            return observation, np.array([reward]), flag(terminated), flag(truncated), None
+
+    with Monitor(Odd(), tmp_path / "0") as env:
+        assert play(env)["episode"]["r"] == play(env)["episode"]["r"] == pytest.approx(0.6)
+    assert list(load_results(tmp_path).l) == [3, 3]
+
+
+def test_whatever_an_info_holds_is_one_line_and_headers_hold_numpy_numbers(tmp_path):
+    class Rich(Countdown):
+        def step(self, action):
+            *rest, _ = super().step(action)
+            return *rest, {"array": np.arange(100), "text": 'a,b\n"c"\r\nd', "none": None, "float": np.float32(0.5)}
+
+    with Monitor(Rich(), tmp_path / "0", info_keywords=("array", "text", "none", "float")) as env:
+        play(env), play(env)
+    with Monitor(Rich(), tmp_path / "0", info_keywords=("array", "text", "none", "float"), resume_rows=2) as env:
+        play(env)
+    table = load_results(tmp_path)
+    assert len(table) == 3
+    assert list(table.text) == ['a,b "c" d'] * 3 and list(table.float) == [0.5] * 3
+    ResultsWriter(tmp_path / "1", {"t_start": np.float32(2), "n": np.int64(3), "path": tmp_path}).close()
+    assert load_results(tmp_path).headers[1] == {"t_start": 2.0, "n": 3, "path": str(tmp_path)}

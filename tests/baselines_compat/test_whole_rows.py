@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import struct
 import warnings
@@ -30,9 +31,12 @@ MONITORS = {
     "not UTF-8": (HEADER + b"r,l,t\n1,2,3\n\xff,2,3\n4,5,6\n", [1, 4]),
     "null bytes": (HEADER + b"r,l,t\n1,2,3\n\0\0\0\n4\0,5,6\n7,8,9\n", [1, 7]),
     "no number": (HEADER + b"r,l,t\n1,2,3\n4,x,6\n7,8,9\n", [1, 7]),
+    "names glued to the header": (b'#{"t_start": 1.0}r,l,t\n1,2,3\n4,5,6\n', [1, 4]),
+    "header lost": (b"r,l,t\n1,2,3\n4,5,6\n", [1, 4]),
+    "a row of nothing": (HEADER + b"r,l,t\n1,2,3\n,,\n4,5,6\n", [1, 4]),
     "Windows": (b"\xef\xbb\xbf" + (HEADER + b"r,l,t\n1,2,3\n4,5,6\n").replace(b"\n", b"\r\n"), [1, 4]),
 }
-SOUND = {"header and names", "empty lines", "Windows"}
+SOUND = {"header and names", "names glued to the header", "empty lines", "Windows"}
 
 
 def quiet_or_named(name: str, caught: list[warnings.WarningMessage], path) -> None:
@@ -138,3 +142,25 @@ def test_event_files(where, tmp_path):
     with pytest.warns(DamagedFileWarning, match="tfevents"):
         table = logger.read_tb(tmp_path / "tb")
     np.testing.assert_array_equal(table.a, [10.0] if where == "length" else [10.0, 30.0])
+
+
+def test_a_column_beside_the_numbers_of_an_episode_may_hold_anything(tmp_path):
+    with contextlib.closing(ResultsWriter(tmp_path / "0", extra_keys=("level",))) as writer:
+        for level in (1, 2, "the last\none", None, 4):
+            writer.write_row({"r": 1.0, "l": 2, "t": 3.0, "level": level})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert list(load_results(tmp_path).level) == ["1", "2", "the last one", "", "4"]
+    ResultsWriter.check_resume(tmp_path / "0", 5, extra_keys=("level",))
+
+
+def test_a_log_whose_rows_are_all_damaged_is_not_continued_as_if_it_had_none(tmp_path):
+    (tmp_path / "progress.csv").write_text("a,misc/total_timesteps\n1,23,4\n1,4\n")
+    with pytest.raises(ValueError, match="progress.csv' has 0 of the 2 rows"):
+        logger.check_resume(tmp_path, ["csv"], ("misc/total_timesteps", 4), rows=2)
+
+
+def test_a_log_that_is_not_text_is_named_on_resumption(tmp_path):
+    (tmp_path / "progress.csv").write_bytes(b"a,misc/total_timesteps\n\xff,2\n")
+    with pytest.raises(ValueError, match="progress.csv' is damaged"):
+        logger.check_resume(tmp_path, ["csv"], ("misc/total_timesteps", 2))

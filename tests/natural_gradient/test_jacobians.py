@@ -151,3 +151,13 @@ def test_unflatten_inverts_flatten():
     np.testing.assert_array_equal(vector, np.concatenate([np.ravel(tensor) for tensor in tensors]))
     for tensor, back in zip(tensors, unflatten(vector, tensors), strict=True):
         np.testing.assert_array_equal(tensor, back)
+
+
+@pytest.mark.parametrize("shape", [(9, 1), (1, 9), (3,)])
+def test_log_probabilities_of_another_shape_are_refused_and_not_broadcast(shape):
+    network, log_std, variables = gaussian_policy()
+    with tf.GradientTape(persistent=True) as tape:
+        one_each = tf.reduce_sum(actions(network, log_std), axis=1)
+        log_probs = one_each[: shape[0]] if shape == (3,) else tf.reshape(one_each, shape)
+    with pytest.raises(ValueError, match=r"`log_probs` has the shape \[.*\], where \[9\] is expected"):
+        score_jacobian(tape, log_probs, tf.ones([2, 9], tf.float64), variables)

@@ -261,3 +261,9 @@ def test_explained_variance_of_targets_that_hardly_differ_is_that_of_exact_arith
     targets[::2] = np.nextafter(targets[0], np.float32(200))
     assert explained_variance(targets, targets) == 1.0
     assert explained_variance(np.full(2048, targets[0]), targets) == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(8, 1), (1,), ()])
+def test_explained_variance_of_predictions_that_do_not_fit_is_refused(shape):
+    with pytest.raises(ValueError, match="do not fit targets of shape"):
+        explained_variance(np.zeros(shape), np.arange(8.0))

@@ -48,11 +48,15 @@ def pullback(
     give zeros; `name` is what the outputs are called where they depend on none of them.
 
     Raises:
-      ValueError: the tape is not persistent, or has not seen the outputs depend on any of the variables.
+      ValueError: the tape is not persistent, or has not seen the outputs depend on any of the variables; or the outputs do
+        not have the shape that the cotangents are for, to which they would be broadcast.
     """
     if not tape._persistent:  # the tape has no public attribute for it, and its own message comes one call too late
         raise ValueError("The tape is used more than once: open it as tf.GradientTape(persistent=True).")
 
+    expected, shape = cotangents.shape[1:], tf.convert_to_tensor(outputs).shape
+    if not shape.is_compatible_with(expected):
+        raise ValueError(f"`{name}` has the shape {shape.as_list()}, where {expected.as_list()} is expected.")
     variables = list(variables)
     unseen = False
 

@@ -170,8 +170,14 @@ def diagnostics(batch: Batch, learner: Learner) -> dict[str, float]:
 
 
 def explained_variance(predictions: np.ndarray, targets: np.ndarray) -> float:
-    """1 - Var[targets - predictions] / Var[targets]; NaN if the targets are constant."""
+    """1 - Var[targets - predictions] / Var[targets]; NaN if the targets are constant.
+
+    Raises:
+      ValueError: they have different shapes; nothing is broadcast.
+    """
     predictions, targets = np.asarray(predictions, np.float64), np.asarray(targets, np.float64)
+    if predictions.shape != targets.shape:
+        raise ValueError(f"Predictions of shape {predictions.shape} do not fit targets of shape {targets.shape}.")
     # Rounding puts the mean of equal numbers beside them: their variance is not computed, and that of others in float64.
     if np.all(targets == targets[:1]):
         return float("nan")
