@@ -63,7 +63,8 @@ def define_run_flags() -> None:
     flags.DEFINE_string(
         "network",
         None,
-        "Network: mlp, or one registered with baselines_compat.models.register; evolution strategies: mlp or toeplitz. "
+        "Network: mlp, one registered with baselines_compat.models.register, or your own as package.module:function; "
+        "evolution strategies: mlp, toeplitz, or your own. "
         "Default: mlp, and the paper's toeplitz for evolution strategies on Point and Quadruped.",
     )
     flags.DEFINE_string("log_path", None, "Folder of the run; default: runs/out/ALG-ENV-SEED.")

@@ -95,7 +95,7 @@ class Trainer:
 
         Args:
             partitions: from `env_partitions.make_partitions`.
-            network: one of `parts.NETWORKS`.
+            network: one of `parts.NETWORKS`, or `package.module:function`.
             config: settings.
             horizon: steps of a rollout at most.
             seed: of the run.
