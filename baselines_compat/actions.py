@@ -28,7 +28,7 @@ def float_bounds(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
     """
     low, high = space.low, space.high
     if space.dtype.itemsize < np.dtype(np.float32).itemsize:
-        largest = np.finfo(space.dtype).max
+        largest = np.finfo(np.dtype(space.dtype.str)).max
         return np.maximum(low, -largest), np.minimum(high, largest)
     return low, high
 
@@ -60,7 +60,7 @@ def to_environment(space: spaces.Space[Any]) -> Callable[[Any], Any]:
     """
     dtype = space.dtype
     if not isinstance(space, spaces.Box):
-        start, integer = getattr(space, "start", 0), dtype.type
+        start, integer = getattr(space, "start", 0), np.dtype(dtype).type
 
         def choice(action: Any) -> Any:
             if np.ndim(action) == 0:

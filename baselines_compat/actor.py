@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from gymnasium import spaces
@@ -53,10 +53,9 @@ def forward(layers: Layers, x: np.ndarray) -> np.ndarray:
     for kernel, bias, activation in layers:
         x = np.dot(x, kernel)
         x += bias
-        if activation is np.tanh:
-            np.tanh(x, out=x)
-        elif activation is not None:
-            x = activation(x)
+        if activation is None:
+            continue
+        x = np.tanh(x, out=x) if activation is np.tanh else activation(x)
     return x
 
 
@@ -70,8 +69,16 @@ class ActionHead(abc.ABC):
       num_free: free parameters.
     """
 
-    num_outputs: int
-    num_free: int = 0
+    if TYPE_CHECKING:  # read only: properties, fields or constants of the subclass
+
+        @property
+        def num_outputs(self) -> int: ...
+
+        @property
+        def num_free(self) -> int: ...
+
+    else:
+        num_free = 0
 
     @abc.abstractmethod
     def draw(self, free: np.ndarray, rng: np.random.Generator, steps: int) -> np.ndarray:
@@ -194,7 +201,7 @@ class ActorSpec:
 
     layers: tuple[tuple[int, int, str], ...]
     discrete: dataclasses.InitVar[bool] = False
-    head: ActionHead | None = None
+    head: ActionHead = cast(ActionHead, None)
 
     def __post_init__(self, discrete: bool) -> None:
         if self.head is None:

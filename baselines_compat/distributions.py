@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -36,7 +38,7 @@ def _fitting(x: tf.Tensor, expected: tf.Tensor, what: str) -> tf.Tensor:
 class Pd(abc.ABC):
     """A batch of action distributions. `flat` is [B, params]; results have shape [B] or [B, action]."""
 
-    def __init__(self, flat: tf.Tensor, distribution: tfd.Distribution):
+    def __init__(self, flat: tf.Tensor, distribution: Any):
         self.flat = flat
         self.distribution = distribution
 
@@ -123,7 +125,7 @@ class PdType(abc.ABC):
     """A family of action distributions."""
 
     @abc.abstractmethod
-    def pdclass(self) -> type[Pd]: ...
+    def pdclass(self) -> Callable[[tf.Tensor], Pd]: ...
 
     @abc.abstractmethod
     def param_shape(self) -> list[int]: ...

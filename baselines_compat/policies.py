@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from baselines_compat import streams
 from baselines_compat.actor import ACTIVATIONS, ActionHead, Actor, ActorSpec, head_of
+from baselines_compat.conform import size_of
 from baselines_compat.distributions import Pd
 from baselines_compat.models import get_network_builder, ortho_init
 
@@ -125,7 +126,7 @@ class PolicyWithValue(tf.Module):
           ValueError: the network is not a chain of Dense layers.
         """
         spec = ActorSpec(layers=_dense_chain(self.actor), head=self.head)
-        inputs = int(np.prod(self.observation_space.shape))
+        inputs = size_of(self.observation_space)
         if spec.size == self.policy_size and spec.layers[0][0] == inputs:
             probe = np.linspace(-1.0, 1.0, inputs, dtype=np.float32)
             expected = np.asarray(self.actor(probe[np.newaxis]))[0]
@@ -189,7 +190,7 @@ def build_policy(
     else:
         keras.utils.set_random_seed(seeds[0])  # a registered network draws its weights from Keras' own streams
         builders = [build(**network_kwargs) for _ in range(2)]
-    shape = (int(np.prod(observation_space.shape)),)  # rollouts hand over flat observations
+    shape = (size_of(observation_space),)  # rollouts hand over flat observations
     head = head_of(action_space) if head is None else head
     actor = _last_layer(builders[0](shape), head.num_outputs, 0.01, seeds[2], "actor")
     critic = _last_layer(builders[1](shape), 1, 1.0, seeds[3], "critic")

@@ -84,5 +84,5 @@ def make_partitions(task: Task, num_envs: int, num_workers: int, timeout: float 
         return EnvPartitions(
             tuple(gymnasium.make_vec(task.env_id, num_envs=size, autoreset_mode="Disabled") for size in sizes)
         )
-    options = {"own_process": workers > 1, "timeout": timeout, "heads": [head for _, head in HEADS.own()]}
+    options: dict[str, Any] = {"own_process": workers > 1, "timeout": timeout, "heads": [head for _, head in HEADS.own()]}
     return EnvPartitions(tuple(FrozenVectorEnv(task.name, size, **options) for size in sizes))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from threading import Event
 from typing import Any
 
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 from baselines_compat.actions import to_environment
 from baselines_compat.errors import NonFiniteError
 from wng_tf.evolution.embeddings import Trajectories
-from wng_tf.policies.normalisers import Normaliser, shifted_and_scaled
+from wng_tf.policies.normalisers import ObservationNormaliser, shifted_and_scaled
 from wng_tf.policies.spec import PolicySpec
 from wng_tf.policies.tensors import batched_product, forward
 
@@ -120,7 +121,8 @@ class EpisodeLoop:
         self._normalize = normalize
         self._stop = Event()
         self._record = _Record(env.num_envs, horizon, spec.observations, spec.head.num_coordinates, every_step)
-        self._noise_scale = np.float32(spec.head.noise) * spec.head.noise_scale()
+        head: Any = spec.head  # a `DeterministicHead`
+        self._noise_scale = np.float32(head.noise) * head.noise_scale()
         self._to_environment = to_environment(env.single_action_space)
         layers = [
             (tf.TensorSpec([None, layer.units, layer.inputs]), tf.TensorSpec([None, layer.units, 1]))
@@ -135,7 +137,7 @@ class EpisodeLoop:
         parameters: NDArray[np.float64],
         seeds: Sequence[int],
         noise: NDArray[np.float32] | None,
-        normaliser: Normaliser | None,
+        normaliser: ObservationNormaliser | None,
         stop: Event | None = None,
     ) -> Rollouts:
         """Runs one episode with every row of `parameters`.
@@ -168,13 +170,14 @@ class EpisodeLoop:
         parameters: NDArray[np.float64],
         seeds: list[int],
         noise: NDArray[np.float32] | None,
-        normaliser: Normaliser | None,
+        normaliser: ObservationNormaliser | None,
         count: int,
     ) -> Rollouts:
         record = self._record
         record.restart(noise)
         used = np.arange(len(seeds)) < count
-        observation, _ = self.env.reset(seed=seeds)
+        every: Any = seeds  # Gymnasium's annotation leaves lists out
+        observation, _ = self.env.reset(seed=every)
         record.alive[:] = used
         record.last = np.asarray(observation, np.float64)
         with np.errstate(over="ignore"):
@@ -183,7 +186,7 @@ class EpisodeLoop:
             record.broken = _broken_observation(observation)
         else:
             layers = [(weights, offset[..., np.newaxis]) for weights, offset in self.spec.materialise(parameters)]
-            vectors = [] if normaliser is None else [tf.constant(normaliser.shift), tf.constant(normaliser.scale)]
+            vectors = [] if normaliser is None else [tf.constant(vector) for vector in normaliser.vectors()]
             members: Any = slice(None)
             while True:
                 self._loop(
@@ -236,7 +239,7 @@ class EpisodeLoop:
         """Steps the worlds and writes down what happened; runs inside the graph. The second result: go on as before."""
         record = self._record
         alive, t, members = record.alive, record.step, record.members
-        if members is None:
+        if members is None or record.chosen is None:
             record.chosen = actions
         else:
             # Worlds that have ended are frozen: what they are sent does not matter.
@@ -293,5 +296,5 @@ def concatenate(parts: Sequence[Rollouts], order: NDArray[np.int64] | None = Non
         return joined if order is None else joined[order]
 
     names = [field.name for field in fields(Trajectories)]
-    trajectories = Trajectories(**{name: join(lambda part, name=name: getattr(part.trajectories, name)) for name in names})
+    trajectories = Trajectories(**{name: join(attrgetter(f"trajectories.{name}")) for name in names})
     return Rollouts(join(lambda part: part.returns), trajectories, join(lambda part: part.observation_squares))

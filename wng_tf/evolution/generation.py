@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from wng_tf.evolution.env_partitions import EnvPartitions
 from wng_tf.evolution.episode_loop import EpisodeLoop, Rollouts, concatenate
-from wng_tf.policies.normalisers import Normaliser
+from wng_tf.policies.normalisers import ObservationNormaliser
 from wng_tf.policies.spec import PolicySpec
 
 
@@ -43,7 +43,7 @@ class Generation:
         parameters: NDArray[np.float64],
         seeds: Sequence[int],
         noise: NDArray[np.float32] | None,
-        normaliser: Normaliser | None,
+        normaliser: ObservationNormaliser | None,
     ) -> Rollouts:
         """Runs one episode with every row of `parameters` [N, P]; arguments and result as for `EpisodeLoop`.
 

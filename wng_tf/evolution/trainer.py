@@ -179,7 +179,8 @@ class Trainer:
         sigma = strategy.spread(config, self.spec.num_parameters)
         parameters = np.concatenate([population.mirrored(policy.theta, xi, sigma), np.tile(policy.theta, (evaluations, 1))])
         seeds = population.start_seeds(self.seed, number, pairs, evaluations, config.start_states)
-        noise, size = None, self.spec.head.num_noise
+        head: Any = self.spec.head  # a `DeterministicHead`
+        noise, size = None, head.num_noise
         if config.action_noise and size:
             noise = population.action_noise(self.seed, number, self.horizon, pairs, evaluations, size)
         return xi, self._generation(parameters, seeds, noise, policy.normaliser)

@@ -5,7 +5,7 @@ P parameters of the policy, N states, act coordinates of an action.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -41,7 +41,7 @@ def exact_rows(policy: PolicyWithValue, theta: np.ndarray, observations: np.ndar
     for start in range(0, len(observations), chunk):
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(weights)
-            pd = policy.pd(weights, tf.constant(observations[start : start + chunk]))
+            pd: Any = policy.pd(weights, tf.constant(observations[start : start + chunk]))
             outputs = tf.concat([pd.mean, pd.std], axis=1)
         units = tf.eye(outputs.shape.num_elements())
         rows = pullback(tape, outputs, tf.reshape(units, [-1, *outputs.shape]), weights)
@@ -99,7 +99,7 @@ class KernelRows:
         dimension = actions * act
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(self.weights)
-            pd = self.policy.pd(self.weights, tf.constant(self.observations))
+            pd: Any = self.policy.pd(self.weights, tf.constant(self.observations))
             drawn = pd.mean[:, tf.newaxis] + pd.std[:, tf.newaxis] * noise
             flat = tf.reshape(drawn, [states, dimension])
             log_probs = tf.add_n([pd.logp(drawn[:, k]) for k in range(actions)]) if self.score else None

@@ -56,7 +56,7 @@ class ExportedPolicy(tf.Module):
         self._normaliser = policy.normaliser
         vectors = () if policy.normaliser is None else policy.normaliser.vectors()
         self.statistics = [tf.Variable(vector, trainable=False) for vector in vectors]
-        self._head = spec.head
+        self._head: Any = spec.head  # of either kind
         self._space: spaces.Space[Any] = policy.action_space
         self._input = tf.TensorSpec([None, spec.observations], tf.float32, name="observation")
 

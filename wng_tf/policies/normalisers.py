@@ -60,7 +60,8 @@ class Normaliser:
         return cls(moments.mean.astype(np.float32), scale.astype(np.float32))
 
     def __call__(self, observation: NDArray[Any]) -> NDArray[np.float32]:
-        return np.clip((np.asarray(observation, np.float32) - self.shift) * self.scale, -CLIP, CLIP)
+        scaled: NDArray[np.float32] = (np.asarray(observation, np.float32) - self.shift) * self.scale
+        return np.clip(scaled, -CLIP, CLIP)
 
     def vectors(self) -> tuple[NDArray[Any], ...]:
         return self.shift, self.scale

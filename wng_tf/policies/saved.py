@@ -78,7 +78,8 @@ class SavedPolicy:
         x, single = observations_of(observation, self.spec.observations)
         x = np.atleast_2d(x)
         x = x.astype(np.float32) if self.normaliser is None else self.normaliser(x)
-        outputs, head = self.spec.network.forward(self._matrices, x), self.spec.head
+        outputs = self.spec.network.forward(self._matrices, x)
+        head: Any = self.spec.head  # of either kind
         if deterministic:
             actions = head.mode(outputs)
         elif isinstance(head, StochasticHead):
@@ -100,7 +101,9 @@ def _with_noise(head: DeterministicHead, actions: NDArray[Any], rng: np.random.G
     if not head.noise or not head.num_noise:
         return actions
     rng = rng or np.random.default_rng()
-    return actions + head.noise_scale() * np.float32(head.noise) * rng.standard_normal(actions.shape, np.float32)
+    noise = head.noise_scale() * np.float32(head.noise) * rng.standard_normal(actions.shape, np.float32)
+    noisy: NDArray[Any] = actions + noise
+    return noisy
 
 
 def to_tree(policy: SavedPolicy) -> dict[str, Any]:
@@ -113,7 +116,7 @@ def to_tree(policy: SavedPolicy) -> dict[str, Any]:
 
 
 def shape_tree(
-    spec: PolicySpec, observation_space: spaces.Box, action_space: spaces.Space[Any], value: Network | None = None
+    spec: PolicySpec, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], value: Network | None = None
 ) -> dict[str, Any]:
     """A policy as plain data without its numbers, for a checkpoint that keeps those elsewhere."""
     return {
@@ -134,11 +137,14 @@ def from_tree(tree: Mapping[str, Any]) -> SavedPolicy:
     """
     tree = earlier.current(tree)
     action_space = space_trees.from_tree(tree["action_space"])
+    observation_space = space_trees.from_tree(tree["observation_space"])
+    if not isinstance(observation_space, spaces.Box):
+        raise ValueError(f"a policy with observations of {observation_space}")
     policy = SavedPolicy(
         spec=PolicySpec.from_tree(tree["spec"], action_space),
         theta=tree["theta"],
         normaliser=normalisers.from_tree(tree["normaliser"]),
-        observation_space=space_trees.from_tree(tree["observation_space"]),
+        observation_space=observation_space,
         action_space=action_space,
         value=None if tree["value"] is None else Network.from_tree(tree["value"]),
     )

@@ -188,8 +188,7 @@ def explained_variance(predictions: np.ndarray, targets: np.ndarray) -> float:
 def make_normalized(env: str, config: PolicyGradientConfig, seed: int) -> VecNormalize:
     """The normalised environments of a run."""
     make = functools.partial(tasks.make, env, heads=[head for _, head in parts.HEADS.own()])
-    processes = {"num_workers": config.num_workers, "timeout": config.env_timeout}
-    venv = make_vec_env(make, config.num_env, seed, **processes)
+    venv = make_vec_env(make, config.num_env, seed, num_workers=config.num_workers, timeout=config.env_timeout)
     return VecNormalize(venv, ob=config.normalize_observations, ret=config.normalize_rewards, gamma=config.gamma)
 
 
@@ -210,7 +209,7 @@ def make_policy(venv: VecNormalize, network: str, config: PolicyGradientConfig, 
     Raises:
       UserError: an unknown network, one that rollouts cannot run, or a standard deviation for discrete actions.
     """
-    sizes = {"init_logstd": config.init_logstd}
+    sizes: dict[str, Any] = {"init_logstd": config.init_logstd}
     if network == "mlp":
         sizes |= {"num_layers": config.num_layers, "num_hidden": config.num_hidden, "activation": config.activation}
     head = heads.stochastic(venv.action_space)

@@ -119,7 +119,8 @@ class Learner:
         before = self.state()
         run = self._fused if fused else self._run
         # The noise is a column of the batch already.
-        tensors = Draws(*map(tf.constant, draws[:3]), tf.zeros([0]))
+        order, samples, coordinates = map(tf.constant, draws[:3])
+        tensors = Draws(order, samples, coordinates, tf.zeros([0]))
         carry = Carry(self.step.carry(), self.metric_state, self.penalty.carry())
         outcome: Outcome = run(tf.constant(rows), tensors, carry)
         stats = outcome.stats.numpy()
@@ -182,6 +183,7 @@ class Learner:
         return self._compiled(*args)
 
     def _run(self, rows: tf.Tensor, draws: Draws, carry: Carry) -> Outcome:
+        assert self._layout is not None  # `_pack` made it
         return self.step.run(Columns(self._layout, rows), draws, carry)
 
     # ---- checkpoint ---------------------------------------------------------------------------------------------

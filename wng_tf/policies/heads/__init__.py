@@ -52,7 +52,7 @@ def name_of(head: Head) -> str:
 
 def _find(space: spaces.Space[Any], kind: type[Kind]) -> type[Kind]:
     for name in reversed(parts.HEADS.names()):
-        head = parts.HEADS.find(name)
+        head: type[Head] = parts.HEADS.find(name)
         if issubclass(head, kind) and head.takes(space):
             return head
     raise UserError(f"No action head takes the action space {space}: register one with wng_tf.parts.HEADS.register.")

@@ -29,19 +29,21 @@ class Argmax(DeterministicHead):
         return isinstance(space, spaces.Discrete) and space.start == 0
 
     @classmethod
-    def of(cls, space: spaces.Space[Any], noise: float = 0.0) -> Argmax:
-        del noise
-        return cls(int(space.n))
+    def of(cls, space: spaces.Space[Any], **settings: Any) -> Argmax:
+        assert isinstance(space, spaces.Discrete)
+        settings.pop("noise", None)
+        return cls(int(space.n), **settings)
 
     @property
     def num_outputs(self) -> int:
         return self.choices
 
     def coordinates(self, actions: NDArray[Any]) -> NDArray[Any]:
-        return np.eye(self.choices, dtype=np.float32)[actions]
+        one_hot: NDArray[np.float32] = np.eye(self.choices, dtype=np.float32)[actions]
+        return one_hot
 
     def mode(self, outputs: NDArray[np.float32]) -> NDArray[np.int64]:
-        return np.argmax(outputs, axis=-1)
+        return np.asarray(np.argmax(outputs, axis=-1), np.int64)
 
     def mode_tensor(self, outputs: tf.Tensor) -> tf.Tensor:
         return tf.argmax(outputs, axis=-1)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from gymnasium import spaces
@@ -25,7 +25,9 @@ from wng_tf.policies.geometry import Geometry
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from baselines_compat.distributions import Pd
+
+
+Own = TypeVar("Own", bound="Head")
 
 
 class Head(abc.ABC):
@@ -35,7 +37,10 @@ class Head(abc.ABC):
         num_outputs: outputs of the network.
     """
 
-    num_outputs: int
+    if TYPE_CHECKING:  # read only: a property, a field or a constant of the subclass
+
+        @property
+        def num_outputs(self) -> int: ...
 
     @classmethod
     @abc.abstractmethod
@@ -44,7 +49,7 @@ class Head(abc.ABC):
 
     @classmethod
     @abc.abstractmethod
-    def of(cls, space: spaces.Space[Any], **settings: Any) -> Head:
+    def of(cls: type[Own], space: spaces.Space[Any], **settings: Any) -> Own:
         """The head for a space that it takes; `settings` are what `settings()` gave."""
 
     def settings(self) -> dict[str, Any]:
@@ -85,11 +90,11 @@ class StochasticHead(Head, ActionHead):
         """What `drawn` takes, [*shape, num_coordinates]."""
 
     @abc.abstractmethod
-    def drawn(self, pd: Pd, noise: tf.Tensor) -> tf.Tensor:
+    def drawn(self, pd: Any, noise: tf.Tensor) -> tf.Tensor:
         """Coordinates of K actions per state [n, K, num_coordinates] from noise of that shape."""
 
     @abc.abstractmethod
-    def log_prob_of_drawn(self, pd: Pd, drawn: tf.Tensor) -> tf.Tensor:
+    def log_prob_of_drawn(self, pd: Any, drawn: tf.Tensor) -> tf.Tensor:
         """Σ_k log π(a_k | s) [n] of the actions of `drawn`, which count as constants."""
 
     def acts(self, outputs: NDArray[np.float32], perturbations: NDArray[Any]) -> NDArray[Any]:

@@ -31,7 +31,6 @@ from wng_tf.policies.lazy import Lazy
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from baselines_compat.distributions import Pd
 else:
     tf = Lazy("tensorflow")
 
@@ -51,6 +50,7 @@ class Categorical(CategoricalHead, StochasticHead):
 
     @classmethod
     def of(cls, space: spaces.Space[Any], **settings: Any) -> Categorical:
+        assert isinstance(space, spaces.Discrete)
         return cls(int(space.n), **settings)
 
     @property
@@ -58,17 +58,18 @@ class Categorical(CategoricalHead, StochasticHead):
         return GEOMETRIES
 
     def coordinates(self, actions: NDArray[Any]) -> NDArray[Any]:
-        return np.eye(self.choices, dtype=np.float32)[actions]
+        one_hot: NDArray[np.float32] = np.eye(self.choices, dtype=np.float32)[actions]
+        return one_hot
 
     def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
         """Gumbel's, which makes an argmax of a sample."""
         return rng.gumbel(size=(*shape, self.choices))
 
-    def drawn(self, pd: Pd, noise: tf.Tensor) -> tf.Tensor:
+    def drawn(self, pd: Any, noise: tf.Tensor) -> tf.Tensor:
         chosen = tf.argmax(pd.logits[:, tf.newaxis] + noise, axis=-1)
         return tf.one_hot(chosen, noise.shape[-1])
 
-    def log_prob_of_drawn(self, pd: Pd, drawn: tf.Tensor) -> tf.Tensor:
+    def log_prob_of_drawn(self, pd: Any, drawn: tf.Tensor) -> tf.Tensor:
         drawn = tf.stop_gradient(drawn)
         log_probs = tf.nn.log_softmax(pd.logits)[:, tf.newaxis]
         return tf.reduce_sum(drawn * log_probs, axis=[1, 2])

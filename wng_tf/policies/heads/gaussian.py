@@ -13,6 +13,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from baselines_compat.actor import GaussianHead
+from baselines_compat.conform import size_of
 from wng_tf.policies.geometry import Geometry
 from wng_tf.policies.heads.base import StochasticHead
 from wng_tf.policies.lazy import Lazy
@@ -20,7 +21,6 @@ from wng_tf.policies.lazy import Lazy
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from baselines_compat.distributions import Pd
 else:
     tf = Lazy("tensorflow")
 
@@ -36,7 +36,7 @@ class Gaussian(GaussianHead, StochasticHead):
 
     @classmethod
     def of(cls, space: spaces.Space[Any], **settings: Any) -> Gaussian:
-        return cls(space.shape[0], **settings)
+        return cls(size_of(space), **settings)
 
     @property
     def geometries(self) -> Mapping[str, Geometry]:
@@ -46,10 +46,10 @@ class Gaussian(GaussianHead, StochasticHead):
         """Standard normal."""
         return rng.standard_normal(size=(*shape, self.size))
 
-    def drawn(self, pd: Pd, noise: tf.Tensor) -> tf.Tensor:
+    def drawn(self, pd: Any, noise: tf.Tensor) -> tf.Tensor:
         return pd.mean[:, tf.newaxis] + pd.std[:, tf.newaxis] * noise
 
-    def log_prob_of_drawn(self, pd: Pd, drawn: tf.Tensor) -> tf.Tensor:
+    def log_prob_of_drawn(self, pd: Any, drawn: tf.Tensor) -> tf.Tensor:
         """Up to a constant."""
         drawn = tf.stop_gradient(drawn)
         mean, std = pd.mean[:, tf.newaxis], pd.std[:, tf.newaxis]
@@ -57,7 +57,8 @@ class Gaussian(GaussianHead, StochasticHead):
         return tf.reduce_sum(per_action, axis=[1, 2])
 
     def acts(self, outputs: NDArray[np.float32], perturbations: NDArray[Any]) -> NDArray[Any]:
-        return outputs + perturbations
+        actions: NDArray[Any] = outputs + perturbations
+        return actions
 
     def mode_tensor(self, outputs: tf.Tensor) -> tf.Tensor:
         return outputs

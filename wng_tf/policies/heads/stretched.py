@@ -38,9 +38,10 @@ class Stretched(DeterministicHead):
         return isinstance(space, spaces.Box) and len(space.shape) == 1
 
     @classmethod
-    def of(cls, space: spaces.Space[Any], noise: float = 0.0) -> Stretched:
+    def of(cls, space: spaces.Space[Any], **settings: Any) -> Stretched:
+        assert isinstance(space, spaces.Box)
         low, high = (tuple(bound.tolist()) for bound in (space.low, space.high))
-        return cls(low, high, noise)
+        return cls(low, high, **settings)
 
     def settings(self) -> dict[str, Any]:
         return {"noise": self.noise}

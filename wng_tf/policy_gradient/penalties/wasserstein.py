@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from baselines_compat.distributions import DiagGaussianPd
 from baselines_compat.runner import Batch
 from wng_tf.errors import UserError
 from wng_tf.policy_gradient.config import PolicyGradientConfig
@@ -100,7 +99,7 @@ class WassersteinPenalty(Penalty):
             "action_scale": np.full(rows, scale, np.float32),
         }
 
-    def distance(self, pd: DiagGaussianPd, data: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    def distance(self, pd: Any, data: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Mean over the states of the estimated W2² between the old and the present policy, in squared actions."""
         drawn = pd.mean[:, tf.newaxis] + pd.std[:, tf.newaxis] * data["noise"]
         scale = data["action_scale"][0]
