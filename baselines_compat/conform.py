@@ -10,7 +10,7 @@ import decimal
 import math
 import numbers
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from gymnasium import spaces
@@ -53,7 +53,7 @@ def _real(item: Any) -> float:
     try:
         return float(item)
     except OverflowError:  # an integer above all floats
-        return math.inf if item > 0 else -math.inf
+        return math.inf if cast(int, item) > 0 else -math.inf
 
 
 def number(value: Any) -> float:

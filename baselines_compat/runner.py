@@ -19,7 +19,7 @@ from baselines_compat.vec_env import EpisodeRecord, NonFiniteError, SegmentArray
 class Batch(NamedTuple):
     """One update's samples, environment by environment: row e * nsteps + t. B = num_env * nsteps.
 
-    Shapes: `observations` [B, obs] normalised, `actions` [B, act] or [B], `advantages`, `returns`, `values`,
+    Shapes: `observations` [B, obs] normalized, `actions` [B, act] or [B], `advantages`, `returns`, `values`,
     `log_probs` [B] under the policy that acted, `pd_flat` [B, params] that policy's distributions, `rewards` [B] scaled,
     `raw_rewards` [B], `terminated`, `truncated` [B], `final_observations` [B, obs] (where an episode or the segment ends).
     """
@@ -76,7 +76,7 @@ class Runner:
     """Collects batches from `env` with `model`.
 
     Args:
-      env: environments, normalised.
+      env: environments, normalized.
       model: the policy that acts.
       nsteps: steps per environment and batch.
       gamma, lam: discount and λ of the advantages.

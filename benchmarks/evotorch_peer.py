@@ -1,7 +1,7 @@
 """EvoTorch's evolution strategy on Hopper-v5 beside Gymnasium's `env.step`: `python -m benchmarks.evotorch_peer`.
 
 The peer of `benchmarks.evolution --what=hopper`: the same network (two hidden layers of 32 tanh units), population (100
-mirrored members), observation normalisation and task. Needs `pip install evotorch`, best in an environment of its own, and
+mirrored members), observation normalization and task. Needs `pip install evotorch`, best in an environment of its own, and
 nothing of this project but this file.
 """
 

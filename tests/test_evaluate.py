@@ -37,7 +37,7 @@ def observations(policy, count: int, seed: int = 0) -> np.ndarray:
 
 
 def keras_policy(folder, policy):
-    """The trained policy as training had it: Keras networks with the checkpoint's weights, and its normaliser."""
+    """The trained policy as training had it: Keras networks with the checkpoint's weights, and its normalizer."""
     from baselines_compat.policies import build_policy
     from baselines_compat.vec_env.normalizer import Normalizer, NormalizerSettings
 

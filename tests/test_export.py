@@ -22,7 +22,7 @@ from wng_tf.export import export_run
 from wng_tf.policies import heads, tensors
 from wng_tf.policies.exported import ExportedPolicy
 from wng_tf.policies.network import Network
-from wng_tf.policies.normalisers import RunningNormaliser
+from wng_tf.policies.normalizers import RunningNormalizer
 from wng_tf.policies.saved import SavedPolicy
 from wng_tf.policies.spec import PolicySpec
 
@@ -50,7 +50,7 @@ def handmade(activation: str = "tanh", discrete: bool = False, **changes) -> Sav
         spec=spec,
         value=Network.of_dense(((3, 5, activation), (5, 1, "linear"))),
         theta=theta,
-        normaliser=RunningNormaliser(np.array([1e4, 0.0, -3.0]), np.array([1e-2, 1.0, 9.0])),
+        normalizer=RunningNormalizer(np.array([1e4, 0.0, -3.0]), np.array([1e-2, 1.0, 9.0])),
         observation_space=spaces.Box(-np.inf, np.inf, (3,), np.float64),
         action_space=space,
     )
@@ -58,9 +58,9 @@ def handmade(activation: str = "tanh", discrete: bool = False, **changes) -> Sav
 
 
 def seen_by(policy: SavedPolicy, count: int = 200) -> np.ndarray:
-    """Observations about the normaliser's mean, in float32."""
+    """Observations about the normalizer's mean, in float32."""
     noise = np.random.default_rng(2).normal(size=(count, policy.spec.observations)) * 2.0
-    return (policy.normaliser.mean + noise * np.sqrt(policy.normaliser.var)).astype(np.float32)
+    return (policy.normalizer.mean + noise * np.sqrt(policy.normalizer.var)).astype(np.float32)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -94,9 +94,9 @@ def test_actions_are_clipped_to_the_bounds_in_the_dtype_of_the_space():
         assert (action == policy.action_space.low).any() and (action == policy.action_space.high).any()
 
 
-def test_without_normalised_observations_they_pass_as_they_are():
-    seeing = dataclasses.replace(handmade().normaliser, settings=NormalizerSettings(ob=False))
-    policy = handmade(normaliser=seeing)
+def test_without_normalized_observations_they_pass_as_they_are():
+    seeing = dataclasses.replace(handmade().normalizer, settings=NormalizerSettings(ob=False))
+    policy = handmade(normalizer=seeing)
     seen = np.random.default_rng(3).normal(size=(50, 3)).astype(np.float32)
     action = ExportedPolicy(policy).signatures()["serving_default"](tf.constant(seen))["action"].numpy()
     np.testing.assert_allclose(action, policy.act(seen), atol=1e-5)
@@ -143,7 +143,7 @@ def test_values_are_those_of_the_keras_critic(trained):
     network = build_policy(policy.observation_space, policy.action_space, "mlp", num_hidden=8)
     network.set_flat(policy.theta)
     seen = observations(policy.observation_space.shape[0])
-    scaled = np.clip((seen - policy.normaliser.mean) / np.sqrt(policy.normaliser.var + 1e-8), -10.0, 10.0).astype(np.float32)
+    scaled = np.clip((seen - policy.normalizer.mean) / np.sqrt(policy.normalizer.var + 1e-8), -10.0, 10.0).astype(np.float32)
     value = ExportedPolicy(policy).signatures()["value"](tf.constant(seen))["value"].numpy()
     np.testing.assert_allclose(value, network.critic(scaled).numpy()[:, 0], rtol=1e-5, atol=1e-5)
 

@@ -28,8 +28,8 @@ KINDS = ("action", "trajectory")
 class Trajectory(NamedTuple):
     """A stretch of one episode: T steps, up to its end or the end of the batch.
 
-    Shapes: `observations` [T, obs] normalised, `actions` [T, act] ([T, n] one-hot if discrete), `rewards` [T] raw,
-    `final_observation` [obs] normalised.
+    Shapes: `observations` [T, obs] normalized, `actions` [T, act] ([T, n] one-hot if discrete), `rewards` [T] raw,
+    `final_observation` [obs] normalized.
     """
 
     observations: np.ndarray

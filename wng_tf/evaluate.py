@@ -1,6 +1,6 @@
 """Evaluate the policy of a run: `python -m wng_tf.evaluate --run=runs/out/ppo-Hopper-0 --episodes=100`.
 
-Plays episodes in fresh environments with the normaliser frozen: once with the deterministic policy, once with the
+Plays episodes in fresh environments with the normalizer frozen: once with the deterministic policy, once with the
 stochastic one, from the same start states. Prints mean return, its 95% interval (Student's t), standard deviation and
 episode length, and writes them with every return to evaluation.json in the run's folder; another evaluation that is there
 is kept under a name that says its step, seed and number of episodes. --video films the deterministic policy.

@@ -1,6 +1,6 @@
 """Export the policy of a run: `python -m wng_tf.export --run=runs/out/ppo-Hopper-0`.
 
-Writes a TensorFlow SavedModel with the normaliser inside: raw observations in, actions for the environment out. It
+Writes a TensorFlow SavedModel with the normalizer inside: raw observations in, actions for the environment out. It
 loads in a process that has nothing but TensorFlow:
 
     import tensorflow as tf

@@ -99,6 +99,9 @@ BY_FLAG: Mapping[str, Registry] = {
 #: What flags and settings were called before -> what they are called now.
 RENAMED: Mapping[str, str] = {"preconditioner": "metric"}
 
+#: Setting -> earlier words for its values, and those of now.
+RENAMED_VALUES: Mapping[str, Mapping[str, str]] = {"shaping": {"normalised": "normalized"}}
+
 
 def metric_name(name: str, step_rule: str | None) -> str:
     """The metric that a word means beside a step rule: `fisher` is the exact matrix of a trust region, else the empirical."""
@@ -110,7 +113,7 @@ def current_flags(flags: Mapping[str, str]) -> dict[str, str]:
     found = {RENAMED.get(name, name): value for name, value in flags.items()}
     if "metric" in found:
         found["metric"] = metric_name(found["metric"], found.get("step_rule"))
-    return found
+    return {name: RENAMED_VALUES.get(name, {}).get(value, value) for name, value in found.items()}
 
 
 def check(settings: Any, *registries: Registry) -> None:

@@ -1,4 +1,4 @@
-"""The policy of a run, whichever family trained it: it acts in NumPy with its normaliser inside, and exports itself."""
+"""The policy of a run, whichever family trained it: it acts in NumPy with its normalizer inside, and exports itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Observation and reward normalisation: the arithmetic, apart from any environment.
+"""Observation and reward normalization: the arithmetic, apart from any environment.
 
 `Normalizer` holds the statistics of a run. A `LocalNormalizer` is one environment's working copy during a segment:
 it starts from the run's statistics and adds its own samples as they come, so that what it does depends on nothing
@@ -29,7 +29,7 @@ class NormalizerSettings:
 
 
 def normalize(observation: np.ndarray, mean: np.ndarray, var: np.ndarray, settings: NormalizerSettings) -> np.ndarray:
-    """(x - mean) / sqrt(var + epsilon), clipped, as float32; x alone in float32 if observations are not normalised."""
+    """(x - mean) / sqrt(var + epsilon), clipped, as float32; x alone in float32 if observations are not normalized."""
     if not settings.ob:
         return np.asarray(observation, np.float32)
     scaled = (observation - mean) / np.sqrt(var + settings.epsilon)
@@ -45,7 +45,7 @@ class Normalizer:
         self.ret_rms = RunningMeanStd(name="discounted returns")
 
     def __call__(self, observation: np.ndarray) -> np.ndarray:
-        """Normalised observations [..., obs] float32, statistics unchanged."""
+        """Normalized observations [..., obs] float32, statistics unchanged."""
         return normalize(observation, self.ob_rms.mean, self.ob_rms.var, self.settings)
 
     def merge(self, observations: Moments, returns: Moments) -> None:
@@ -80,7 +80,7 @@ class LocalNormalizer:
         self._ret_m2 = float(returns.m2)
 
     def observe(self, observation: np.ndarray, out: np.ndarray) -> None:
-        """Add `observation` [obs] to the statistics and write it, normalised, into `out` [obs] float32."""
+        """Add `observation` [obs] to the statistics and write it, normalized, into `out` [obs] float32."""
         if not self._settings.ob:
             out[...] = observation
             return
@@ -100,7 +100,7 @@ class LocalNormalizer:
         np.maximum(scaled, -self._settings.clipob, out=out)  # rounded to float32 on the way
 
     def normalize(self, observation: np.ndarray) -> np.ndarray:
-        """`observation` [obs] normalised by the statistics so far, float32; the statistics do not change."""
+        """`observation` [obs] normalized by the statistics so far, float32; the statistics do not change."""
         return normalize(observation, self._mean, self._m2 / self._count, self._settings)
 
     def reward(self, reward: float, discounted_return: float) -> float:

@@ -24,9 +24,9 @@ class EpisodeRecord(NamedTuple):
 class SegmentArrays:
     """Where a segment of T steps is written; views into shared memory when a worker fills it.
 
-    `observations` [T, obs] float32 normalised, `actions` [T, act] float32 (or [T] int32) before clipping, `rewards`
+    `observations` [T, obs] float32 normalized, `actions` [T, act] float32 (or [T] int32) before clipping, `rewards`
     [T] float32 scaled, `raw_rewards` [T] float64, `terminated` and `truncated` [T] bool, `final_observations`
-    [T, obs] float32: at a step that ends an episode, or the segment, the normalised observation that followed it.
+    [T, obs] float32: at a step that ends an episode, or the segment, the normalized observation that followed it.
     """
 
     observations: np.ndarray

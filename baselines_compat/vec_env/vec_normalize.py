@@ -1,4 +1,4 @@
-"""Normalised observations and rewards over a `VecEnv`, in Baselines' names."""
+"""Normalized observations and rewards over a `VecEnv`, in Baselines' names."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from baselines_compat.vec_env.vec_env import VecEnv
 
 
 class VecNormalize(VecEnv):
-    """Running normalisation of observations and of rewards (by the deviation of the discounted return).
+    """Running normalization of observations and of rewards (by the deviation of the discounted return).
 
     Args:
       venv: the environments.
-      ob, ret: whether observations and rewards are normalised.
-      clipob, cliprew: limits of the normalised values.
+      ob, ret: whether observations and rewards are normalized.
+      clipob, cliprew: limits of the normalized values.
       gamma: discount of the return whose deviation scales the rewards.
       epsilon: added to variances.
 

@@ -190,7 +190,7 @@ OWN = [
 
 
 def collect(venv: Any, steps: int) -> dict[str, np.ndarray]:
-    """A segment of a fixed policy, without normalisation."""
+    """A segment of a fixed policy, without normalization."""
     spec = ActorSpec(((2, 4, "tanh"), (4, 1, "linear")), discrete=False)
     flat = np.random.default_rng(0).normal(scale=0.3, size=spec.size).astype(np.float32)
     arrays, _ = venv.collect(spec, flat, steps, Normalizer((2,), NormalizerSettings(ob=False, ret=False)))

@@ -1,4 +1,4 @@
-"""The normaliser's fast arithmetic against Baselines' formulas written with whole arrays."""
+"""The normalizer's fast arithmetic against Baselines' formulas written with whole arrays."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def started(settings: NormalizerSettings, observations: np.ndarray) -> Normalize
     return normalizer
 
 
-def test_each_observation_is_normalised_by_statistics_that_include_it(observations):
+def test_each_observation_is_normalized_by_statistics_that_include_it(observations):
     normalizer = started(SETTINGS, observations)
     local = LocalNormalizer(normalizer.snapshot(), SETTINGS)
     reference = RunningMeanStd(shape=(3,))
@@ -101,7 +101,7 @@ def test_a_constant_observation_is_zero_not_nan():
     assert out[1] == 0.0
 
 
-def test_batches_are_normalised_row_by_row(observations):
+def test_batches_are_normalized_row_by_row(observations):
     normalizer = started(SETTINGS, observations)
     rows = np.stack([normalizer(row) for row in observations])
     assert rows.dtype == np.float32

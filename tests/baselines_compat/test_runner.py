@@ -85,8 +85,8 @@ def test_gae_agrees_with_stable_baselines3():
 # ---- the runner -----------------------------------------------------------------------------------------------------
 
 
-def runner_of(env_fns, nsteps, *, normalised=False, theta=None, seed=0):
-    venv = VecNormalize(DummyVecEnv(env_fns, seed), ob=normalised, ret=normalised, gamma=GAMMA)
+def runner_of(env_fns, nsteps, *, normalized=False, theta=None, seed=0):
+    venv = VecNormalize(DummyVecEnv(env_fns, seed), ob=normalized, ret=normalized, gamma=GAMMA)
     policy = build_policy(venv.observation_space, venv.action_space, num_hidden=4, seed=seed)
     return policy, Runner(env=venv, model=policy, nsteps=nsteps, gamma=GAMMA, lam=LAM)
 
@@ -126,7 +126,7 @@ def test_rewards_in_the_batch_are_not_touched_by_the_bootstrap():
 @pytest.fixture(scope="module")
 def collected():
     policy, runner = runner_of(
-        [functools.partial(Drifting, 7), functools.partial(Drifting, 9)], 20, normalised=True
+        [functools.partial(Drifting, 7), functools.partial(Drifting, 9)], 20, normalized=True
     )
     theta = np.random.default_rng(0).normal(scale=0.5, size=policy.size).astype(np.float32)
     policy.set_flat(theta)

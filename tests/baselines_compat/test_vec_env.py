@@ -167,7 +167,7 @@ def test_discrete_actions_are_counted_from_zero_and_sent_from_start():
 
 @pytest.mark.parametrize("kind", [DummyVecEnv, SubprocVecEnv])
 @pytest.mark.parametrize("training", [True, False])
-def test_normalised_rewards_go_on_from_a_state_inside_an_episode(kind, training):
+def test_normalized_rewards_go_on_from_a_state_inside_an_episode(kind, training):
     def make() -> VecNormalize:
         return VecNormalize(kind([functools.partial(Drifting, 50)] * 2, seed=3))
 
@@ -190,7 +190,7 @@ def test_normalised_rewards_go_on_from_a_state_inside_an_episode(kind, training)
 
 
 @pytest.mark.parametrize("settings", [{}, {"ob": False}, {"ret": False}, {"clipob": 0.5, "cliprew": 0.05}])
-def test_collecting_from_one_environment_is_lock_step_normalisation(settings):
+def test_collecting_from_one_environment_is_lock_step_normalization(settings):
     make = functools.partial(Drifting, 7)
     with VecNormalize(DummyVecEnv([make], seed=3), gamma=0.9, **settings) as fast:
         segments = [fields(fast.collect(*gaussian_actor(3, 3), 10)[0]) for _ in range(3)]

@@ -14,8 +14,8 @@ VALUES = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=30).map(np.array)
 
 
 @given(VALUES)
-def test_normalised_scores(values):
-    scores = shape(values, "normalised")
+def test_normalized_scores(values):
+    scores = shape(values, "normalized")
     assert abs(scores.mean()) < 1e-6
     assert scores.std() == pytest.approx(1.0, abs=1e-6) or (scores == 0).all()
     order = np.argsort(values, kind="stable")
@@ -38,7 +38,7 @@ def test_ranks_of_a_known_case():
 
 
 def test_equal_returns_have_no_scores():
-    np.testing.assert_array_equal(shape(np.full(8, 0.1 + 0.2), "normalised"), np.zeros(8))
+    np.testing.assert_array_equal(shape(np.full(8, 0.1 + 0.2), "normalized"), np.zeros(8))
 
 
 def test_unknown_shaping():
@@ -80,3 +80,11 @@ def test_unbiased_on_a_quadratic(unit_norm):
         np.testing.assert_allclose(estimate, one_each.mean(axis=0), rtol=1e-9)
         assert (np.abs(estimate - true) < 4.5 * error).all()
         assert error.max() < 0.03 * np.abs(true).max() + 0.05
+
+
+def test_the_earlier_word_for_normalized_scores_still_means_them():
+    from wng_tf.evolution.config import EvolutionConfig
+    from wng_tf.training import run_flags, settings
+
+    assert settings.build(EvolutionConfig, {"shaping": "normalised"}) == settings.build(EvolutionConfig, {})
+    assert run_flags.parse(["--shaping=normalised"]) == {"shaping": "normalized"}

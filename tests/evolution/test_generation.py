@@ -19,7 +19,7 @@ from wng_tf.evolution import population
 from wng_tf.evolution.env_partitions import EnvPartitions, make_partitions
 from wng_tf.evolution.generation import Generation
 from wng_tf.policies import heads, networks
-from wng_tf.policies.normalisers import Normaliser
+from wng_tf.policies.normalizers import Normalizer
 from wng_tf.policies.saved import SavedPolicy
 from wng_tf.policies.spec import PolicySpec
 
@@ -39,28 +39,28 @@ def prepare(name, pairs=4, network="mlp", hidden=(5,), horizon=30, scale=1.0):
     rng = np.random.default_rng(1)
     shape = spec.observations
     shift, scale = 0.1 * rng.standard_normal(shape), 0.5 + rng.random(shape)
-    return spec, thetas, seeds, noise, Normaliser(shift.astype(np.float32), scale.astype(np.float32))
+    return spec, thetas, seeds, noise, Normalizer(shift.astype(np.float32), scale.astype(np.float32))
 
 
 def run(name, setup, *, chunk=None, workers=1, horizon=30, action_noise=0.0, **kwargs):
-    spec, thetas, seeds, noise, normaliser = setup
+    spec, thetas, seeds, noise, normalizer = setup
     if spec.head.num_noise:
         spec = replace(spec, head=replace(spec.head, noise=action_noise))
     else:
         noise = None
     partitions = make_partitions(tasks.resolve(name), chunk or len(thetas), workers)
     try:
-        return Generation(spec, partitions, horizon, **kwargs)(thetas, seeds, noise, normaliser)
+        return Generation(spec, partitions, horizon, **kwargs)(thetas, seeds, noise, normalizer)
     finally:
         partitions.close()
 
 
 def one_by_one(name, setup, horizon, action_noise):
     """Every rollout alone, in the single environment, with the NumPy policy."""
-    spec, thetas, seeds, noise, normaliser = setup
+    spec, thetas, seeds, noise, normalizer = setup
     env = tasks.make(name)
     for n, (theta, seed) in enumerate(zip(thetas, seeds, strict=True)):
-        policy = SavedPolicy(spec, theta, normaliser, env.observation_space, env.action_space)
+        policy = SavedPolicy(spec, theta, normalizer, env.observation_space, env.action_space)
         observation, _ = env.reset(seed=seed)
         observations, actions, rewards = [], [], []
         for t in range(horizon):
@@ -137,7 +137,7 @@ def test_worker_processes_do_not_matter():
 
 
 def test_members_whose_episode_is_over_do_not_act_to_the_end():
-    spec, thetas, seeds, noise, normaliser = prepare(TOY, pairs=20)
+    spec, thetas, seeds, noise, normalizer = prepare(TOY, pairs=20)
     partitions = make_partitions(tasks.resolve(TOY), len(thetas), 1)
     generation = Generation(spec, partitions, 30)
     (loop,) = generation.loops
@@ -148,7 +148,7 @@ def test_members_whose_episode_is_over_do_not_act_to_the_end():
         return step(actions)
 
     loop._step = counted
-    lengths = generation(thetas, seeds, noise, normaliser).trajectories.lengths
+    lengths = generation(thetas, seeds, noise, normalizer).trajectories.lengths
     partitions.close()
     assert len(acted) == lengths.max()
     assert lengths.sum() <= sum(acted) < 2 * lengths.sum() + len(thetas)
@@ -156,13 +156,13 @@ def test_members_whose_episode_is_over_do_not_act_to_the_end():
 
 def test_one_compiled_loop_serves_every_generation():
     setup = prepare("Point")
-    spec, thetas, seeds, noise, normaliser = setup
+    spec, thetas, seeds, noise, normalizer = setup
     partitions = make_partitions(tasks.resolve("Point"), len(thetas), 2)
     generation = Generation(spec, partitions, 10)
-    first = generation(thetas, seeds, noise, normaliser)
-    second = generation(thetas + 0.1, seeds, noise, normaliser)
+    first = generation(thetas, seeds, noise, normalizer)
+    second = generation(thetas + 0.1, seeds, noise, normalizer)
     assert (first.returns != second.returns).any()
-    assert_same(first, generation(thetas, seeds, noise, normaliser))
+    assert_same(first, generation(thetas, seeds, noise, normalizer))
     assert [loop._loop.experimental_get_tracing_count() for loop in generation.loops] == [1, 1]
     partitions.close()
 
@@ -177,14 +177,14 @@ def test_what_is_not_a_number_is_named(where, workers):
 
 
 def test_an_action_that_is_not_a_number_is_named():
-    spec, thetas, seeds, noise, normaliser = prepare("Point")
+    spec, thetas, seeds, noise, normalizer = prepare("Point")
     thetas[2] = np.nan
     with pytest.raises(NonFiniteError, match="action at step 1"):
-        run("Point", (spec, thetas, seeds, noise, normaliser))
+        run("Point", (spec, thetas, seeds, noise, normalizer))
 
 
-def test_without_noise_and_normaliser():
-    """Observations are then seen as they are, beyond ±10 too, where the normaliser clips: Point's goal is at 25."""
+def test_without_noise_and_normalizer():
+    """Observations are then seen as they are, beyond ±10 too, where the normalizer clips: Point's goal is at 25."""
     spec, thetas, seeds, noise, _ = prepare("Point", pairs=8, network="toeplitz", hidden=(8,), horizon=50, scale=0.1)
     setup = (spec, thetas, seeds, None, None)
     silent = run("Point", setup, horizon=50, normalize=False)
@@ -192,7 +192,7 @@ def test_without_noise_and_normaliser():
     for n, (_, _, rewards, _) in enumerate(one_by_one("Point", setup[:3] + (noise, None), 50, 0.0)):
         np.testing.assert_allclose(silent.trajectories.rewards[n], rewards, rtol=1e-3, atol=1e-3)
     zero, one = np.zeros(6, np.float32), np.ones(6, np.float32)
-    clipped = run("Point", (spec, thetas, seeds, None, Normaliser(zero, one)), horizon=50)
+    clipped = run("Point", (spec, thetas, seeds, None, Normalizer(zero, one)), horizon=50)
     assert np.abs(silent.returns - clipped.returns).max() > 1.0
     assert (silent.observation_squares == 0).all()
     assert (silent.trajectories.observation_sums == 0).all()
@@ -217,9 +217,9 @@ def test_more_parts_than_members():
 
 def endless():
     """A population of Point in two parts whose episodes take a minute."""
-    spec, thetas, seeds, noise, normaliser = prepare("Point", horizon=100_000)
+    spec, thetas, seeds, noise, normalizer = prepare("Point", horizon=100_000)
     partitions = EnvPartitions(tuple(PointVectorEnv(num, autoreset_mode="Disabled") for num in (5, 4)))
-    return partitions, Generation(spec, partitions, 100_000), thetas, (seeds, noise, normaliser)
+    return partitions, Generation(spec, partitions, 100_000), thetas, (seeds, noise, normalizer)
 
 
 def test_after_a_fault_in_one_part_the_others_stop():

@@ -135,7 +135,7 @@ def test_chunks_and_workers_do_not_change_a_run(tmp_path):
     np.testing.assert_array_equal(thirds[0], thirds[2])
 
 
-def test_the_normaliser_learns_and_is_part_of_the_policy(tmp_path):
+def test_the_normalizer_learns_and_is_part_of_the_policy(tmp_path):
     """Its statistics are those of every observation acted on, up to the generation before."""
     reports = []
     learn(
@@ -154,10 +154,10 @@ def test_the_normaliser_learns_and_is_part_of_the_policy(tmp_path):
         for i, steps in enumerate(trajectories.lengths)
     ]
     seen = np.concatenate(seen).astype(np.float64)
-    normaliser = load_policy(tmp_path / "run").normaliser
-    np.testing.assert_allclose(normaliser.shift, seen.mean(axis=0), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(normaliser.scale, 1 / np.sqrt(seen.var(axis=0) + 1e-8), rtol=1e-3)
-    first = reports[0][0].policy.normaliser
+    normalizer = load_policy(tmp_path / "run").normalizer
+    np.testing.assert_allclose(normalizer.shift, seen.mean(axis=0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(normalizer.scale, 1 / np.sqrt(seen.var(axis=0) + 1e-8), rtol=1e-3)
+    first = reports[0][0].policy.normalizer
     assert (first.shift == 0).all()
     assert (first.scale == 1).all()
 
@@ -183,7 +183,7 @@ def test_export_acts_as_the_policy_where_only_tensorflow_is(tmp_path):
         assert policy.observation_space == space.observation_space
         assert policy.action_space == space.action_space
         np.save(folder / "observation.npy", np.random.default_rng(0).standard_normal((50, policy.spec.observations)) * 8)
-        assert (policy.normaliser is None) == (env == "Point")
+        assert (policy.normalizer is None) == (env == "Point")
         assert policy.export(folder / "export") == folder / "export"
     folders = [str(tmp_path / env) for env in policies]
     subprocess.run([sys.executable, "-c", EXPORTED, *folders], check=True, cwd=tmp_path)

@@ -156,7 +156,7 @@ def test_repulsion_pushes_away_from_the_past():
         assert second["es/distance_mean"] > 0.5
 
 
-def test_scores_mix_normalised_returns_and_distances():
+def test_scores_mix_normalized_returns_and_distances():
     settings = config("bges", repulsion_coef=0.25)
     returns, distances = np.array([0.0, 10.0]), np.array([5.0, 1.0])
     np.testing.assert_allclose(strategy.combine(returns, distances, settings), [-0.75 + 0.25, 0.75 - 0.25])

@@ -131,7 +131,7 @@ def test_the_loss_is_that_of_the_next_update(tmp_path):
     at = moved[: policy.policy_size]
     pd = policy.pd(policy.unflatten(tf.constant(np.concatenate([at, theta[policy.policy_size :]]))), batch.observations)
     ratio = objectives.importance_ratio(pd.logp(batch.actions), batch.log_probs)
-    surrogate = objectives.importance_surrogate(ratio, objectives.normalised(tf.constant(batch.advantages)))
+    surrogate = objectives.importance_surrogate(ratio, objectives.normalized(tf.constant(batch.advantages)))
     wanted = surrogate - 0.01 * tf.reduce_mean(pd.entropy())
     assert float(alone(tf.constant(at))) == pytest.approx(float(wanted), abs=1e-5)
 

@@ -75,10 +75,10 @@ def test_improvement_is_over_shared_tasks():
     assert tables.all_pairs(RETURNS) == [(BG, WNPG), (BG, PPO), (WNPG, PPO)]
 
 
-def test_normalised_returns_span_each_task():
-    scaled = tables.normalised(RETURNS)
+def test_normalized_returns_span_each_task():
+    scaled = tables.normalized(RETURNS)
     assert np.allclose(scaled["Hopper-v5"][PPO], [0, 1 / 11, 2 / 11]) and scaled["Hopper-v5"][BG].max() == 1.0
-    assert tables.normalised({"A": {PPO: np.array([3.0, 3.0])}})["A"][PPO].tolist() == [0.0, 0.0]
+    assert tables.normalized({"A": {PPO: np.array([3.0, 3.0])}})["A"][PPO].tolist() == [0.0, 0.0]
 
 
 def test_summary_csv_reads_back():

@@ -218,7 +218,7 @@ def test_natural_directions_are_clipped_after_preconditioning(fresh_learner, bat
 def test_the_first_step_has_importance_ratio_one(fresh_learner, batch_of):
     learner = fresh_learner("pg", **WHOLE_BATCH)
     report = learner.update(batch_of(learner), 1, LR, fused=False)
-    assert abs(report["loss/policy_loss"]) < 1e-5  # minus the mean of normalised advantages
+    assert abs(report["loss/policy_loss"]) < 1e-5  # minus the mean of normalized advantages
     assert report["loss/approxkl"] < 1e-10
     assert report["loss/clipfrac"] == 0.0
 

@@ -68,11 +68,11 @@ def test_diagnostics():
     np.testing.assert_allclose(objectives.clip_fraction(RATIO, 0.2), outside.mean(), rtol=1e-5)
 
 
-def test_normalised_advantages():
-    normalised = objectives.normalised(tf.constant(ADVANTAGES)).numpy()
+def test_normalized_advantages():
+    normalized = objectives.normalized(tf.constant(ADVANTAGES)).numpy()
     expected = (ADVANTAGES - ADVANTAGES.mean()) / (ADVANTAGES.std() + 1e-8)
-    np.testing.assert_allclose(normalised, expected, rtol=1e-4, atol=1e-6)
-    np.testing.assert_array_equal(objectives.normalised(tf.fill([5], 3.0)), 0.0)
+    np.testing.assert_allclose(normalized, expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(objectives.normalized(tf.fill([5], 3.0)), 0.0)
 
 
 @pytest.mark.parametrize(

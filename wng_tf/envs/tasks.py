@@ -77,10 +77,10 @@ class Task:
     """What a name after `--env` became.
 
     Attributes:
-        name: what the user wrote.
-        env_id: the Gymnasium id, with `module:` before it where the user named a module.
-        kind: the physics behind it, which picks the defaults of the algorithms.
-        kwargs: arguments for the environment's constructor.
+      name: what the user wrote.
+      env_id: the Gymnasium id, with `module:` before it where the user named a module.
+      kind: the physics behind it, which picks the defaults of the algorithms.
+      kwargs: arguments for the environment's constructor.
     """
 
     name: str
@@ -93,7 +93,7 @@ def resolve(name: str) -> Task:
     """The task behind a short name, a Gymnasium id or `module:Id-v0`; the environment is not made.
 
     Raises:
-        UserError: no such environment, with the closest names; or its module cannot be imported.
+      UserError: no such environment, with the closest names; or its module cannot be imported.
     """
     env_id = SHORT_NAMES.get(name, name)
     spec = _find_spec(name, env_id)
@@ -104,7 +104,7 @@ def check(task: Task) -> None:
     """Say early that an environment cannot be made, as far as that is known without making it.
 
     Raises:
-        UserError: Gymnasium keeps the id only to say that the environment has gone.
+      UserError: Gymnasium keeps the id only to say that the environment has gone.
     """
     if _has_moved(task.env_id.rpartition(":")[2]):
         with warnings.catch_warnings():
@@ -119,17 +119,17 @@ def make(name: str, *, heads: Sequence[Any] = (), **kwargs: Any) -> gymnasium.En
     left out: it changes no number, and costs time at every step.
 
     Args:
-        name: as for `resolve`. Pass the name, not the environment, to a spawned worker.
-        heads: action heads to count besides the registered ones, for processes in which they are not registered.
-        **kwargs: for the environment's constructor and `gymnasium.make` (`render_mode`, `max_episode_steps`, ...).
+      name: as for `resolve`. Pass the name, not the environment, to a spawned worker.
+      heads: action heads to count besides the registered ones, for processes in which they are not registered.
+      **kwargs: for the environment's constructor and `gymnasium.make` (`render_mode`, `max_episode_steps`, ...).
 
     Returns:
-        An environment with a Box observation space of one dimension, and actions that a head takes: a Box of one
-        dimension, or Discrete, unless others are registered.
+      An environment with a Box observation space of one dimension, and actions that a head takes: a Box of one
+      dimension, or Discrete, unless others are registered.
 
     Raises:
-        UserError: unknown name, missing dependency, refused argument, or a space the algorithms do not handle.
-        EnvironmentFailure: the constructor raised anything else.
+      UserError: unknown name, missing dependency, refused argument, or a space the algorithms do not handle.
+      EnvironmentFailure: the constructor raised anything else.
     """
     task = resolve(name)
     options = {"disable_env_checker": True, **task.kwargs, **kwargs}
@@ -286,7 +286,7 @@ class Flattened(FlattenObservation):
     """Observations as one vector, from what `conform` makes of them.
 
     Raises:
-        UnusableOutput: from `reset` and `step`: an observation that is none of the environment's space.
+      UnusableOutput: from `reset` and `step`: an observation that is none of the environment's space.
     """
 
     def __init__(self, env: gymnasium.Env, who: str):

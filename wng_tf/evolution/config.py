@@ -50,7 +50,7 @@ class EvolutionConfig:
         group=ES,
         choices=("gaussian", "unit"),
     )
-    shaping: str = setting("normalised", "how returns become scores", group=ES, choices=("normalised", "centred_ranks"))
+    shaping: str = setting("normalized", "how returns become scores", group=ES, choices=("normalized", "centred_ranks"))
     action_noise: float = setting(
         0.0,
         "standard deviation of noise on the population's actions, in half-ranges of a bounded action",
@@ -86,7 +86,7 @@ class EvolutionConfig:
     max_grad_norm: float = setting(0.0, "clip the step direction to this norm; 0: do not clip", low=0.0)
     num_layers: int = setting(2, "hidden layers of the network", low=1)
     num_hidden: int = setting(32, "units of a hidden layer", low=1)
-    normalize_observations: bool = setting(True, "normalise observations by running statistics")
+    normalize_observations: bool = setting(True, "normalize observations by running statistics")
     log_interval: int = setting(1, "updates between rows of the log", low=1, role="operational")
     save_interval: int = setting(10, "updates between checkpoints; 0: only at the end", low=0, role="operational")
     keep_checkpoints: int = setting(3, "how many checkpoints to keep, besides the best", low=1, role="operational")

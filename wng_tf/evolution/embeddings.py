@@ -5,7 +5,7 @@ Any trajectory embedding will do, since J comes from the score of the perturbati
 from sums that every generation keeps anyway; for others each observation and action is recorded, and the registered
 function called per rollout.
 
-Observations are taken as the environment gives them, not normalised: the normaliser changes from one generation to
+Observations are taken as the environment gives them, not normalized: the normalizer changes from one generation to
 the next, and embeddings of earlier policies must stay comparable.
 """
 

@@ -22,7 +22,7 @@ class EnvPartitions:
     """Environments of one task without automatic reset, in parts that can be stepped at the same time.
 
     Attributes:
-        parts: vector environments; their environments freeze when they end, or never end.
+      parts: vector environments; their environments freeze when they end, or never end.
     """
 
     parts: tuple[gymnasium.vector.VectorEnv[Any, Any, Any], ...]
@@ -58,7 +58,7 @@ def horizon_of(task: Task, horizon: int) -> int:
     """Steps of a rollout: `horizon`, but not beyond the environment's time limit, which 0 stands for.
 
     Raises:
-        UserError: there is neither.
+      UserError: there is neither.
     """
     limit = registry[task.env_id.rpartition(":")[2]].max_episode_steps
     if limit is None:
@@ -76,7 +76,7 @@ def make_partitions(task: Task, num_envs: int, num_workers: int, timeout: float 
     is given up; 0: never.
 
     Raises:
-        UserError: as for `tasks.make`.
+      UserError: as for `tasks.make`.
     """
     workers = min(num_workers, num_envs)
     sizes = [len(range(k, num_envs, workers)) for k in range(workers)]

@@ -2,7 +2,7 @@
 
 The loop over the horizon is one `tf.function`. At each step the whole chunk acts as one batched product, [N, out, in]
 weights times [N, in, 1] inputs, and all its worlds step together in one `tf.numpy_function`. What the rollouts leave
-behind (rewards, lengths, last observations, sums for the normaliser) is written by that same call into arrays made
+behind (rewards, lengths, last observations, sums for the normalizer) is written by that same call into arrays made
 beforehand. Where episodes end early, the loop stops each time half of the members are done and goes on with the others
 alone, so that a few long episodes do not pay for the policies of all.
 
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from baselines_compat.actions import to_environment
 from baselines_compat.errors import NonFiniteError
 from wng_tf.evolution.embeddings import Trajectories
-from wng_tf.policies.normalisers import ObservationNormaliser, shifted_and_scaled
+from wng_tf.policies.normalizers import ObservationNormalizer, shifted_and_scaled
 from wng_tf.policies.spec import PolicySpec
 from wng_tf.policies.tensors import batched_product, forward
 
@@ -36,9 +36,9 @@ class Rollouts:
     """What N rollouts left behind.
 
     Attributes:
-        returns: [N], undiscounted sums of rewards.
-        trajectories: what embeddings are made of.
-        observation_squares: [N, observations], sums of squares of the observations that were acted on.
+      returns: [N], undiscounted sums of rewards.
+      trajectories: what embeddings are made of.
+      observation_squares: [N, observations], sums of squares of the observations that were acted on.
     """
 
     returns: NDArray[np.float64]
@@ -110,12 +110,12 @@ class EpisodeLoop:
         """Prepares buffers and the compiled loop.
 
         Args:
-            spec: the policy's shape, whose head is deterministic.
-            env: a vector environment without autoreset whose worlds freeze when they end, or never end within the
-                horizon.
-            horizon: at most this many steps a rollout.
-            every_step: record every observation and action.
-            normalize: observations go through a normaliser, and they and their squares are summed for the next one.
+          spec: the policy's shape, whose head is deterministic.
+          env: a vector environment without autoreset whose worlds freeze when they end, or never end within the
+            horizon.
+          horizon: at most this many steps a rollout.
+          every_step: record every observation and action.
+          normalize: observations go through a normalizer, and they and their squares are summed for the next one.
         """
         self.spec, self.env, self.horizon = spec, env, horizon
         self._normalize = normalize
@@ -137,21 +137,21 @@ class EpisodeLoop:
         parameters: NDArray[np.float64],
         seeds: Sequence[int],
         noise: NDArray[np.float32] | None,
-        normaliser: ObservationNormaliser | None,
+        normalizer: ObservationNormalizer | None,
         stop: Event | None = None,
     ) -> Rollouts:
         """Runs one episode with every row of `parameters`.
 
         Args:
-            parameters: [N, P].
-            seeds: [N], of the worlds.
-            noise: [horizon, N, actions], standard normal; None: no noise.
-            normaliser: for the observations; None, and only then, if the loop was made without.
-            stop: once it is set, the call returns at its next step, with rollouts that are worth nothing.
+          parameters: [N, P].
+          seeds: [N], of the worlds.
+          noise: [horizon, N, actions], standard normal; None: no noise.
+          normalizer: for the observations; None, and only then, if the loop was made without.
+          stop: once it is set, the call returns at its next step, with rollouts that are worth nothing.
 
         Raises:
-            NonFiniteError: an observation, reward or action was NaN or infinite.
-            EnvironmentFailure, WorkerError: the worlds failed.
+          NonFiniteError: an observation, reward or action was NaN or infinite.
+          EnvironmentFailure, WorkerError: the worlds failed.
         """
         self._stop = stop or Event()
         chunk = self.env.num_envs
@@ -162,7 +162,7 @@ class EpisodeLoop:
             # The last chunk is filled up with copies of its last member, whose rollouts are thrown away.
             rows = np.minimum(np.arange(start, start + chunk), end - 1)
             own_noise = None if scaled is None else scaled[:, rows]
-            parts.append(self._chunk(parameters[rows], [seeds[i] for i in rows], own_noise, normaliser, end - start))
+            parts.append(self._chunk(parameters[rows], [seeds[i] for i in rows], own_noise, normalizer, end - start))
         return concatenate(parts)
 
     def _chunk(
@@ -170,7 +170,7 @@ class EpisodeLoop:
         parameters: NDArray[np.float64],
         seeds: list[int],
         noise: NDArray[np.float32] | None,
-        normaliser: ObservationNormaliser | None,
+        normalizer: ObservationNormalizer | None,
         count: int,
     ) -> Rollouts:
         record = self._record
@@ -186,7 +186,7 @@ class EpisodeLoop:
             record.broken = _broken_observation(observation)
         else:
             layers = [(weights, offset[..., np.newaxis]) for weights, offset in self.spec.materialise(parameters)]
-            vectors = [] if normaliser is None else [tf.constant(vector) for vector in normaliser.vectors()]
+            vectors = [] if normalizer is None else [tf.constant(vector) for vector in normalizer.vectors()]
             members: Any = slice(None)
             while True:
                 self._loop(
@@ -208,12 +208,12 @@ class EpisodeLoop:
         return record.rollouts(count)
 
     def _run(
-        self, layers: list[tuple[tf.Tensor, tf.Tensor]], normaliser: list[tf.Tensor], observation: tf.Tensor
+        self, layers: list[tuple[tf.Tensor, tf.Tensor]], normalizer: list[tf.Tensor], observation: tf.Tensor
     ) -> tf.Tensor:
         """Steps of the members whose layers these are, until `_step` says that it is enough; the last observations."""
 
         def body(x: tf.Tensor, _: tf.Tensor) -> list[tf.Tensor]:
-            action = self._act(layers, shifted_and_scaled(x, normaliser))
+            action = self._act(layers, shifted_and_scaled(x, normalizer))
             x_next, going = tf.numpy_function(self._step_or_stop, [action], [tf.float32, tf.bool], stateful=True)
             x_next.set_shape(observation.shape)
             going.set_shape([])

@@ -10,13 +10,13 @@ from scipy.stats import rankdata
 def shape(values: NDArray[np.float64], shaping: str) -> NDArray[np.float64]:
     """Values [N] of a population brought to a common scale.
 
-    "normalised": zero mean, unit standard deviation (all zero where the values are equal). "centred_ranks": ranks
+    "normalized": zero mean, unit standard deviation (all zero where the values are equal). "centred_ranks": ranks
     spread evenly over [-0.5, 0.5], ties sharing their mean rank (Salimans et al. 2017).
 
     Raises:
       ValueError: another word for `shaping`.
     """
-    if shaping == "normalised":
+    if shaping == "normalized":
         centred = values - values.mean()
         deviation = values.std()
         # Rounding leaves 1e-16 of the size in the mean, which would show in the scores of values that hardly differ; and the
@@ -25,7 +25,7 @@ def shape(values: NDArray[np.float64], shaping: str) -> NDArray[np.float64]:
         return np.zeros_like(values) if negligible else centred / deviation
     if shaping == "centred_ranks":
         return (rankdata(values) - 1.0) / max(len(values) - 1, 1) - 0.5
-    raise ValueError(f"shaping is 'normalised' or 'centred_ranks', not '{shaping}'")
+    raise ValueError(f"shaping is 'normalized' or 'centred_ranks', not '{shaping}'")
 
 
 def mirrored_gradient(scores: NDArray[np.float64], xi: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from wng_tf.evolution.env_partitions import EnvPartitions
 from wng_tf.evolution.episode_loop import EpisodeLoop, Rollouts, concatenate
-from wng_tf.policies.normalisers import ObservationNormaliser
+from wng_tf.policies.normalizers import ObservationNormalizer
 from wng_tf.policies.spec import PolicySpec
 
 
@@ -31,10 +31,10 @@ class Generation:
         """Prepares a loop for each part. TensorFlow needs as many inter-op threads as there are parts, or they take turns.
 
         Args:
-            spec: the policy's shape.
-            partitions: from `env_partitions.make_partitions`.
-            horizon: at most this many steps a rollout.
-            **settings: of `EpisodeLoop`.
+          spec: the policy's shape.
+          partitions: from `env_partitions.make_partitions`.
+          horizon: at most this many steps a rollout.
+          **settings: of `EpisodeLoop`.
         """
         self.loops = [EpisodeLoop(spec, part, horizon, **settings) for part in partitions.parts]
 
@@ -43,13 +43,13 @@ class Generation:
         parameters: NDArray[np.float64],
         seeds: Sequence[int],
         noise: NDArray[np.float32] | None,
-        normaliser: ObservationNormaliser | None,
+        normalizer: ObservationNormalizer | None,
     ) -> Rollouts:
         """Runs one episode with every row of `parameters` [N, P]; arguments and result as for `EpisodeLoop`.
 
         Raises:
-            NonFiniteError: an observation, reward or action was NaN or infinite.
-            WorkerError: a process that steps environments failed.
+          NonFiniteError: an observation, reward or action was NaN or infinite.
+          WorkerError: a process that steps environments failed.
         """
         # Member i goes to part i mod parts: of a mirrored pair one to each of two parts, so that both last as long.
         shares = [np.arange(k, len(parameters), len(self.loops)) for k in range(min(len(self.loops), len(parameters)))]
@@ -57,7 +57,7 @@ class Generation:
 
         def run(loop: EpisodeLoop, share: NDArray[np.int64]) -> Rollouts:
             own_noise = None if noise is None else noise[:, share]
-            return loop(parameters[share], [seeds[i] for i in share], own_noise, normaliser, stop)
+            return loop(parameters[share], [seeds[i] for i in share], own_noise, normalizer, stop)
 
         if len(shares) == 1:
             return run(self.loops[0], shares[0])

@@ -4,7 +4,7 @@ One rollout gives one embedding x, so a perturbed policy's behaviour is a point 
 the earlier policies' behaviours y_1..k has a closed form: transport from a point leaves no choice, mean_j |x - y_j|².
 The paper estimates it with test functions in the span of random features (Pacchiano et al. 2019, Algorithm 1).
 
-The two are not the same thing in practice. Scores are normalised over the population, so what counts is the order and
+The two are not the same thing in practice. Scores are normalized over the population, so what counts is the order and
 the shape of the distances. Test functions that are fitted until they converge follow W2² (a test: rank correlation
 above 0.95 with the defaults of `fitted_transport`). With the released constants s = 0.1, γ = 1 and 25 steps of 0.05 they
 say nothing of the points between the samples, and the dual stops to grow two metres away from the past (a test, too): a

@@ -6,7 +6,7 @@
 | F | returns of θ + σ ξ_1..n, then of θ - σ ξ_1..n | [2n] |
 | X | embeddings of the same rollouts | [2n, d] |
 | D | distances of X to earlier behaviour (repulsion), β its weight | [2n] |
-| g | gradient of the scores (1 - β) F + β D, both normalised | [P] |
+| g | gradient of the scores (1 - β) F + β D, both normalized | [P] |
 | J, L, ε | Jacobian of the basis functions, similarity, damping (Algorithm 3) | [M, P], [M, M] |
 | g_W | natural gradient (JᵀL†J + ε I)⁻¹ g | [P] |
 | δ | interpolation: step along (1 - δ) g + δ g_W, g_W brought to g's scale (Eq. 15) | |
@@ -75,7 +75,7 @@ class State(NamedTuple):
     past: Array
     """[≤ archive, d], embeddings of earlier unperturbed policies, oldest first."""
     moments: Moments
-    """Of the observations, for the normaliser."""
+    """Of the observations, for the normalizer."""
 
 
 class Results(NamedTuple):

@@ -18,7 +18,7 @@ from wng_tf.evolution.episode_loop import Rollouts
 from wng_tf.evolution.generation import Generation
 from wng_tf.evolution.population import Stream
 from wng_tf.policies import heads, networks, saved
-from wng_tf.policies.normalisers import Normaliser
+from wng_tf.policies.normalizers import Normalizer
 from wng_tf.policies.saved import SavedPolicy
 from wng_tf.policies.spec import PolicySpec
 from wng_tf.training.checkpoint import MisfitError, check_fits
@@ -29,11 +29,11 @@ class Progress:
     """How far a run is.
 
     Attributes:
-        steps: environment steps so far, those of evaluations included.
-        state: the strategy's.
-        policy: the unperturbed policy of the last generation, which is the one that was evaluated; None before the
-            first.
-        policy_return: its mean return; NaN before the first generation.
+      steps: environment steps so far, those of evaluations included.
+      state: the strategy's.
+      policy: the unperturbed policy of the last generation, which is the one that was evaluated; None before the
+        first.
+      policy_return: its mean return; NaN before the first generation.
     """
 
     steps: int
@@ -62,9 +62,9 @@ class Report:
     """What happened in a generation.
 
     Attributes:
-        returns, lengths: of every rollout, those of the unperturbed policy last.
-        rollouts: all that is known of them.
-        diagnostics: numbers to log.
+      returns, lengths: of every rollout, those of the unperturbed policy last.
+      rollouts: all that is known of them.
+      diagnostics: numbers to log.
     """
 
     returns: NDArray[np.float64]
@@ -94,15 +94,15 @@ class Trainer:
         """Prepares the compiled loop.
 
         Args:
-            partitions: from `env_partitions.make_partitions`.
-            network: one of `parts.NETWORKS`, or `package.module:function`.
-            config: settings.
-            horizon: steps of a rollout at most.
-            seed: of the run.
-            schedule: from steps so far to the learning rate.
+          partitions: from `env_partitions.make_partitions`.
+          network: one of `parts.NETWORKS`, or `package.module:function`.
+          config: settings.
+          horizon: steps of a rollout at most.
+          seed: of the run.
+          schedule: from steps so far to the learning rate.
 
         Raises:
-            UserError: an unknown embedding.
+          UserError: an unknown embedding.
         """
         self.config, self.horizon, self.seed, self._schedule = config, horizon, seed, schedule
         self._embed = PopulationEmbedding(config.embedding, horizon, config.embedding_length)
@@ -129,8 +129,8 @@ class Trainer:
         """The progress in a checkpoint.
 
         Raises:
-            MisfitError: it is another strategy's or another policy's.
-            UserError: it is of an older version.
+          MisfitError: it is another strategy's or another policy's.
+          UserError: it is of an older version.
         """
         like = self.start().tree()
         del like["strategy"]["past"]
@@ -145,15 +145,15 @@ class Trainer:
 
     def policy(self, state: strategy.State) -> SavedPolicy:
         """The unperturbed policy of a state."""
-        normaliser = Normaliser.of(state.moments) if self.config.normalize_observations else None
-        return SavedPolicy(self.spec, state.theta, normaliser, self._observation_space, self._action_space)
+        normalizer = Normalizer.of(state.moments) if self.config.normalize_observations else None
+        return SavedPolicy(self.spec, state.theta, normalizer, self._observation_space, self._action_space)
 
     def advance(self, progress: Progress) -> tuple[Progress, Report]:
         """One generation.
 
         Raises:
-            NonFiniteError: an observation, reward, action or gradient became NaN or infinite.
-            UserError: the embedding gave something unusable.
+          NonFiniteError: an observation, reward, action or gradient became NaN or infinite.
+          UserError: the embedding gave something unusable.
         """
         config, state = self.config, progress.state
         policy = self.policy(state)
@@ -183,7 +183,7 @@ class Trainer:
         noise, size = None, head.num_noise
         if config.action_noise and size:
             noise = population.action_noise(self.seed, number, self.horizon, pairs, evaluations, size)
-        return xi, self._generation(parameters, seeds, noise, policy.normaliser)
+        return xi, self._generation(parameters, seeds, noise, policy.normalizer)
 
 
 def moments_of(rollouts: Rollouts) -> Moments:

@@ -27,13 +27,13 @@ def scores_of(outcomes: Sequence[Outcome]) -> dict[str, dict[Cell, np.ndarray]]:
     """Task -> cell -> final returns, scaled so that a task's worst run is 0 and its best 1."""
     import numpy as np
 
-    from wng_tf.plots.tables import normalised
+    from wng_tf.plots.tables import normalized
 
     groups: dict[str, dict[Cell, list[float]]] = defaultdict(lambda: defaultdict(list))
     for outcome in outcomes:
         if np.isfinite(outcome.final):
             groups[outcome.env][outcome.cell].append(outcome.final)
-    return normalised({env: {c: np.array(v) for c, v in of.items()} for env, of in groups.items()})
+    return normalized({env: {c: np.array(v) for c, v in of.items()} for env, of in groups.items()})
 
 
 def difference(scores: Mapping[str, Mapping[Cell, np.ndarray]], ours: Cell, theirs: Cell) -> Interval | None:

@@ -80,7 +80,7 @@ def final_loss(
     policy, theta, batch, config = final_batch(run, nsteps=nsteps, which=which, trust=trust)
     observations, actions = tf.constant(batch.observations), tf.constant(batch.actions)
     log_probs, returns, values = (tf.constant(x) for x in (batch.log_probs, batch.returns, batch.values))
-    advantages = objectives.normalised(tf.constant(batch.advantages))
+    advantages = objectives.normalized(tf.constant(batch.advantages))
 
     def policy_loss(weights: Sequence[tf.Tensor]) -> tf.Tensor:
         pd = policy.pd(weights, observations)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 FLAGS = flags.FLAGS
 
-#: Clipping norm of 'ES + grad-clip', which the paper does not give: about half of what gradients of normalised
+#: Clipping norm of 'ES + grad-clip', which the paper does not give: about half of what gradients of normalized
 #: returns have.
 CLIP = 5.0
 

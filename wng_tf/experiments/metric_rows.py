@@ -165,7 +165,7 @@ def policy_gradient(policy: PolicyWithValue, theta: np.ndarray, batch) -> np.nda
     from wng_tf.policy_gradient import objectives
 
     weights = _policy_weights(policy, theta)
-    advantages = objectives.normalised(tf.constant(batch.advantages))
+    advantages = objectives.normalized(tf.constant(batch.advantages))
     with tf.GradientTape() as tape:
         tape.watch(weights)
         log_probs = policy.pd(weights, tf.constant(batch.observations)).logp(tf.constant(batch.actions))

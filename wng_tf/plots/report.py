@@ -111,17 +111,17 @@ def _improvement(returns: tables.Returns, draw: Callable[[str, Figure, str], Non
 
 
 def _profile(returns: tables.Returns, draw: Callable[[str, Figure, str], None]) -> None:
-    """Over the tasks that all methods ran on; in returns for a single task, else in normalised ones."""
+    """Over the tasks that all methods ran on; in returns for a single task, else in normalized ones."""
     methods = ordered(method for by_method in returns.values() for method in by_method)
     tasks = tables.shared_tasks(returns, *methods)
     if not tasks:
         return
-    scores = returns if len(tasks) == 1 else tables.normalised(returns)
+    scores = returns if len(tasks) == 1 else tables.normalized(returns)
     every = np.concatenate([scores[env][method] for env in tasks for method in methods])
     margin = 0.02 * (np.ptp(every) or 1.0)
     thresholds = np.linspace(every.min() - margin, every.max() + margin, 201)
     profiles = {method: performance_profile([scores[env][method] for env in tasks], thresholds) for method in methods}
-    xlabel = f"Return on {tasks[0]}" if len(tasks) == 1 else "Normalised return (0: worst run, 1: best run of a task)"
+    xlabel = f"Return on {tasks[0]}" if len(tasks) == 1 else "Normalized return (0: worst run, 1: best run of a task)"
     rows = [
         (*method, threshold, *point)
         for method, profile in profiles.items()

@@ -59,7 +59,7 @@ def _summary(scores: np.ndarray) -> Summary:
     return Summary(len(scores), mean_interval(scores), sd, iqm_interval(scores))
 
 
-def normalised(returns: Mapping[str, Mapping[Key, np.ndarray]]) -> dict[str, dict[Key, np.ndarray]]:
+def normalized(returns: Mapping[str, Mapping[Key, np.ndarray]]) -> dict[str, dict[Key, np.ndarray]]:
     """Returns of each task from 0, its worst run of any method, to 1, its best: comparable between tasks."""
     scaled = {}
     for env, methods in returns.items():

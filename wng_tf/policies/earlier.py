@@ -22,7 +22,7 @@ def current(tree: Mapping[str, Any]) -> Mapping[str, Any]:
     """The tree that this version would have written.
 
     Raises:
-      UserError: of a version that clipped observations even where it did not normalise them.
+      UserError: of a version that clipped observations even where it did not normalize them.
       AttributeError, KeyError, TypeError, ValueError: it is the tree of something else.
     """
     if "actor" in tree:

@@ -34,7 +34,7 @@ class Chain(tf.Module):
 
 
 class ExportedPolicy(tf.Module):
-    """A `SavedPolicy` in TensorFlow, the normaliser inside.
+    """A `SavedPolicy` in TensorFlow, the normalizer inside.
 
     Signatures, all from `observation` [B, obs] float32 as the environment gives it:
 
@@ -42,7 +42,7 @@ class ExportedPolicy(tf.Module):
       policy's mean, or its likeliest action.
     * `sample`: `action` drawn from the policy; equal `seed`s (an int64 scalar) give equal draws. Of evolution strategies:
       with the noise that the population acted with, and no seed.
-    * `value`: `value` [B], the value network's estimate of the normalised discounted return, where there is one.
+    * `value`: `value` [B], the value network's estimate of the normalized discounted return, where there is one.
     """
 
     def __init__(self, policy: SavedPolicy):
@@ -53,8 +53,8 @@ class ExportedPolicy(tf.Module):
         if policy.value is not None:
             self.critic = Chain(policy.value, policy.theta[spec.num_parameters :], "critic")
         self.free = tf.Variable(spec.free(policy.theta), name="free") if spec.num_free else None
-        self._normaliser = policy.normaliser
-        vectors = () if policy.normaliser is None else policy.normaliser.vectors()
+        self._normalizer = policy.normalizer
+        vectors = () if policy.normalizer is None else policy.normalizer.vectors()
         self.statistics = [tf.Variable(vector, trainable=False) for vector in vectors]
         self._head: Any = spec.head  # of either kind
         self._space: spaces.Space[Any] = policy.action_space
@@ -75,11 +75,11 @@ class ExportedPolicy(tf.Module):
             found["value"] = concrete(self._value)
         return found
 
-    def _normalised(self, observation: tf.Tensor) -> tf.Tensor:
-        return observation if self._normaliser is None else self._normaliser.tensor(observation, self.statistics)
+    def _normalized(self, observation: tf.Tensor) -> tf.Tensor:
+        return observation if self._normalizer is None else self._normalizer.tensor(observation, self.statistics)
 
     def _outputs(self, observation: tf.Tensor) -> tf.Tensor:
-        return self.actor(self._normalised(observation))
+        return self.actor(self._normalized(observation))
 
     def _sent(self, action: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"action": to_environment(action, self._space)}
@@ -100,7 +100,7 @@ class ExportedPolicy(tf.Module):
 
     def _value(self, observation: tf.Tensor) -> dict[str, tf.Tensor]:
         assert self.critic is not None
-        return {"value": self.critic(self._normalised(observation))[:, 0]}
+        return {"value": self.critic(self._normalized(observation))[:, 0]}
 
 
 def export(policy: SavedPolicy, path: str | os.PathLike[str]) -> Path:

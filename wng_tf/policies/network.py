@@ -54,13 +54,13 @@ class Layer:
     """One layer.
 
     Attributes:
-        inputs, units: I and O.
-        activation: name of f, one of `ACTIVATIONS`.
-        kernel: how W is written, one of `KERNELS`.
-        bias: whether there is b; else it is zero.
+      inputs, units: I and O.
+      activation: name of f, one of `ACTIVATIONS`.
+      kernel: how W is written, one of `KERNELS`.
+      bias: whether there is b; else it is zero.
 
     Raises:
-        ValueError: no such activation or kernel, or sizes below 1.
+      ValueError: no such activation or kernel, or sizes below 1.
     """
 
     inputs: int
@@ -93,11 +93,11 @@ class Network:
     """A chain of layers.
 
     Attributes:
-        layers: from the observation's numbers to the outputs.
-        name: what it is called, such as "mlp".
+      layers: from the observation's numbers to the outputs.
+      name: what it is called, such as "mlp".
 
     Raises:
-        ValueError: no layers, or units that are not the next layer's inputs.
+      ValueError: no layers, or units that are not the next layer's inputs.
     """
 
     layers: tuple[Layer, ...]

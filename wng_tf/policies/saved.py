@@ -17,11 +17,11 @@ from baselines_compat.actions import to_environment
 from baselines_compat.conform import observations_of
 from baselines_compat.running_mean_std import RunningMeanStd
 from wng_tf.errors import UserError
-from wng_tf.policies import earlier, normalisers
+from wng_tf.policies import earlier, normalizers
 from wng_tf.policies import spaces as space_trees
 from wng_tf.policies.heads.base import DeterministicHead, StochasticHead
 from wng_tf.policies.network import Matrices, Network
-from wng_tf.policies.normalisers import ObservationNormaliser
+from wng_tf.policies.normalizers import ObservationNormalizer
 from wng_tf.policies.spec import PolicySpec
 from wng_tf.runtime import memory
 from wng_tf.training import checkpoint, run_folder
@@ -29,12 +29,12 @@ from wng_tf.training import checkpoint, run_folder
 
 @dataclass(frozen=True)
 class SavedPolicy:
-    """Acts in NumPy with the frozen normaliser, exports to TensorFlow. No optimiser, nothing that trains.
+    """Acts in NumPy with the frozen normalizer, exports to TensorFlow. No optimiser, nothing that trains.
 
     Attributes:
       spec: the policy's network and action head.
       theta: [P] parameters: of the network, of the head, and of the value network, if there is one.
-      normaliser: of the observations; None: the policy sees them as they are.
+      normalizer: of the observations; None: the policy sees them as they are.
       observation_space: of the environment, raw observations; a Box of one dimension.
       action_space: of the environment; what `act` returns belongs to it.
       value: the value network of a policy gradient.
@@ -42,7 +42,7 @@ class SavedPolicy:
 
     spec: PolicySpec
     theta: NDArray[Any]
-    normaliser: ObservationNormaliser | None
+    normalizer: ObservationNormalizer | None
     observation_space: spaces.Box
     action_space: spaces.Space[Any]
     value: Network | None = None
@@ -54,6 +54,11 @@ class SavedPolicy:
     @cached_property
     def _to_environment(self) -> Callable[[Any], Any]:
         return to_environment(self.action_space)
+
+    @property
+    def normaliser(self) -> ObservationNormalizer | None:
+        """`normalizer` under its earlier name, for programs that read it."""
+        return self.normalizer
 
     @property
     def std(self) -> NDArray[np.float32] | None:
@@ -77,7 +82,7 @@ class SavedPolicy:
         """
         x, single = observations_of(observation, self.spec.observations)
         x = np.atleast_2d(x)
-        x = x.astype(np.float32) if self.normaliser is None else self.normaliser(x)
+        x = x.astype(np.float32) if self.normalizer is None else self.normalizer(x)
         outputs = self.spec.network.forward(self._matrices, x)
         head: Any = self.spec.head  # of either kind
         if deterministic:
@@ -111,7 +116,7 @@ def to_tree(policy: SavedPolicy) -> dict[str, Any]:
     return {
         **shape_tree(policy.spec, policy.observation_space, policy.action_space, policy.value),
         "theta": policy.theta,
-        "normaliser": None if policy.normaliser is None else policy.normaliser.to_tree(),
+        "normaliser": None if policy.normalizer is None else policy.normalizer.to_tree(),
     }
 
 
@@ -131,7 +136,7 @@ def from_tree(tree: Mapping[str, Any]) -> SavedPolicy:
     """The inverse of `to_tree`; also of the trees that earlier versions wrote.
 
     Raises:
-      UserError: the tree is of a version that clipped observations even where it did not normalise them; the policy is
+      UserError: the tree is of a version that clipped observations even where it did not normalize them; the policy is
         larger than the memory; or its action head is of a kind that is not registered.
       AttributeError, IndexError, KeyError, TypeError, ValueError: it is the tree of something else.
     """
@@ -143,7 +148,7 @@ def from_tree(tree: Mapping[str, Any]) -> SavedPolicy:
     policy = SavedPolicy(
         spec=PolicySpec.from_tree(tree["spec"], action_space),
         theta=tree["theta"],
-        normaliser=normalisers.from_tree(tree["normaliser"]),
+        normalizer=normalizers.from_tree(tree["normaliser"]),
         observation_space=observation_space,
         action_space=action_space,
         value=None if tree["value"] is None else Network.from_tree(tree["value"]),
@@ -160,7 +165,7 @@ def _check(policy: SavedPolicy) -> None:
     # A Toeplitz matrix has many more entries than parameters.
     memory.check({"The policy in the run's checkpoint": 4 * policy.spec.network.entries})
     shape = policy.observation_space.shape
-    for vector in () if policy.normaliser is None else policy.normaliser.vectors():
+    for vector in () if policy.normalizer is None else policy.normalizer.vectors():
         if vector.shape != shape:
             raise ValueError(f"its statistics have the shape {list(vector.shape)}, not {list(shape)}")
     if shape != (policy.spec.observations,):

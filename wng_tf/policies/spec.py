@@ -21,7 +21,7 @@ class PolicySpec:
     """What turns parameters into actions.
 
     Raises:
-        ValueError: the head does not take as many outputs as the network has.
+      ValueError: the head does not take as many outputs as the network has.
     """
 
     network: Network
@@ -64,8 +64,8 @@ class PolicySpec:
         """The inverse of `to_tree`, for a policy of that action space.
 
         Raises:
-            UserError: a kind of head that is not registered. Nothing is imported by the name in the tree.
-            AttributeError, KeyError, TypeError, ValueError: the tree of something else.
+          UserError: a kind of head that is not registered. Nothing is imported by the name in the tree.
+          AttributeError, KeyError, TypeError, ValueError: the tree of something else.
         """
         settings = dict(tree["head"])
         head = parts.HEADS.registered(settings.pop("kind")).of(space, **settings)

@@ -78,7 +78,7 @@ class PolicyGradientConfig:
         "tanh", "activation of the mlp network", choices=("tanh", "relu", "elu", "silu", "gelu"), when=_MLP
     )
     init_logstd: float = setting(0.0, "log standard deviation that a Gaussian policy begins with")
-    normalize_observations: bool = setting(True, "normalise observations by running statistics")
+    normalize_observations: bool = setting(True, "normalize observations by running statistics")
     normalize_rewards: bool = setting(True, "scale rewards by the running deviation of the discounted return")
     log_interval: int = setting(1, "updates between rows of the log", low=1, role="operational")
     save_interval: int = setting(10, "updates between checkpoints; 0: only at the end", low=0, role="operational")

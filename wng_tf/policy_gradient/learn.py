@@ -186,14 +186,14 @@ def explained_variance(predictions: np.ndarray, targets: np.ndarray) -> float:
 
 
 def make_normalized(env: str, config: PolicyGradientConfig, seed: int) -> VecNormalize:
-    """The normalised environments of a run."""
+    """The normalized environments of a run."""
     make = functools.partial(tasks.make, env, heads=[head for _, head in parts.HEADS.own()])
     venv = make_vec_env(make, config.num_env, seed, num_workers=config.num_workers, timeout=config.env_timeout)
     return VecNormalize(venv, ob=config.normalize_observations, ret=config.normalize_rewards, gamma=config.gamma)
 
 
 def describe(policy: PolicyWithValue, venv: VecNormalize) -> dict[str, Any]:
-    """What a checkpoint says of the policy besides its weights and the normaliser's statistics, which are beside it."""
+    """What a checkpoint says of the policy besides its weights and the normalizer's statistics, which are beside it."""
     spec = PolicySpec(Network.of_dense(policy.actor_spec().layers), heads.of_policy(policy))
     value = Network.of_dense(policy.critic_layers())
     settings = venv.normalizer.settings

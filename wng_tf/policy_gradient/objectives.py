@@ -44,7 +44,7 @@ def clip_fraction(ratio: tf.Tensor, cliprange: float) -> tf.Tensor:
     return tf.reduce_mean(tf.cast(tf.abs(ratio - 1.0) > cliprange, tf.float32))
 
 
-def normalised(advantages: tf.Tensor) -> tf.Tensor:
+def normalized(advantages: tf.Tensor) -> tf.Tensor:
     """Advantages of a minibatch at mean 0 and deviation 1, as in Baselines' ppo2."""
     centred = advantages - tf.reduce_mean(advantages)
     return centred / (tf.sqrt(tf.reduce_mean(tf.square(centred))) + 1e-8)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from baselines_compat.schedules import parse_schedule
 from wng_tf.errors import UserError
-from wng_tf.parts import BY_FLAG, RENAMED
+from wng_tf.parts import BY_FLAG, RENAMED, RENAMED_VALUES
 from wng_tf.runtime.registry import Registry
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def build(cls: type[Settings], *layers: Mapping[str, Any]) -> Settings:
 
 
 def current_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by the names that they have now (`parts.RENAMED`).
+    """Settings by the names, and in the words, that they have now (`parts.RENAMED`, `parts.RENAMED_VALUES`).
 
     Raises:
       UserError: one setting, by both its names, with two values.
@@ -107,6 +107,9 @@ def current_names(values: Mapping[str, Any]) -> dict[str, Any]:
         if found.get(name) not in (None, value):
             raise UserError(f"--{name} and --{former} are one setting: give one of them.")
         found[name] = value
+    for name, words in RENAMED_VALUES.items():
+        if name in found:
+            found[name] = words.get(found[name], found[name])
     return found
 
 

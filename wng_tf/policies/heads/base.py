@@ -34,7 +34,7 @@ class Head(abc.ABC):
     """What both kinds have.
 
     Attributes:
-        num_outputs: outputs of the network.
+      num_outputs: outputs of the network.
     """
 
     if TYPE_CHECKING:  # read only: a property, a field or a constant of the subclass
@@ -110,7 +110,7 @@ class DeterministicHead(Head):
     """Actions are a function of the outputs, to which a population may add noise.
 
     Attributes:
-        noise: standard deviation of the noise of a sampled action, in units of `noise_scale`.
+      noise: standard deviation of the noise of a sampled action, in units of `noise_scale`.
     """
 
     noise: float = 0.0

@@ -25,8 +25,8 @@ class Stretched(DeterministicHead):
     """For a Box of one dimension.
 
     Attributes:
-        low, high: bounds, one pair per action; infinite where there are none.
-        noise: standard deviation of a sampled action's noise, in half-ranges.
+      low, high: bounds, one pair per action; infinite where there are none.
+      noise: standard deviation of a sampled action's noise, in half-ranges.
     """
 
     low: tuple[float, ...]

@@ -92,7 +92,7 @@ class MinibatchRule(StepRule):
         values = self.policy.value(weights, data["observations"])
         log_probs = pd.logp(data["actions"])
         ratio = objectives.importance_ratio(log_probs, data["log_probs"])
-        policy_loss = self.surrogate(ratio, objectives.normalised(data["advantages"]), config.cliprange)
+        policy_loss = self.surrogate(ratio, objectives.normalized(data["advantages"]), config.cliprange)
         value_loss = objectives.value_loss(values, data["returns"], data["values"], config.value_cliprange)
         entropy = tf.reduce_mean(pd.entropy())
         loss = policy_loss + config.vf_coef * value_loss - config.ent_coef * entropy

@@ -116,7 +116,7 @@ class TrustRegionRule(StepRule):
 
     def run(self, data: Columns, draws: Draws, carry: Carry) -> Outcome:
         columns = data.all()
-        columns["advantages"] = objectives.normalised(columns["advantages"])
+        columns["advantages"] = objectives.normalized(columns["advantages"])
         direction, radius_factor = carry.step
         radius = radius_factor * self.config.trust_radius
         if self.config.radius_unit == "variance":

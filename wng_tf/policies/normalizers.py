@@ -1,4 +1,4 @@
-"""How observations enter a policy when they are normalised: the frozen statistics of a run. NumPy only.
+"""How observations enter a policy when they are normalized: the frozen statistics of a run. NumPy only.
 
 The two families compute differently, and each acts as it was trained: policy gradients in float64, as Baselines'
 VecNormalize; evolution strategies, whose populations act inside TensorFlow, in float32.
@@ -28,11 +28,11 @@ CLIP = 10.0
 VARIANCE_FLOOR = 1e-8
 
 
-class ObservationNormaliser(Protocol):
+class ObservationNormalizer(Protocol):
     """What both offer."""
 
     def __call__(self, observation: NDArray[Any]) -> NDArray[np.float32]:
-        """Normalised observations [..., obs]."""
+        """Normalized observations [..., obs]."""
 
     def vectors(self) -> tuple[NDArray[Any], ...]:
         """Its statistics."""
@@ -45,14 +45,14 @@ class ObservationNormaliser(Protocol):
 
 
 @dataclass(frozen=True)
-class Normaliser:
+class Normalizer:
     """(x - shift) · scale, clipped to ±10. Each [observations], float32."""
 
     shift: NDArray[np.float32]
     scale: NDArray[np.float32]
 
     @classmethod
-    def of(cls, moments: Moments) -> Normaliser:
+    def of(cls, moments: Moments) -> Normalizer:
         """To mean 0 and variance 1 for observations with these moments; only the clip as long as there are none."""
         if moments.count == 0:
             return cls(np.zeros_like(moments.mean, np.float32), np.ones_like(moments.mean, np.float32))
@@ -74,7 +74,7 @@ class Normaliser:
 
 
 def shifted_and_scaled(x: tf.Tensor, vectors: Sequence[tf.Tensor]) -> tf.Tensor:
-    """A `Normaliser` in TensorFlow: its shift and scale applied to x [..., observations]; without any, x itself."""
+    """A `Normalizer` in TensorFlow: its shift and scale applied to x [..., observations]; without any, x itself."""
     if not vectors:
         return x
     shift, scale = vectors
@@ -82,12 +82,12 @@ def shifted_and_scaled(x: tf.Tensor, vectors: Sequence[tf.Tensor]) -> tf.Tensor:
 
 
 @dataclass(frozen=True)
-class RunningNormaliser:
+class RunningNormalizer:
     """`baselines_compat.vec_env.normalizer.normalize` with frozen statistics.
 
     Attributes:
-        mean, var: [obs] float64.
-        settings: what is done with them.
+      mean, var: [obs] float64.
+      settings: what is done with them.
     """
 
     mean: NDArray[np.float64]
@@ -114,11 +114,11 @@ class RunningNormaliser:
         return {"mean": self.mean, "var": self.var, "settings": kept}
 
 
-def from_tree(tree: Mapping[str, Any] | None) -> ObservationNormaliser | None:
+def from_tree(tree: Mapping[str, Any] | None) -> ObservationNormalizer | None:
     """The inverse of `to_tree`; None: observations are seen as they are."""
     if tree is None:
         return None
     if "settings" in tree:
         mean, var = (np.asarray(tree[name], np.float64) for name in ("mean", "var"))
-        return RunningNormaliser(mean, var, NormalizerSettings(**tree["settings"]))
-    return Normaliser(**tree)
+        return RunningNormalizer(mean, var, NormalizerSettings(**tree["settings"]))
+    return Normalizer(**tree)
