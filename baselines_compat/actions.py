@@ -63,7 +63,8 @@ def to_environment(space: spaces.Space[Any]) -> Callable[[Any], Any]:
         start, integer = getattr(space, "start", 0), np.dtype(dtype).type
 
         def choice(action: Any) -> Any:
-            if np.ndim(action) == 0:
+            # A rollout's choices are Python integers; asking NumPy for their axes would take as long as the rest.
+            if type(action) is int or np.ndim(action) == 0:
                 return integer(int(action) + start)
             return (np.asarray(action) + start).astype(dtype)
 
