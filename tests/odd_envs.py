@@ -127,6 +127,11 @@ class OldSeed(Odd):
         return super().reset()[0]
 
 
+class OldOptions(Odd):
+    def reset(self, seed: int | None = None):
+        return super().reset(seed=seed)
+
+
 class OldStep(Odd):
     def step(self, action: np.ndarray):
         observation, reward, over, _, info = super().step(action)
@@ -177,7 +182,8 @@ for _argument, _tables in (
             _register(f"{_argument}-{_name.replace(' ', '-')}", Odd, **{_argument: _change})
 for _name, _change in (PARTS | BAD_PARTS).items():
     _register(f"parts-{_name}", Parts, observation=_change)
-for _name, _entry in (("reset", OldReset), ("seed", OldSeed), ("step", OldStep), ("parts", OldParts)):
+_OLD = {"reset": OldReset, "seed": OldSeed, "options": OldOptions, "step": OldStep, "parts": OldParts}
+for _name, _entry in _OLD.items():
     _register(f"old-{_name}", _entry)
 for _size in ("1e160", "1e200", "1e308"):
     _register(f"huge-reward-{_size}", Odd, reward=lambda r, size=float(_size): size * ((1.0 + abs(r)) / 2.0), late=80)

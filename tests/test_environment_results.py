@@ -164,6 +164,7 @@ def test_runs_refuse_it_with_one_worker_and_several(family, env, workers):
     [
         ("reset", "has a reset of the old"),
         ("seed", "takes no seed"),
+        ("options", "takes no options"),
         ("step", "has a step of the old"),
         ("parts", "has a reset of the old"),
     ],

@@ -170,6 +170,7 @@ def evaluate_run(
         raise UserError(f"--max_episode_steps must not be negative, as {max_episode_steps} is.")
     policy = saved_policy.load(run, which)
     env = saved_policy.environment(run, trust)
+    alg = saved_policy.flag(run, "alg")
     step, _ = checkpoint.load(run / run_folder.CHECKPOINTS, which)
     played = {}
     for name, deterministic in (("deterministic", True), ("stochastic", False)):
@@ -184,7 +185,7 @@ def evaluate_run(
                 progress=progress,
             )
         played[name] = dataclasses.asdict(result)
-    about = {"env": env, "alg": saved_policy.flag(run, "alg"), "which": which, "step": step}
+    about = {"env": env, "alg": alg, "which": which, "step": step}
     cut = {"max_episode_steps": max_episode_steps} if max_episode_steps else {}
     return {**about, "seed": seed, "episodes": episodes, **cut, **played}
 
@@ -194,6 +195,7 @@ def main(argv: Sequence[str]) -> int:
     del argv
     values = flags.FLAGS
     run, which = expanded(required("run")), checkpoint_name(values.which)
+    folder = run.absolute()  # an environment may change the working folder
     if values.video is not None:
         video.check(values.video)
         if values.video_episodes < 1:
@@ -207,14 +209,14 @@ def main(argv: Sequence[str]) -> int:
             print(f"Wrote {values.video}", flush=True)
         with _bar(2 * values.episodes) as advance:
             result = evaluate_run(run, values.episodes, values.seed, which, advance, trusted(), limit, values.env_timeout)
-        kept = _keep_another(run / OUTPUT, result)
-        _write(run / OUTPUT, result)
+        kept = _keep_another(folder / OUTPUT, result)
+        _write(folder / OUTPUT, result)
         print(_report(run, result))
         if kept is not None:
             print(f"Kept the evaluation that was there as {kept}")
         print(f"Wrote {run / OUTPUT}", flush=True)
     except (NonFiniteError, WorkerError) as error:
-        return cli.fail(f"{error}{cli.traceback_of(error, run)}", cli.FAULT)
+        return cli.fail(f"{error}{cli.traceback_of(error, folder)}", cli.FAULT)
     return 0
 
 

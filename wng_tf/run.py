@@ -47,6 +47,7 @@ def main(argv: Sequence[str]) -> int:
         run_folder.read_flags(log_path)
     else:
         run_folder.check_new(log_path)
+    folder = expanded(log_path).absolute()  # an environment may change the working folder
     print("Loading TensorFlow", flush=True)
     compile_cache.enable(values.num_threads)
     cli.load_tensorflow()
@@ -73,15 +74,15 @@ def main(argv: Sequence[str]) -> int:
             **given,
         )
     except (NonFiniteError, WorkerError) as error:
-        return cli.fail(f"{error} {_last_checkpoint(log_path)}{cli.traceback_of(error, log_path)}", cli.FAULT)
+        return cli.fail(f"{error} {_last_checkpoint(folder)}{cli.traceback_of(error, folder)}", cli.FAULT)
     except UnusableOutput as error:
-        raise UserError(f"{error} {_last_checkpoint(log_path)}") from error
+        raise UserError(f"{error} {_last_checkpoint(folder)}") from error
     except OSError as error:
-        if checkpoint.latest_step(expanded(log_path) / run_folder.CHECKPOINTS) is None:
+        if checkpoint.latest_step(folder / run_folder.CHECKPOINTS) is None:
             raise  # nothing is left of the run
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         text = f"The disk is full ({faults.reason(error)})." if full else faults.sentence(error)
-        return cli.fail(f"{text} {_last_checkpoint(log_path)}", cli.FAULT)
+        return cli.fail(f"{text} {_last_checkpoint(folder)}", cli.FAULT)
     except Interrupted as stopped:
         print(stopped, file=sys.stderr)
         return cli.INTERRUPTED
@@ -122,8 +123,8 @@ def _plain(env: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", "_", env)
 
 
-def _last_checkpoint(log_path: str) -> str:
-    folder = expanded(log_path) / run_folder.CHECKPOINTS
+def _last_checkpoint(run: Path) -> str:
+    folder = run / run_folder.CHECKPOINTS
     step = checkpoint.latest_step(folder)
     if step is None:
         return "No checkpoint was saved before."

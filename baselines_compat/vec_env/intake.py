@@ -27,8 +27,8 @@ _OLD_RESET = (
     "has a reset of the old Gym interface, which returns the observation alone: Gymnasium's reset returns "
     "(observation, info)."
 )
-_OLD_SEED = (
-    "has a reset of the old Gym interface, which takes no seed: Gymnasium's is reset(*, seed=None, options=None) and "
+_OLD_ARGUMENTS = (
+    "has a reset of the old Gym interface, which takes no {missing}: Gymnasium's is reset(*, seed=None, options=None) and "
     "returns (observation, info)."
 )
 _CALLERS = ("gymnasium.core", "gymnasium.wrappers", "gymnasium.vector", "baselines_compat.", "wng_tf.")
@@ -123,7 +123,8 @@ def old_interface(error: BaseException, who: str) -> UnusableOutput | None:
         return None
     text = str(error)
     if isinstance(error, TypeError) and "reset() got an unexpected keyword argument" in text:
-        return UnusableOutput(f"{who} {_OLD_SEED}")
+        missing = "options" if "'options'" in text else "seed"
+        return UnusableOutput(f"{who} {_OLD_ARGUMENTS.format(missing=missing)}")
     if not isinstance(error, ValueError | TypeError) or "unpack" not in text:
         return None
     if frame.f_code.co_name == "reset":

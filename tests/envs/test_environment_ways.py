@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ def _registered():
         Own=Own,
         Global=Global,
         Endless=Endless,
+        Moving=Moving,
         Watched=lambda **k: Monitor(Walk(), None),
         WatchedEndless=lambda **k: Monitor(Endless(), None),
     )
@@ -128,3 +130,27 @@ def test_an_evaluation_is_cut_and_says_so(env, endless, call):
 def test_evolution_strategies_reset_in_mid_episode(env, tmp_path):
     train("wnes on Point", tmp_path / "run", env=f"ways/{env}-v0", horizon=4, total_timesteps=80, network="mlp")
     assert {length for _, length in episodes(tmp_path / "run")["0.monitor.csv"]} == {"4"}
+
+
+class Moving(Walk):
+    """Changes the working folder of its process, as simulators that look for their files do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        os.chdir(os.environ["ELSEWHERE"])
+
+
+@pytest.mark.parametrize("name", ["ppo on CartPole", "wnes on Point"])
+def test_a_run_in_a_relative_folder_stays_there_when_the_environment_changes_the_working_folder(name, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ELSEWHERE", str(tmp_path / "elsewhere"))
+    more = {"network": "mlp", "horizon": 4} if name == "wnes on Point" else {}
+    for resume in (False, True):
+        os.chdir(tmp_path)
+        steps = 256 if resume else 128
+        train(name, "run", env="ways/Moving-v0", total_timesteps=steps, save_interval=1, resume=resume, **more)
+    os.chdir(tmp_path)
+    assert evaluate_run("run", episodes=1, max_episode_steps=5)["deterministic"]["lengths"] == [5]
+    assert os.listdir(tmp_path / "elsewhere") == []
+    assert (tmp_path / "run" / "summary.json").exists()

@@ -245,6 +245,7 @@ def test_observations_that_are_no_vectors_are_refused(space, toy):
         spaces.MultiBinary(2),
         spaces.Box(-1, 1, (2, 2)),
         spaces.Box(-1, 1, ()),
+        spaces.Box(-1, 1, (0,)),
         spaces.Discrete(3, start=1),
         spaces.Dict(a=spaces.Discrete(2)),
     ],
@@ -252,6 +253,13 @@ def test_observations_that_are_no_vectors_are_refused(space, toy):
 def test_actions_of_other_forms_are_refused(space, toy):
     env_id = toy(observation_space=spaces.Box(0, 1, (2,)), action_space=space)
     with pytest.raises(UserError, match=f"^{env_id} has the action space .* register the wrapped one"):
+        tasks.make(env_id)
+
+
+@pytest.mark.parametrize("space", [spaces.Box(0, 1, (0,)), spaces.Box(0, 1, (2, 0)), spaces.Dict()])
+def test_observations_of_no_numbers_are_refused(space, toy):
+    env_id = toy(observation_space=space, action_space=spaces.Discrete(2))
+    with pytest.raises(UserError, match=f"^{env_id} has the observation space .* register the wrapped one"):
         tasks.make(env_id)
 
 

@@ -262,7 +262,7 @@ def _kind_of_module(module: str) -> Kind | None:
 
 
 def _check_actions(task: Task, space: spaces.Space, heads: Sequence[Any]) -> None:
-    if any(head.takes(space) for head in (*map(HEADS.find, HEADS), *heads)):
+    if 0 not in (space.shape or ()) and any(head.takes(space) for head in (*map(HEADS.find, HEADS), *heads)):
         return
     raise UserError(
         f"{_title(task)} has the action space {space}; the algorithms handle a Box with one dimension, or Discrete "
@@ -272,9 +272,9 @@ def _check_actions(task: Task, space: spaces.Space, heads: Sequence[Any]) -> Non
 
 def _flat_observations(task: Task, env: gymnasium.Env) -> gymnasium.Env:
     space = env.observation_space
-    if isinstance(space, spaces.Box) and len(space.shape) == 1:
+    if isinstance(space, spaces.Box) and len(space.shape) == 1 and space.shape != (0,):
         return env
-    if not _makes_a_vector(space):
+    if not _makes_a_vector(space) or spaces.flatdim(space) == 0:
         raise UserError(
             f"{_title(task)} has the observation space {space}; the algorithms handle vectors, and spaces that can be "
             "flattened to one. Wrap the environment so that it returns a vector, and register the wrapped one."

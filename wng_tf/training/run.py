@@ -107,7 +107,8 @@ class TrainingRun:
         if resume and log_path is None:
             raise UserError("--resume needs --log_path, the folder of the run to continue.")
         self.info = info
-        self.folder = None if log_path is None else expanded(log_path)
+        # An environment may change the working folder: the run stays where it began.
+        self.folder = None if log_path is None else expanded(log_path).absolute()
         self.episodes: deque[EpisodeRecord] = deque(maxlen=WINDOW)
         self.num_episodes = 0
         self._resume = resume
