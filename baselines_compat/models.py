@@ -32,9 +32,7 @@ def ortho_init(scale: float, seed: int | None = None) -> keras.initializers.Init
 
 
 @register("mlp")
-def mlp(
-    num_layers: int = 2, num_hidden: int = 64, activation: str = "tanh", seed: int | None = None
-) -> NetworkFn:
+def mlp(num_layers: int = 2, num_hidden: int = 64, activation: str = "tanh", seed: int | None = None) -> NetworkFn:
     """Fully connected layers with orthogonal initialisation of gain sqrt(2), zero biases."""
 
     def network_fn(input_shape: tuple[int, ...]) -> keras.Model:

@@ -43,9 +43,7 @@ class Purpose:
         numbers = [operator.index(number) for number in (seed, *index)]
         if len(index) != len(self.index) or min(numbers) < 0:
             known = " and ".join(("seed", *self.index))
-            raise ValueError(
-                f"The stream '{self.name}' is keyed by {known}, integers from 0, not by {numbers}."
-            )
+            raise ValueError(f"The stream '{self.name}' is keyed by {known}, integers from 0, not by {numbers}.")
         if self.small is not None and max(numbers) < self.limit:
             return self.small(*numbers)
         digest = hashlib.blake2b(repr([self.name, *numbers]).encode(), digest_size=32).digest()

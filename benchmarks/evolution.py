@@ -54,9 +54,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _sentence(row: dict) -> str:
     rates = ", ".join(f"{name} {rate:,.0f}" for name, rate in row["steps_per_second"].items())
-    ratio = (
-        "" if "ratio" not in row else f"; ratio {row['ratio']:.2f} (from {row['lowest']:.2f} to {row['highest']:.2f})"
-    )
+    ratio = "" if "ratio" not in row else f"; ratio {row['ratio']:.2f} (from {row['lowest']:.2f} to {row['highest']:.2f})"
     return f"{row['what']}: steps/s {rates}{ratio}"
 
 

@@ -129,9 +129,7 @@ def workers(env: str, algs: Sequence[str], repetitions: int) -> list[Row]:
     from benchmarks import subjects
     from benchmarks.timing import interleaved
 
-    trainers = {
-        f"num_workers={n}": subjects.Trainer.make("ppo", env, num_env=8, num_workers=n, nsteps=512) for n in (1, 2)
-    }
+    trainers = {f"num_workers={n}": subjects.Trainer.make("ppo", env, num_env=8, num_workers=n, nsteps=512) for n in (1, 2)}
     seconds = interleaved({name: t.sample for name, t in trainers.items()}, repetitions)
     for trainer in trainers.values():
         trainer.close()

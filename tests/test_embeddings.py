@@ -20,9 +20,7 @@ RNG = np.random.default_rng(0)
 
 def trajectory(steps: int) -> Trajectory:
     rng = np.random.default_rng(steps)
-    return Trajectory(
-        rng.normal(size=(steps, 3)), rng.normal(size=(steps, 2)), rng.normal(size=steps), rng.normal(size=3)
-    )
+    return Trajectory(rng.normal(size=(steps, 3)), rng.normal(size=(steps, 2)), rng.normal(size=steps), rng.normal(size=3))
 
 
 def embed(name: str, steps: int, length: int) -> np.ndarray:
@@ -35,9 +33,7 @@ def embed(name: str, steps: int, length: int) -> np.ndarray:
 def test_actions_are_concatenated_per_state():
     drawn = RNG.normal(size=(4, 3, 2)).astype(np.float32)
     embedded = find("actions").function(tf.constant(drawn), tf.zeros([4])).numpy()
-    np.testing.assert_array_equal(
-        embedded, [[drawn[n, k, i] for k in range(3) for i in range(2)] for n in range(4)]
-    )
+    np.testing.assert_array_equal(embedded, [[drawn[n, k, i] for k in range(3) for i in range(2)] for n in range(4)])
 
 
 def test_actions_value_appends_the_value():
@@ -52,9 +48,7 @@ def test_actions_value_appends_the_value():
 
 def test_final_and_mean_state():
     np.testing.assert_array_equal(embed("final_state", 5, 9), trajectory(5).final_observation)
-    np.testing.assert_allclose(
-        embed("mean_state", 5, 9), [sum(trajectory(5).observations[:, i]) / 5 for i in range(3)]
-    )
+    np.testing.assert_allclose(embed("mean_state", 5, 9), [sum(trajectory(5).observations[:, i]) / 5 for i in range(3)])
 
 
 def test_reward_to_go_at_every_step():
@@ -70,9 +64,7 @@ def test_long_trajectories_are_read_at_even_times_from_first_to_last():
 
 
 def test_short_trajectories_are_filled_with_zeros():
-    np.testing.assert_array_equal(
-        embed("trajectory_actions", 2, 4), [*trajectory(2).actions.ravel(), 0, 0, 0, 0]
-    )
+    np.testing.assert_array_equal(embed("trajectory_actions", 2, 4), [*trajectory(2).actions.ravel(), 0, 0, 0, 0])
     rewards = trajectory(2).rewards
     np.testing.assert_allclose(embed("reward_to_go", 2, 4), [rewards.sum(), rewards[1], 0, 0])
 
@@ -88,13 +80,8 @@ def batch_of(lengths: list[list[int]], discrete: bool = False) -> Batch:
     for e, one in enumerate(lengths):
         stops = e * nsteps + np.cumsum(one[:-1], dtype=int) - 1
         terminated[stops[::2]], truncated[stops[1::2]] = True, True
-    actions = (
-        RNG.integers(0, 3, size).astype(np.int32) if discrete else RNG.normal(size=(size, 2)).astype("f4")
-    )
-    floats = {
-        name: RNG.normal(size=size).astype(np.float32)
-        for name in ("advantages", "returns", "values", "log_probs")
-    }
+    actions = RNG.integers(0, 3, size).astype(np.int32) if discrete else RNG.normal(size=(size, 2)).astype("f4")
+    floats = {name: RNG.normal(size=size).astype(np.float32) for name in ("advantages", "returns", "values", "log_probs")}
     return Batch(
         observations=RNG.normal(size=(size, 3)).astype(np.float32),
         actions=actions,
@@ -136,9 +123,7 @@ def test_means_over_samples_are_means_over_trajectories():
     each = np.stack([find("reward_to_go").function(t, 5) for t in trajectories])
     assert embedded.values.shape == (24, 5)
     np.testing.assert_allclose(np.mean(embedded.weights), 1.0, rtol=1e-6)
-    np.testing.assert_allclose(
-        (embedded.weights[:, None] * embedded.values).mean(axis=0), each.mean(axis=0), rtol=1e-5
-    )
+    np.testing.assert_allclose((embedded.weights[:, None] * embedded.values).mean(axis=0), each.mean(axis=0), rtol=1e-5)
     assert embedded.mean_length == pytest.approx(24 / 7)
     np.testing.assert_allclose(embedded.values[7], each[2], rtol=1e-6)
 

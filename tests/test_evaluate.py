@@ -376,8 +376,7 @@ def test_mujoco_draws_without_a_screen(tmp_path):
     imageio = pytest.importorskip("imageio.v3")
     film = tmp_path / "film.gif"
     code = (
-        "from wng_tf.envs import video\n"
-        f"with video.filming({str(film)!r}, 'Hopper-v5') as world:\n    world.reset(seed=0)\n"
+        f"from wng_tf.envs import video\nwith video.filming({str(film)!r}, 'Hopper-v5') as world:\n    world.reset(seed=0)\n"
     )
     hidden = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "MUJOCO_GL")}
     ran = subprocess.run([sys.executable, "-c", code], env=hidden, capture_output=True, text=True, timeout=300)

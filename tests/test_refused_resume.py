@@ -56,6 +56,7 @@ def damaged_best(folder: Path) -> str:
 
 def other_network(folder: Path) -> str:
     """A run of another size with this one's flags."""
+
     def edit(text: str) -> str:
         return "\n".join("--num_hidden=5" if line.startswith("--num_hidden") else line for line in text.splitlines())
 

@@ -108,7 +108,7 @@ def test_tensorboard_shows_the_same_numbers_and_the_settings(trained):
         expected = [(int(row["misc/total_timesteps"]), float(row[name])) for row in rows if row[name]]
         assert [step for step, _ in shown] == [step for step, _ in expected], name
         np.testing.assert_allclose([v for _, v in shown], [v for _, v in expected], rtol=1e-6, err_msg=name)
-    (content,) = events.summary_metadata[metadata.SESSION_START_INFO_TAG].plugin_data.content,
+    (content,) = (events.summary_metadata[metadata.SESSION_START_INFO_TAG].plugin_data.content,)
     hparams = metadata.parse_session_start_info_plugin_data(content).hparams
     assert hparams["alg"].string_value == "bg_wnpg" and hparams["num_env"].number_value == 2
     assert hparams["diagonal_damping"].bool_value is True

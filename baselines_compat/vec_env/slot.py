@@ -236,9 +236,7 @@ class EnvSlot:
                 faults.append((int(np.argmin(finite)) + later, order, name))
         if faults:
             step, _, name = min(faults)
-            raise NonFiniteError(
-                f"Environment {self.index} met {name} at step {step} of the rollout: training stopped."
-            )
+            raise NonFiniteError(f"Environment {self.index} met {name} at step {step} of the rollout: training stopped.")
 
     def begin(self) -> np.ndarray:
         """`reset`, for stepping one by one."""

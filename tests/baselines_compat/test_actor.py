@@ -84,9 +84,7 @@ def test_discrete_actions_at_the_ends_of_the_unit_interval():
 
 def test_large_logits_do_not_overflow():
     actor = categorical(np.array([1e4, -1e4, 1e4]))
-    actions = [
-        actor.act(np.zeros(1, np.float32), row) for row in actor.draw_perturbations(np.random.default_rng(1), 200)
-    ]
+    actions = [actor.act(np.zeros(1, np.float32), row) for row in actor.draw_perturbations(np.random.default_rng(1), 200)]
     assert set(actions) == {0, 2}
 
 

@@ -37,9 +37,7 @@ def test_gaussian_divergence_by_quadrature():
         for i in range(3):
             mean, std = FLAT[n, i], np.exp(FLAT[n, 3 + i])
             x = mean + std * nodes
-            log_ratio = stats.norm.logpdf(x, mean, std) - stats.norm.logpdf(
-                x, other[n, i], np.exp(other[n, 3 + i])
-            )
+            log_ratio = stats.norm.logpdf(x, mean, std) - stats.norm.logpdf(x, other[n, i], np.exp(other[n, 3 + i]))
             expected[n] += weights @ log_ratio / weights.sum()
     actual = DiagGaussianPd(tf.constant(FLAT)).kl(DiagGaussianPd(tf.constant(other)))
     np.testing.assert_allclose(actual, expected, rtol=1e-4)
@@ -106,9 +104,7 @@ def test_types_by_action_space():
     assert isinstance(discrete.pdfromflat(tf.constant(LOGITS)), CategoricalPd)
 
 
-@pytest.mark.parametrize(
-    "space", [spaces.Box(-1.0, 1.0, (2, 2)), spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(2)]
-)
+@pytest.mark.parametrize("space", [spaces.Box(-1.0, 1.0, (2, 2)), spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(2)])
 def test_other_action_spaces_are_refused(space):
     with pytest.raises(ValueError, match="must be a Box of one dimension or Discrete"):
         make_pdtype(space)

@@ -137,9 +137,7 @@ def test_each_row_is_on_the_disk_at_once(tmp_path):
 
 
 names = st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]), min_size=1, max_size=8)
-numbers = st.one_of(
-    st.integers(-(2**53), 2**53), st.floats(), st.floats(width=32).map(np.float32), st.just(None)
-)
+numbers = st.one_of(st.integers(-(2**53), 2**53), st.floats(), st.floats(width=32).map(np.float32), st.just(None))
 
 
 @settings(max_examples=50, deadline=None)
@@ -490,9 +488,7 @@ def test_an_unknown_format_is_named_and_closes_what_was_opened(tmp_path, monkeyp
     opened = []
     make = logger.make_output_format
     monkeypatch.setattr(logger, "make_output_format", lambda *a: opened.append(make(*a)) or opened[-1])
-    with pytest.raises(
-        ValueError, match="Unknown log format 'xml'; choose from stdout, log, csv, json, tensorboard"
-    ):
+    with pytest.raises(ValueError, match="Unknown log format 'xml'; choose from stdout, log, csv, json, tensorboard"):
         logger.configure(tmp_path, ["csv", "xml"])
     assert opened[0].file.closed
     assert logger.Logger.CURRENT is None

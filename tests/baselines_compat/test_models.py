@@ -15,9 +15,7 @@ def registered():
 
     @models.register("one_layer")
     def one_layer(units: int = 3):
-        return lambda shape: keras.Sequential(
-            [keras.Input(shape), keras.layers.Dense(units, activation="relu")]
-        )
+        return lambda shape: keras.Sequential([keras.Input(shape), keras.layers.Dense(units, activation="relu")])
 
     yield one_layer
     del models.mapping["one_layer"]

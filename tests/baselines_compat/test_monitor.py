@@ -209,9 +209,7 @@ def test_resuming_a_run_whose_file_was_deleted(tmp_path):
 def test_resuming_a_file_that_lost_episodes_is_an_error_and_keeps_it(tmp_path):
     record(tmp_path / "0", range(2))
     before = (tmp_path / "0.monitor.csv").read_bytes()
-    with pytest.raises(
-        ValueError, match="has 2 of the 3 episodes that were recorded: restore it, or delete it"
-    ):
+    with pytest.raises(ValueError, match="has 2 of the 3 episodes that were recorded: restore it, or delete it"):
         record(tmp_path / "0", [], resume_rows=3)
     with pytest.raises(ValueError, match="has the columns"):
         ResultsWriter(tmp_path / "0", extra_keys=("goal",), resume_rows=1)
@@ -244,9 +242,7 @@ def test_load_results_orders_the_episodes_of_all_files(tmp_path):
 
 
 def test_load_results_reads_baselines_own_files(tmp_path):
-    (tmp_path / "0.monitor.csv").write_text(
-        '# {"t_start": 1.5, "env_id": "Hopper-v2"} \nr,l,t\r\n1.25,2,0.5\r\n'
-    )
+    (tmp_path / "0.monitor.csv").write_text('# {"t_start": 1.5, "env_id": "Hopper-v2"} \nr,l,t\r\n1.25,2,0.5\r\n')
     table = load_results(tmp_path)
     assert (list(table.r), list(table.l), list(table.t)) == ([1.25], [2], [0.5])
 

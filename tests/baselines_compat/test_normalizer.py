@@ -70,9 +70,7 @@ def test_extremes_are_clipped(observations):
         local.observe(row, out)
     # Far outside, but seen once only: its own weight in the statistics does not bring it within the limit.
     for sign in (1.0, -1.0):
-        np.testing.assert_array_equal(
-            local.normalize(np.full(3, sign * 1e9)), np.float32([2.0, 2.0, 2.0]) * sign
-        )
+        np.testing.assert_array_equal(local.normalize(np.full(3, sign * 1e9)), np.float32([2.0, 2.0, 2.0]) * sign)
     local.observe(np.full(3, 1e9), out)
     np.testing.assert_array_equal(out, np.float32([2.0, 2.0, 2.0]))
     assert local.reward(1e12, 1e-3) == 0.5

@@ -20,9 +20,7 @@ values = hnp.arrays(np.float64, st.integers(1, 40), elements=st.floats(-100, 100
 
 
 @settings(deadline=None)
-@given(
-    y=values, radius=st.integers(1, 12), mode=st.sampled_from(["two_sided", "causal"]), valid=st.booleans()
-)
+@given(y=values, radius=st.integers(1, 12), mode=st.sampled_from(["two_sided", "causal"]), valid=st.booleans())
 def test_smooth_is_the_mean_of_the_neighbours(y, radius, mode, valid):
     smoothed = plot_util.smooth(y, radius, mode, valid_only=valid)
     if len(y) < 2 * radius + 1:
@@ -268,8 +266,7 @@ def test_points_without_a_value_are_left_out(plot):
 
 def test_averaging_runs_without_common_steps_is_an_error(plot):
     results = [
-        plot_util.Result(progress=Table({"x": np.arange(3.0) + start, "y": np.ones(3)}), dirname="a")
-        for start in (0, 10)
+        plot_util.Result(progress=Table({"x": np.arange(3.0) + start, "y": np.ones(3)}), dirname="a") for start in (0, 10)
     ]
     with pytest.raises(ValueError, match="'a \\(2\\)' have no steps in common"):
         plot(results, xy_fn=lambda r: (r.progress.x, r.progress.y), average_group=True)

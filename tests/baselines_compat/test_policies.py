@@ -90,9 +90,7 @@ def test_initial_policies_are_small_and_seeded():
     assert np.abs(np.asarray(policy.actor(STATES))).max() < 0.1
     assert np.abs(np.asarray(policy.critic(STATES))).max() > 0.1
     np.testing.assert_array_equal(policy.logstd.numpy(), np.full(3, -0.5, np.float32))
-    np.testing.assert_array_equal(
-        build_policy(OBSERVATIONS, ACTIONS, seed=1, init_logstd=-0.5).get_flat(), policy.get_flat()
-    )
+    np.testing.assert_array_equal(build_policy(OBSERVATIONS, ACTIONS, seed=1, init_logstd=-0.5).get_flat(), policy.get_flat())
     assert not np.array_equal(build_policy(OBSERVATIONS, ACTIONS, seed=2).get_flat(), policy.get_flat())
     kernels = [policy.actor.layers[1].kernel.numpy(), policy.critic.layers[1].kernel.numpy()]
     assert not np.array_equal(*kernels)
@@ -109,9 +107,7 @@ def test_step_answers_as_baselines_does():
 def test_observations_of_several_dimensions_are_taken_flat():
     policy = build_policy(spaces.Box(-1.0, 1.0, (2, 3)), ACTIONS, num_hidden=4)
     assert policy.actor_spec().layers[0][0] == 6
-    assert policy.pd_flat(
-        policy.unflatten(tf.constant(policy.get_flat())), np.ones((5, 6), np.float32)
-    ).shape == (5, 6)
+    assert policy.pd_flat(policy.unflatten(tf.constant(policy.get_flat())), np.ones((5, 6), np.float32)).shape == (5, 6)
 
 
 # ---- networks of one's own ------------------------------------------------------------------------------------------

@@ -53,9 +53,7 @@ def test_with_lambda_one_returns_are_discounted_rewards_and_a_bootstrap():
     next_values = np.array([20.0, 7.0, 40.0, 50.0])
     truncated, terminated = np.array([False, True, False, False]), np.zeros(4, bool)
     _, returns = gae(rewards, values, next_values, terminated, truncated, 0.5, 1.0)
-    np.testing.assert_allclose(
-        returns, [1 + 0.5 * 2 + 0.25 * 7, 2 + 0.5 * 7, 3 + 0.5 * 4 + 0.25 * 50, 4 + 0.5 * 50]
-    )
+    np.testing.assert_allclose(returns, [1 + 0.5 * 2 + 0.25 * 7, 2 + 0.5 * 7, 3 + 0.5 * 4 + 0.25 * 50, 4 + 0.5 * 50])
     _, returns = gae(rewards, values, next_values, truncated, truncated, 0.5, 1.0)
     np.testing.assert_allclose(returns[:2], [1 + 0.5 * 2, 2.0])
 
@@ -125,9 +123,7 @@ def test_rewards_in_the_batch_are_not_touched_by_the_bootstrap():
 
 @pytest.fixture(scope="module")
 def collected():
-    policy, runner = runner_of(
-        [functools.partial(Drifting, 7), functools.partial(Drifting, 9)], 20, normalized=True
-    )
+    policy, runner = runner_of([functools.partial(Drifting, 7), functools.partial(Drifting, 9)], 20, normalized=True)
     theta = np.random.default_rng(0).normal(scale=0.5, size=policy.size).astype(np.float32)
     policy.set_flat(theta)
     batches = [runner.run(theta) for _ in range(2)]
@@ -151,9 +147,7 @@ def test_values_log_probabilities_and_distributions_are_those_of_the_policy_that
     policy, batches = collected
     batch, _ = batches[0]
     mean, std = np.asarray(policy.actor(batch.observations)), np.exp(policy.logstd.numpy())
-    np.testing.assert_allclose(
-        batch.values, np.asarray(policy.critic(batch.observations))[:, 0], rtol=1e-5, atol=1e-6
-    )
+    np.testing.assert_allclose(batch.values, np.asarray(policy.critic(batch.observations))[:, 0], rtol=1e-5, atol=1e-6)
     expected = stats.norm.logpdf(batch.actions, mean, std).sum(axis=1)
     np.testing.assert_allclose(batch.log_probs, expected, rtol=1e-4)
     np.testing.assert_allclose(batch.pd_flat[:, :3], mean, rtol=1e-5, atol=1e-6)

@@ -505,9 +505,7 @@ def alive(pid: int) -> bool:
 
 @pytest.mark.parametrize("busy", [False, True])
 def test_workers_die_with_their_parent(busy):
-    body = (
-        "venv, _ = start(); print(venv._memory.name, *[w.process.pid for w in venv._workers], flush=True)\n"
-    )
+    body = "venv, _ = start(); print(venv._memory.name, *[w.process.pid for w in venv._workers], flush=True)\n"
     wait = "while True: venv.reset()\n" if busy else "time.sleep(600)\n"
     process = run_script(body + wait)
     name, *pids = process.stdout.readline().split()

@@ -17,9 +17,7 @@ def test_lines_take_the_place_of_the_flag_comments_and_empty_lines_none(tmp_path
     (tmp_path / "inner").write_text("--b=2\n")
     (tmp_path / "outer").write_text("\ufeff# a\n// b\n\n  --a=1  \n--flagfile=inner\n--c=Zürich\r\n", encoding="utf-8")
     arguments = ["x", "--flagfile=outer", "--d", "-flagfile", "inner", "--", "--flagfile=outer"]
-    assert flagfile.expand(arguments) == [
-        *["x", "--a=1", "--b=2", "--c=Zürich", "--d", "--b=2", "--", "--flagfile=outer"]
-    ]
+    assert flagfile.expand(arguments) == [*["x", "--a=1", "--b=2", "--c=Zürich", "--d", "--b=2", "--", "--flagfile=outer"]]
 
 
 def test_the_same_file_twice_is_no_circle(tmp_path):

@@ -43,7 +43,7 @@ def write_run(
         ends[mine] = num_env * np.cumsum(lengths[mine])
         episodes = zip(returns[mine], lengths[mine], ends[mine], strict=True)
         rows = [f"{r},{n},{end * seconds_per_step}" for r, n, end in episodes]
-        header = f'#{json.dumps({"t_start": 0.0, "env_id": env})}'
+        header = f"#{json.dumps({'t_start': 0.0, 'env_id': env})}"
         (folder / f"{i}.monitor.csv").write_text("\n".join([header, "r,l,t", *rows]) + "\n")
     last = max(ends.max(initial=0), 1) if total is None else total
     steps = np.arange(nsteps, last + nsteps, nsteps)

@@ -87,9 +87,7 @@ def test_categorical_metric_inverts_the_laplacian(seed, count):
     p = softmax(logits.numpy()[0])
     derivative = np.diag(p) - np.outer(p, p)
     expected = derivative @ np.linalg.pinv(laplacian(p)) @ derivative @ tangent.numpy()[0]
-    np.testing.assert_allclose(
-        categorical.categorical_wasserstein(logits, tangent)[0], expected, rtol=1e-7, atol=1e-12
-    )
+    np.testing.assert_allclose(categorical.categorical_wasserstein(logits, tangent)[0], expected, rtol=1e-7, atol=1e-12)
 
 
 def test_categorical_distance_is_the_energy_of_the_straight_line():
@@ -115,12 +113,8 @@ def test_wasserstein_stays_finite_where_the_policy_becomes_deterministic():
         found = find(name, True)
         for tiny in (1e-2, 1e-6):
             p = np.array([1.0 - 2.0 * tiny, tiny, tiny])
-            tangent = tf.constant(
-                change / p
-            )  # moves the probabilities by `change`, up to a constant in the logits
-            prices[name, tiny] = float(
-                tf.reduce_sum(tangent * found.metric(tf.math.log(p[np.newaxis]), tangent))
-            )
+            tangent = tf.constant(change / p)  # moves the probabilities by `change`, up to a constant in the logits
+            prices[name, tiny] = float(tf.reduce_sum(tangent * found.metric(tf.math.log(p[np.newaxis]), tangent)))
     assert prices["kl", 1e-6] > 1e3 * prices["kl", 1e-2]
     expected = change[0] @ np.linalg.pinv(laplacian(np.array([1.0, 0.0, 0.0]))) @ change[0]
     np.testing.assert_allclose(prices["wasserstein", 1e-6], expected, rtol=1e-4)
@@ -150,9 +144,7 @@ def test_small_distances_survive_float32(name, discrete):
 
 def test_units():
     gaussian = tf.constant([[0.3, -2.0, np.log(2.0), np.log(3.0)], [0.0, 0.0, 0.0, 0.0]])
-    np.testing.assert_allclose(
-        find("wasserstein", False).unit(gaussian), (4 + 9 + 1 + 1) / 4, rtol=1e-12
-    )
+    np.testing.assert_allclose(find("wasserstein", False).unit(gaussian), (4 + 9 + 1 + 1) / 4, rtol=1e-12)
     uniform = tf.zeros([5, 4], tf.float64)
     np.testing.assert_allclose(find("wasserstein", True).unit(uniform), 0.75, rtol=1e-12)
     assert find("kl", True).unit(uniform) == 1.0

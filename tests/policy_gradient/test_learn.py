@@ -120,9 +120,7 @@ def test_the_score_trains_discrete_actions():
     assert not np.array_equal(told[0]["theta"], told[1]["theta"])
 
 
-@pytest.mark.parametrize(
-    "embedding", ["actions_value", "trajectory_actions", "final_state", "reward_to_go", "mean_state"]
-)
+@pytest.mark.parametrize("embedding", ["actions_value", "trajectory_actions", "final_state", "reward_to_go", "mean_state"])
 def test_every_embedding_trains(embedding):
     _, told = run("wnpg", DRIFTING, embedding=embedding, embedding_length=4, updates=1)
     assert told[0]["report"]["wng/effective_rank"] > 0.0

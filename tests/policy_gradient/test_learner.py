@@ -63,13 +63,9 @@ def naive_update(learner, batch, number: int, lr: float) -> np.ndarray:
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
             gain = ratio * advantages
             if config.surrogate == "clipped":
-                gain = tf.minimum(
-                    gain, tf.clip_by_value(ratio, 1 - config.cliprange, 1 + config.cliprange) * advantages
-                )
+                gain = tf.minimum(gain, tf.clip_by_value(ratio, 1 - config.cliprange, 1 + config.cliprange) * advantages)
             values = learner.policy.value(weights, batch.observations[rows])
-            loss = -tf.reduce_mean(gain) + config.vf_coef * 0.5 * tf.reduce_mean(
-                (values - batch.returns[rows]) ** 2
-            )
+            loss = -tf.reduce_mean(gain) + config.vf_coef * 0.5 * tf.reduce_mean((values - batch.returns[rows]) ** 2)
             entropy = tf.reduce_mean(tf.reduce_sum(logstd + 0.5 * np.log(2.0 * np.pi * np.e), axis=1))
             loss -= config.ent_coef * entropy
             if config.penalty == "kl":
@@ -362,9 +358,7 @@ def test_embeddings_that_change_their_length_are_refused(fresh_learner, batch_of
     batch, sizes = batch_of(learner), [3]
     learner.update(batch, 1, LR, fused=False)
     sizes[0] = 4
-    with pytest.raises(
-        UserError, match="Embedding 'growing' must give vectors of the same length in every update"
-    ):
+    with pytest.raises(UserError, match="Embedding 'growing' must give vectors of the same length in every update"):
         learner.update(batch, 2, LR, fused=False)
 
 

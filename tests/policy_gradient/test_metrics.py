@@ -160,9 +160,7 @@ def test_reparameterised_actions(diagonal, log_bandwidth):
     epsilon = epsilon_near(jacobian, 0.1) / np.trace(similarity) * M
     expected = dense_direction(jacobian, similarity, gradient[:size], epsilon, diagonal)
     config = config_of(diagonal_damping=diagonal, log_bandwidth=log_bandwidth)
-    actual, diagnostics = direction(
-        config, policy, theta, gradient, {"actions": taken(CONTINUOUS), "noise": NOISE}, epsilon
-    )
+    actual, diagnostics = direction(config, policy, theta, gradient, {"actions": taken(CONTINUOUS), "noise": NOISE}, epsilon)
     np.testing.assert_allclose(actual[:size], expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
     assert np.abs(expected - gradient[:size]).max() > 0.1 * np.abs(gradient).max()
     np.testing.assert_array_equal(actual[size:], gradient[size:])
@@ -192,9 +190,7 @@ def test_state_actions_see_states_but_do_not_move_them(score):
     similarity = np.einsum("mnd,knd->mk", slopes, slopes) / N
     epsilon = epsilon_near(jacobian, 0.1) / np.trace(similarity) * M
     expected = dense_direction(jacobian, similarity, gradient[:size], epsilon, False)
-    config = config_of(
-        embedding="state_actions", jacobian="score" if score else "reparameterised", diagonal_damping=False
-    )
+    config = config_of(embedding="state_actions", jacobian="score" if score else "reparameterised", diagonal_damping=False)
     actual, _ = direction(config, policy, theta, gradient, {"actions": taken(CONTINUOUS), "noise": NOISE}, epsilon)
     np.testing.assert_allclose(actual[:size], expected, rtol=2e-3, atol=2e-3 * np.abs(expected).max())
     assert np.abs(expected - gradient[:size]).max() > 0.1 * np.abs(gradient).max()
@@ -216,9 +212,7 @@ def test_actions_and_value_cover_all_parameters():
     epsilon = epsilon_near(jacobian, 0.1) / np.trace(similarity) * M
     expected = dense_direction(jacobian, similarity, gradient, epsilon, False)
     config = config_of(embedding="actions_value", diagonal_damping=False)
-    actual, _ = direction(
-        config, policy, theta, gradient, {"actions": taken(CONTINUOUS), "noise": NOISE}, epsilon
-    )
+    actual, _ = direction(config, policy, theta, gradient, {"actions": taken(CONTINUOUS), "noise": NOISE}, epsilon)
     np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
     assert np.abs(actual - gradient)[policy.policy_size :].max() > 1e-3
 
@@ -244,9 +238,7 @@ def test_score_of_drawn_actions(actions):
     epsilon = epsilon_near(jacobian, 0.1) / np.trace(similarity) * M
     expected = dense_direction(jacobian, similarity, gradient[:size], epsilon, False)
     config = config_of(jacobian="score", diagonal_damping=False)
-    actual, _ = direction(
-        config, policy, theta, gradient, {"actions": taken(actions), "noise": noise}, epsilon
-    )
+    actual, _ = direction(config, policy, theta, gradient, {"actions": taken(actions), "noise": noise}, epsilon)
     np.testing.assert_allclose(actual[:size], expected, rtol=2e-3, atol=2e-3 * np.abs(expected).max())
     np.testing.assert_array_equal(actual[size:], gradient[size:])
 

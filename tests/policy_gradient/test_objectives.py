@@ -9,9 +9,7 @@ import tensorflow as tf
 from wng_tf.policy_gradient import objectives
 
 RNG = np.random.default_rng(0)
-LOG_PROBS, OLD, ADVANTAGES, VALUES, RETURNS, OLD_VALUES = RNG.normal(scale=0.5, size=(6, 200)).astype(
-    np.float32
-)
+LOG_PROBS, OLD, ADVANTAGES, VALUES, RETURNS, OLD_VALUES = RNG.normal(scale=0.5, size=(6, 200)).astype(np.float32)
 RATIO = np.exp(LOG_PROBS - OLD)
 
 
@@ -25,16 +23,12 @@ def gradient(function, x: np.ndarray) -> np.ndarray:
 def test_importance_ratio_and_surrogate():
     np.testing.assert_allclose(objectives.importance_ratio(LOG_PROBS, OLD), RATIO, rtol=1e-6)
     np.testing.assert_array_equal(objectives.importance_ratio(OLD, OLD), 1.0)
-    np.testing.assert_allclose(
-        objectives.importance_surrogate(RATIO, ADVANTAGES), -(RATIO * ADVANTAGES).mean(), rtol=1e-5
-    )
+    np.testing.assert_allclose(objectives.importance_surrogate(RATIO, ADVANTAGES), -(RATIO * ADVANTAGES).mean(), rtol=1e-5)
 
 
 def test_the_surrogates_gradient_is_minus_advantage_times_score():
     def loss(log_probs):
-        return objectives.importance_surrogate(
-            objectives.importance_ratio(log_probs, tf.constant(OLD)), ADVANTAGES
-        )
+        return objectives.importance_surrogate(objectives.importance_ratio(log_probs, tf.constant(OLD)), ADVANTAGES)
 
     np.testing.assert_allclose(gradient(loss, OLD), -ADVANTAGES / 200, rtol=1e-5)
     np.testing.assert_allclose(gradient(loss, LOG_PROBS), -RATIO * ADVANTAGES / 200, rtol=1e-5)
@@ -52,9 +46,7 @@ def test_clipped_surrogate():
 
 def test_value_loss():
     squared = (VALUES - RETURNS) ** 2
-    np.testing.assert_allclose(
-        objectives.value_loss(VALUES, RETURNS, OLD_VALUES), 0.5 * squared.mean(), rtol=1e-5
-    )
+    np.testing.assert_allclose(objectives.value_loss(VALUES, RETURNS, OLD_VALUES), 0.5 * squared.mean(), rtol=1e-5)
     clipped = OLD_VALUES + np.clip(VALUES - OLD_VALUES, -0.2, 0.2)
     expected = 0.5 * np.maximum(squared, (clipped - RETURNS) ** 2).mean()
     np.testing.assert_allclose(objectives.value_loss(VALUES, RETURNS, OLD_VALUES, 0.2), expected, rtol=1e-5)

@@ -15,9 +15,7 @@ from wng_tf.policy_gradient.penalties.wasserstein import WassersteinPenalty
 
 STATES, K, ACT = 6, 5, 2
 RNG = np.random.default_rng(0)
-OLD = np.concatenate(
-    [RNG.normal(size=(STATES, ACT)), RNG.normal(-0.5, 0.2, size=(STATES, ACT))], axis=1
-).astype("f4")
+OLD = np.concatenate([RNG.normal(size=(STATES, ACT)), RNG.normal(-0.5, 0.2, size=(STATES, ACT))], axis=1).astype("f4")
 NEW = OLD + RNG.normal(scale=0.3, size=OLD.shape).astype(np.float32)
 NOISE = RNG.normal(size=(STATES, K, ACT)).astype(np.float32)
 
@@ -87,9 +85,7 @@ def test_between_equal_policies_estimate_and_gradient_vanish(num_features):
 
 
 @pytest.mark.parametrize("num_features", [100, 0])
-@pytest.mark.parametrize(
-    ("shift", "log_ratio"), [(0.1, 0.0), (0.5, 0.0), (0.0, 0.2), (0.0, -0.2), (0.3, -0.2), (0.3, 0.2)]
-)
+@pytest.mark.parametrize(("shift", "log_ratio"), [(0.1, 0.0), (0.5, 0.0), (0.0, 0.2), (0.0, -0.2), (0.3, -0.2), (0.3, 0.2)])
 def test_small_steps_cost_their_w2_and_its_gradient(num_features, shift, log_ratio):
     """W2² = |Δμ|² + Σ_i (σ_i - σ'_i)², with shifts in units of σ."""
     states, std = 300, 0.4
@@ -106,10 +102,7 @@ def test_small_steps_cost_their_w2_and_its_gradient(num_features, shift, log_rat
 
 
 def test_large_steps_cost_more():
-    values = [
-        estimate(make(), OLD, OLD + np.float32([shift, 0, 0, 0]), NOISE)[0]
-        for shift in (0.1, 0.5, 1.0, 2.0, 4.0)
-    ]
+    values = [estimate(make(), OLD, OLD + np.float32([shift, 0, 0, 0]), NOISE)[0] for shift in (0.1, 0.5, 1.0, 2.0, 4.0)]
     assert values == sorted(values)
     assert values[0] > 0.0
 
@@ -123,9 +116,7 @@ def test_the_estimate_is_in_squared_actions(c):
     scaled, scaled_gradient = estimate(make(), OLD * mean + units, NEW * mean + units, NOISE)
     assert scaled == pytest.approx(c**2 * value, rel=1e-3)
     np.testing.assert_allclose(scaled_gradient[:, :ACT], c * gradient[:, :ACT], rtol=1e-2, atol=1e-4 * c)
-    np.testing.assert_allclose(
-        scaled_gradient[:, ACT:], c**2 * gradient[:, ACT:], rtol=1e-2, atol=1e-4 * c**2
-    )
+    np.testing.assert_allclose(scaled_gradient[:, ACT:], c**2 * gradient[:, ACT:], rtol=1e-2, atol=1e-4 * c**2)
 
 
 def test_settings_reach_the_penalty():

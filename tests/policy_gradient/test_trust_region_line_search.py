@@ -39,9 +39,7 @@ def search(loss_at, length, bound=np.inf, tries=10):
     def evaluate(x):
         return loss_at(x), x**2, 2.0 * x**2
 
-    return backtrack(
-        evaluate, tf.constant(length), loss_at(tf.constant(0.0)), tf.constant(bound), shrink=0.5, tries=tries
-    )
+    return backtrack(evaluate, tf.constant(length), loss_at(tf.constant(0.0)), tf.constant(bound), shrink=0.5, tries=tries)
 
 
 def test_a_good_step_is_taken_as_it_is():

@@ -21,9 +21,7 @@ ROWS = 30
 def policy(request):
     """A policy that is not near its initial one, whose logits or means would be nearly 0."""
     actions = gym.spaces.Discrete(3) if request.param else gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
-    made = build_policy(
-        gym.spaces.Box(-1.0, 1.0, (3,), np.float32), actions, num_layers=1, num_hidden=5, activation="tanh"
-    )
+    made = build_policy(gym.spaces.Box(-1.0, 1.0, (3,), np.float32), actions, num_layers=1, num_hidden=5, activation="tanh")
     made.set_flat(made.get_flat() + 0.5 * np.random.default_rng(0).standard_normal(made.size))
     return made
 
@@ -113,9 +111,7 @@ def system():
 
 def solved(matrix, gradient, iterations=40, damping=0.05, **kwargs):
     matrix = tf.constant(matrix)
-    return solve_metric(
-        tf.constant(gradient), lambda v: tf.linalg.matvec(matrix, v), damping, iterations, **kwargs
-    )
+    return solve_metric(tf.constant(gradient), lambda v: tf.linalg.matvec(matrix, v), damping, iterations, **kwargs)
 
 
 def test_solution_is_numpys(system):
@@ -177,9 +173,7 @@ def test_whitening_inverts_the_similarity():
     jacobian, root = rng.standard_normal((6, 9)), rng.standard_normal((6, 30))
     similarity = root @ root.T / 30
     rows = whiten(tf.constant(jacobian), tf.constant(similarity), jitter=1e-9).numpy()
-    np.testing.assert_allclose(
-        rows.T @ rows, jacobian.T @ np.linalg.solve(similarity, jacobian), rtol=1e-5, atol=1e-6
-    )
+    np.testing.assert_allclose(rows.T @ rows, jacobian.T @ np.linalg.solve(similarity, jacobian), rtol=1e-5, atol=1e-6)
 
 
 def test_whitening_bears_repeated_basis_points():

@@ -68,6 +68,7 @@ def test_memory_that_cannot_be_had(call):
     import tensorflow as tf
 
     for error in (MemoryError(), tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")):
+
         def main(argv, error=error):
             raise error
 

@@ -282,9 +282,7 @@ def test_the_checksum_alone_finds_a_change_that_zip_does_not(tmp_path):
 @pytest.mark.parametrize("kept", [0.0, 0.3, 0.9, 0.999])
 def test_a_truncated_checkpoint_is_an_error_that_says_what_to_do(tmp_path, whole, kept):
     path = two_checkpoints(tmp_path, whole[: int(kept * len(whole))])
-    with pytest.raises(
-        UserError, match="is damaged .*: delete it to continue from the one before it, of step 1"
-    ) as e:
+    with pytest.raises(UserError, match="is damaged .*: delete it to continue from the one before it, of step 1") as e:
         checkpoint.load(tmp_path)
     assert f"'{path}'" in str(e.value) and "\n" not in str(e.value)
     path.unlink()

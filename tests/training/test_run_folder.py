@@ -52,9 +52,7 @@ def test_the_flags_file_is_an_absl_flagfile(tmp_path):
 @pytest.mark.parametrize("name", ["flags.txt", "notes.md"])
 def test_a_folder_that_holds_something_is_refused_and_kept(tmp_path, name):
     (tmp_path / name).write_text("mine")
-    with pytest.raises(
-        UserError, match="is not empty: continue its run with --resume, or give another --log_path"
-    ):
+    with pytest.raises(UserError, match="is not empty: continue its run with --resume, or give another --log_path"):
         run_folder.create(tmp_path, FLAGS, resume=False)
     assert contents(tmp_path) == {name: b"mine"}
 
@@ -133,9 +131,7 @@ def test_comments_and_blank_lines_in_flags(tmp_path):
 
 def test_the_summary_marks_a_finished_run(tmp_path):
     assert run_folder.read_summary(tmp_path) is None
-    run_folder.write_summary(
-        tmp_path, {"status": "finished", "eprewmean": np.float32(1.5), "episodes": np.int64(3)}
-    )
+    run_folder.write_summary(tmp_path, {"status": "finished", "eprewmean": np.float32(1.5), "episodes": np.int64(3)})
     assert run_folder.read_summary(tmp_path) == {"status": "finished", "eprewmean": 1.5, "episodes": 3}
 
 

@@ -137,5 +137,3 @@ def traceback_of(error: BaseException, folder: str | os.PathLike[str]) -> str:
     except OSError:
         return ""
     return f" Its traceback is in {path}."
-
-

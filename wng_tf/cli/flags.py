@@ -184,9 +184,7 @@ def given_settings(cls: type) -> dict[str, Any]:
     return values
 
 
-def refuse_unused(
-    algorithm: Algorithm, config: Any, plain: Any, network: str, names: Iterable[str]
-) -> None:
+def refuse_unused(algorithm: Algorithm, config: Any, plain: Any, network: str, names: Iterable[str]) -> None:
     """Refuse a setting that the user asked for and that the algorithm does not use.
 
     Args:

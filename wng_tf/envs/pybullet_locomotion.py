@@ -86,9 +86,7 @@ class FastStepping(FastWorld, packaged.WalkerBaseBulletEnv):
         if not math.isfinite(sum(action.tolist())):
             raise ValueError(f"the action is not finite: {action}")
         torques = self._torques(action)
-        pybullet.setJointMotorControlArray(
-            world.body, world.motors, _TORQUE, forces=torques, physicsClientId=world.client
-        )
+        pybullet.setJointMotorControlArray(world.body, world.motors, _TORQUE, forces=torques, physicsClientId=world.client)
         pybullet.stepSimulation(world.client)
 
         state, speeds, at_limit, finite = self._observe()

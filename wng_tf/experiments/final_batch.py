@@ -24,9 +24,7 @@ class FinalBatch(NamedTuple):
     config: PolicyGradientConfig
 
 
-def final_batch(
-    run: LoadedRun, *, nsteps: int | None = None, which: str | int = "latest", trust: bool = False
-) -> FinalBatch:
+def final_batch(run: LoadedRun, *, nsteps: int | None = None, which: str | int = "latest", trust: bool = False) -> FinalBatch:
     """From a run's checkpoint.
 
     Args:

@@ -175,6 +175,7 @@ def _solve_among_basis_functions(
 
     With P > M: only [M, M] systems. ε g_W has the scale of g, whatever ε is.
     """
+
     # T g [K] and Tᵀ c [P] for the whitened rows T = W rows; T itself is not needed.
     def project(vector: tf.Tensor) -> tf.Tensor:
         return apply(whitening, tf.cast(rows.project(vector), tf.float64))

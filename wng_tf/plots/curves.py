@@ -128,9 +128,7 @@ def bands(curves: Iterable[tuple[LoadedRun, Curve]], *, axis: str = "steps", poi
 def _common_grid(methods: Mapping[tuple[str, str], Sequence], points: int) -> Bands:
     end = max(x[-1] for pairs in methods.values() for x, _ in pairs)
     grid = np.linspace(0.0, end, points)
-    return {
-        method: Band(grid, np.array([interpolate(grid, x, y) for x, y in pairs])) for method, pairs in methods.items()
-    }
+    return {method: Band(grid, np.array([interpolate(grid, x, y) for x, y in pairs])) for method, pairs in methods.items()}
 
 
 def interpolate(grid: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:

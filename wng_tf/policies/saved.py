@@ -66,9 +66,7 @@ class SavedPolicy:
         head = self.spec.head
         return head.std(self.spec.free(self.theta)) if isinstance(head, StochasticHead) else None
 
-    def act(
-        self, observation: NDArray[Any], rng: np.random.Generator | None = None, deterministic: bool = True
-    ) -> Any:
+    def act(self, observation: NDArray[Any], rng: np.random.Generator | None = None, deterministic: bool = True) -> Any:
         """The environment's action for a raw observation [obs], or actions [B, ...] for [B, obs].
 
         Args:

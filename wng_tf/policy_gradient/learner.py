@@ -58,9 +58,7 @@ class Learner:
       UserError: parts that do not exist, or do not fit together, such as a reparameterised embedding of discrete actions.
     """
 
-    def __init__(
-        self, *, policy: PolicyWithValue, config: PolicyGradientConfig, embedding: Embedding, seed: int
-    ):
+    def __init__(self, *, policy: PolicyWithValue, config: PolicyGradientConfig, embedding: Embedding, seed: int):
         self.policy = policy
         self.config = config
         self.embedding = embedding

@@ -77,11 +77,10 @@ def conduct(jobs: Sequence[Job], engine: Callable[[], Engine], *, show_bar: bool
     return _conclude(root, len(jobs), failed, interrupted)
 
 
-def _run_all(
-    jobs: Sequence[Job], engine: Engine, tick: Callable[[], None], settle: Callable[[Outcome], None]
-) -> bool:
+def _run_all(jobs: Sequence[Job], engine: Engine, tick: Callable[[], None], settle: Callable[[Outcome], None]) -> bool:
     """Gives the jobs to the engine; returns whether the user stopped them."""
     with _StopRequest(engine) as request:
+
         def on_tick() -> None:
             request.pass_on()
             tick()

@@ -169,9 +169,7 @@ def _open_record(job: Job) -> Record:
     fresh = Record(run=job.run, runner=job.runner, flags=job.run.flags())
     if record is None:
         if job.paths.folder.exists() and any(job.paths.folder.iterdir()):
-            raise UserError(
-                f"{job.paths.folder} holds files that no sweep wrote: move them, or choose another --log_path."
-            )
+            raise UserError(f"{job.paths.folder} holds files that no sweep wrote: move them, or choose another --log_path.")
         return fresh
     if (job.run.total_timesteps() or 0) < (record.run.total_timesteps() or 0):
         raise _other_flags(job, record)  # begun as a longer run, and not yet as long as is asked

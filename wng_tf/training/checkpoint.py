@@ -34,9 +34,7 @@ _FORMAT = 1
 _NAME = re.compile(r"checkpoint-(\d{12,})\.npz")
 
 
-def save(
-    directory: str | os.PathLike[str], step: int, state: Any, *, keep: int | None = 3, best: bool = False
-) -> Path:
+def save(directory: str | os.PathLike[str], step: int, state: Any, *, keep: int | None = 3, best: bool = False) -> Path:
     """Write `state` to `checkpoint-<step>.npz` in `directory` (made if absent), and return the path.
 
     The newest `keep` checkpoints stay (None: all), older ones are deleted after the new one is safe on the
@@ -97,15 +95,11 @@ def load(
     there = steps(directory)
     if which == "latest":
         if not there:
-            raise UserError(
-                f"There is no checkpoint in '{directory}': nothing was saved yet, start the run again."
-            )
+            raise UserError(f"There is no checkpoint in '{directory}': nothing was saved yet, start the run again.")
         return _load(_path(directory, there[-1]), _advice(there))
     path = directory / BEST if which == "best" else _path(directory, int(which))
     if not path.exists():
-        raise UserError(
-            f"There is no '{path}'; there are checkpoints of steps: {', '.join(map(str, there)) or 'none'}."
-        )
+        raise UserError(f"There is no '{path}'; there are checkpoints of steps: {', '.join(map(str, there)) or 'none'}.")
     return _load(path, advice)
 
 

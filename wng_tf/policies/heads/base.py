@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
-
 Own = TypeVar("Own", bound="Head")
 
 

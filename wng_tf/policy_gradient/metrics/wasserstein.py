@@ -69,9 +69,7 @@ class WassersteinKernel(Metric):
         possible = action and self.head.reparameterised
         if config.jacobian == "reparameterised" and not possible:
             why = "the action space is discrete" if action else "it passes through the environment"
-            raise UserError(
-                f"--embedding={embedding.name} cannot be reparameterised, because {why}: use --jacobian=score."
-            )
+            raise UserError(f"--embedding={embedding.name} cannot be reparameterised, because {why}: use --jacobian=score.")
         self.score = config.jacobian == "score" or (config.jacobian == "auto" and not possible)
         if self.score and embedding.uses_value:
             raise UserError(

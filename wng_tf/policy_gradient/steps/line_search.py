@@ -79,6 +79,4 @@ def backtrack(
         return refused + 1, length * shrink, found
 
     start = Backtracked(zero, loss, zero, tf.constant(0), tf.constant(False))
-    return tf.while_loop(
-        lambda refused, length, found: (refused <= tries) & ~found.accepted, body, (0, length, start)
-    )[2]
+    return tf.while_loop(lambda refused, length, found: (refused <= tries) & ~found.accepted, body, (0, length, start))[2]

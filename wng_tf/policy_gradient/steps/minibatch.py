@@ -225,9 +225,7 @@ def solution_columns(metric: Metric) -> dict[str, str]:
     return {"cosine": "wng/cosine", **effort, **{name: f"wng/{name}" for name in fields}}
 
 
-def at_gradient_scale(
-    solution: NaturalGradient, gradient: tf.Tensor, epsilon: tf.Tensor, diagonal: bool
-) -> tf.Tensor:
+def at_gradient_scale(solution: NaturalGradient, gradient: tf.Tensor, epsilon: tf.Tensor, diagonal: bool) -> tf.Tensor:
     """The solution's direction [P] at the scale of g [P]; where the solve fell back on g, g itself."""
     direction = tf.where(solution.guarded, solution.direction, epsilon * solution.direction)
     if diagonal:
