@@ -138,6 +138,18 @@ class OldStep(Odd):
         return observation, reward, over, info
 
 
+class Steps(Odd):
+    """Another number of values from `step`, or none."""
+
+    def __init__(self, count: int | None):
+        super().__init__()
+        self.count = count
+
+    def step(self, action: np.ndarray):
+        result = (*super().step(action), {})
+        return None if self.count is None else result[: self.count]
+
+
 class Parts(Odd):
     """A Dict of a choice and a matrix; `observation` changes the dict."""
 
@@ -188,3 +200,5 @@ for _name, _entry in _OLD.items():
 for _size in ("1e160", "1e200", "1e308"):
     _register(f"huge-reward-{_size}", Odd, reward=lambda r, size=float(_size): size * ((1.0 + abs(r)) / 2.0), late=80)
     _register(f"huge-observation-{_size}", Odd, observation=lambda x, size=float(_size): x.astype(np.float64) * size, late=80)
+for _count in (None, 3, 6):
+    _register(f"steps-{_count}", Steps, count=_count)

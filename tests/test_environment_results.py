@@ -196,6 +196,15 @@ def test_the_old_interface_is_named(where, what, said):
     assert_one_sentence(caught.value, said)
 
 
+@pytest.mark.parametrize("steps", [slot_steps, world_steps])
+@pytest.mark.parametrize("count", [None, 3, 6])
+def test_another_number_of_values_is_not_called_the_old_interface(steps, count):
+    with pytest.raises(UnusableOutput) as caught:
+        steps(f"{ODD}steps-{count}-v0")
+    assert_one_sentence(caught.value, "from step")
+    assert "old Gym" not in str(caught.value)
+
+
 def test_without_wrappers_the_old_interface_is_named_too():
     for make, said in ((odd_envs.OldReset, "reset"), (odd_envs.OldSeed, "seed"), (odd_envs.OldStep, "step")):
         with DummyVecEnv([make]) as venv, pytest.raises(UnusableOutput, match=said):

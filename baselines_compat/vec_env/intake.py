@@ -23,6 +23,10 @@ _OLD_STEP = (
     "has a step of the old Gym interface, which returns (observation, reward, done, info): Gymnasium's step returns "
     "(observation, reward, terminated, truncated, info)."
 )
+_OTHER_STEP = (
+    "returned something else from step than (observation, reward, terminated, truncated, info), which is expected: correct "
+    "the environment."
+)
 _OLD_RESET = (
     "has a reset of the old Gym interface, which returns the observation alone: Gymnasium's reset returns "
     "(observation, info)."
@@ -130,7 +134,7 @@ def old_interface(error: BaseException, who: str) -> UnusableOutput | None:
     if frame.f_code.co_name == "reset":
         return UnusableOutput(f"{who} {_OLD_RESET}")
     if frame.f_code.co_name == "step":
-        return UnusableOutput(f"{who} {_OLD_STEP}")
+        return UnusableOutput(f"{who} {_OLD_STEP if 'got 4' in text else _OTHER_STEP}")
     return None
 
 
