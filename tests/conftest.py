@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from absl import flags
+from absl import (
+    flags,
+    logging,  # noqa: F401 - defines flags of its own where it is first imported, which must not be within a call
+)
 
 from wng_tf.runtime import compile_cache
 
