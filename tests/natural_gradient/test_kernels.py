@@ -132,3 +132,24 @@ def test_bad_arguments_are_named():
         KernelBasis.sample(np.zeros((0, 3)), 2, seed=0)
     with pytest.raises(ValueError, match="must be"):
         KernelBasis.sample(np.zeros(3), 2, seed=0)
+
+
+@pytest.mark.parametrize("num_basis", [1, 5, 12])
+@pytest.mark.parametrize("offset", [0.0, 1e3])
+@pytest.mark.parametrize("dimension", [None, 2])
+def test_products_at_once_are_those_one_by_one(num_basis, offset, dimension):
+    """Also far from the origin, where |x|² + |y|² - 2 x·y cancels, with repeated points, and with weighted samples."""
+    rng = np.random.default_rng(0)
+    x = (offset + rng.normal(size=(9, 4))).astype(np.float32)
+    indices, coordinates = rng.integers(0, 9, num_basis), rng.integers(0, dimension or 4, num_basis)
+    shares = rng.uniform(0.5, 1.5, 9).astype(np.float32)
+    expected = KernelBasis.from_indices(x, indices, coordinates, 0.3)
+    slopes = expected.gradients(tf.constant(x))[..., :dimension]
+    for weights in (None, shares):
+        basis, found, products = KernelBasis.with_products(x, indices, coordinates, 0.3, dimension=dimension, shares=weights)
+        for one, two in zip(basis, expected, strict=True):
+            np.testing.assert_allclose(one, two, rtol=1e-5)
+        np.testing.assert_allclose(found, slopes, rtol=1e-5, atol=1e-6)
+        weighted = slopes if weights is None else slopes * np.sqrt(weights)[:, np.newaxis]
+        np.testing.assert_allclose(products, similarity(weighted), rtol=1e-5, atol=1e-6)
+        assert products.dtype == tf.float64

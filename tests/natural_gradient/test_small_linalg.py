@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from wng_tf.natural_gradient.small_linalg import damped_inverse, eigh, gram, inverse_root, semidefinite_inverse
+from wng_tf.natural_gradient.small_linalg import (
+    damped_inverse,
+    eigh,
+    gram,
+    inverse_root,
+    semidefinite_inverse,
+    triangular_whitening,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -119,7 +126,14 @@ import os, sys
 import numpy as np
 import tensorflow as tf
 from tests.natural_gradient.test_small_linalg import symmetric
-from wng_tf.natural_gradient.small_linalg import damped_inverse, inverse_root
+from wng_tf.natural_gradient.small_linalg import (
+    damped_inverse,
+    eigh,
+    gram,
+    inverse_root,
+    semidefinite_inverse,
+    triangular_whitening,
+)
 
 @tf.function(jit_compile=True)
 def solution(matrix):
@@ -146,3 +160,52 @@ def test_one_program_serves_all_matrices(tmp_path):
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, **flags}, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["6 1 1", "30 2 2"]
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 8, 9, 30])
+def test_triangular_whitening(size):
+    matrix = symmetric(np.logspace(0, -4, size))
+    whitening = triangular_whitening(tf.constant(matrix)).numpy()
+    np.testing.assert_allclose(whitening @ matrix @ whitening.T, np.eye(size), atol=1e-10)
+    np.testing.assert_array_equal(np.triu(whitening, 1), 0.0)
+
+
+@pytest.fixture(scope="module")
+def compiled_inverse_root():
+    return tf.function(lambda matrix: inverse_root(matrix, 1e-6), jit_compile=True, autograph=False)
+
+
+@pytest.mark.parametrize(
+    "eigenvalues",
+    [
+        np.logspace(0, -2, 5),
+        np.logspace(0, -5.9, 5),  # too near the threshold for a bound on it to decide
+        np.logspace(0, -6.1, 5),
+        np.array([1.0, 0.5, 0.25, 1e-9, 0.0]),
+        np.array([1e-3, 0.0, 0.0, 0.0, 0.0]),
+        np.zeros(5),
+    ],
+    ids=["well conditioned", "just above", "just below", "deficient", "rank one", "zero"],
+)
+def test_compiled_rank_decisions_are_those_of_the_eigenvalues(compiled_inverse_root, eigenvalues):
+    for seed in range(5):
+        matrix = symmetric(eigenvalues, seed)
+        expected, rank, _ = inverse_root(tf.constant(matrix), 1e-6)
+        whitening, found, finite = compiled_inverse_root(tf.constant(matrix))
+        assert int(found) == int(rank) and bool(finite)
+        square, truth = tf.matmul(whitening, whitening, transpose_a=True), tf.matmul(expected, expected, transpose_a=True)
+        np.testing.assert_allclose(square, truth, rtol=1e-6, atol=1e-6 * float(tf.reduce_max(tf.abs(truth))))
+
+
+def test_compiled_damped_inverse_leaves_out_what_is_not_known():
+    """With the same decision as by eigenvalues, whether elimination could tell or not."""
+
+    @tf.function(jit_compile=True, autograph=False)
+    def solution(matrix, right):
+        return damped_inverse(matrix, tf.constant(1e-8, tf.float64), 1e-6)[0](right)
+
+    right = tf.constant(np.random.default_rng(0).normal(size=5))
+    for last in (1e-1, 1e-3, 1e-5, 1e-8, 0.0):
+        matrix = tf.constant(symmetric(np.array([1.0, 0.5, 0.3, 0.2, last])))
+        expected = damped_inverse(matrix, tf.constant(1e-8, tf.float64), 1e-6)[0](right)
+        np.testing.assert_allclose(solution(matrix, right), expected, rtol=1e-6)

@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from baselines_compat.policies import PolicyWithValue
-from wng_tf.natural_gradient import pullback, reparameterised_jacobian, score_jacobian, similarity
-from wng_tf.policy_gradient.metrics.wasserstein import basis_and_slopes, whiten
+from wng_tf.natural_gradient import KernelBasis, pullback, reparameterised_jacobian, score_jacobian, similarity
+from wng_tf.policy_gradient.metrics.wasserstein import beside, whiten
 
 #: What a behavioural embedding is made of: the actions of a state alone, or with the state that they were taken in.
 EMBEDDINGS = ("actions", "state_actions")
@@ -104,7 +104,7 @@ class KernelRows:
             flat = tf.reshape(drawn, [states, dimension])
             log_probs = tf.add_n([pd.logp(drawn[:, k]) for k in range(actions)]) if self.score else None
         observations = tf.constant(self.observations) if self.embedding == "state_actions" else None
-        basis, points, slopes = basis_and_slopes(
+        basis, points, slopes = _basis_and_slopes(
             flat, observations, pairs // dimension, pairs % dimension, self.log_bandwidth
         )
         if self.score:
@@ -112,6 +112,25 @@ class KernelRows:
         else:
             jacobian = reparameterised_jacobian(tape, flat, slopes, self.weights)
         return whiten(jacobian, similarity(slopes)) / actions**0.5
+
+
+def _basis_and_slopes(
+    embeddings: tf.Tensor,
+    observations: tf.Tensor | None,
+    samples: tf.Tensor,
+    coordinates: tf.Tensor,
+    log_bandwidth: float,
+) -> tuple[KernelBasis, tf.Tensor, tf.Tensor]:
+    """The basis, the points [n, ...] where it is taken, and its slopes [M, n, d] along the embeddings [n, d].
+
+    `samples` and `coordinates` [M] choose it, as in `KernelBasis.from_indices`. With `observations` the basis tells states
+    apart; nothing can move those, so their slopes are left out.
+    """
+    points = tf.stop_gradient(embeddings)
+    if observations is not None:
+        points = beside(points, observations)
+    basis = KernelBasis.from_indices(points, samples, coordinates, log_bandwidth)
+    return basis, points, basis.gradients(points)[..., : embeddings.shape[1]]
 
 
 class Comparison:

@@ -24,6 +24,7 @@ are those of "Efficient Wasserstein Natural Gradients for Reinforcement Learning
 from __future__ import annotations
 
 from wng_tf.natural_gradient import damping
+from wng_tf.natural_gradient.dense_chain import ChainPass, DenseChain
 from wng_tf.natural_gradient.estimator import NaturalGradient, natural_gradient
 from wng_tf.natural_gradient.fisher import (
     conjugate_gradient,
@@ -35,6 +36,7 @@ from wng_tf.natural_gradient.fisher import (
 )
 from wng_tf.natural_gradient.jacobian_rows import DenseRows, LayerScores
 from wng_tf.natural_gradient.jacobians import (
+    dense_gradient,
     evolution_jacobian,
     flatten,
     pullback,
@@ -46,6 +48,8 @@ from wng_tf.natural_gradient.kernels import KernelBasis, similarity
 from wng_tf.natural_gradient.optimizer import WassersteinNaturalGradient
 
 __all__ = [
+    "ChainPass",
+    "DenseChain",
     "DenseRows",
     "KernelBasis",
     "LayerScores",
@@ -53,6 +57,7 @@ __all__ = [
     "WassersteinNaturalGradient",
     "conjugate_gradient",
     "damping",
+    "dense_gradient",
     "evolution_jacobian",
     "fisher_natural_gradient",
     "fisher_vector_product",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -9,13 +10,16 @@ import tensorflow as tf
 from wng_tf.natural_gradient.checks import require_finite
 from wng_tf.natural_gradient.jacobian_rows import DenseRows, LayerScores
 from wng_tf.natural_gradient.scalars import scalar
-from wng_tf.natural_gradient.small_linalg import FEW, apply, damped_inverse, eigh, inverse_root
+from wng_tf.natural_gradient.small_linalg import FEW, apply, damped_inverse, eigh, inverse_root, largest_eigenvalue
 
 __all__ = ["NaturalGradient", "natural_gradient"]
 
 
 class NaturalGradient(NamedTuple):
-    """A natural gradient and its diagnostics; all but the direction are scalars."""
+    """A natural gradient and its diagnostics; all but the direction are scalars.
+
+    Where it was asked not to be diagnosed, `residual` and `condition_number` are zero.
+    """
 
     direction: tf.Tensor
     """g_W [P], in the type of the gradient. Zero where `finite` is false."""
@@ -47,6 +51,7 @@ def natural_gradient(
     diagonal: bool = False,
     *,
     relative_threshold: float | None = None,
+    diagnose: bool | tf.Tensor = True,
 ) -> NaturalGradient:
     """Solves (Ĝ + ε D⁻¹) g_W = g with Ĝ = Jᵀ L† J and D = I, by Woodbury (Eq. 12).
 
@@ -57,6 +62,9 @@ def natural_gradient(
     Only systems of size M are solved, in float64, by symmetric eigendecomposition; products with J are in its own
     type. Eigenvalues of L below `relative_threshold` times the largest are treated as zero; by default 1e-12 in float64, in
     float32 1e-9 with more than eight basis functions and 1e-6 with fewer, which are multiplied without float64.
+
+    `diagnose`, a bool or a boolean scalar tensor, says whether to compute the residual and the condition number, which the
+    direction does not need: they take several passes over J.
 
     NaN or infinity, in the inputs or the result: ValueError when called eagerly; inside `tf.function` the result's
     `finite` is false. An epsilon that is not positive is treated the same.
@@ -83,6 +91,7 @@ def natural_gradient(
         product_type=product_type,
         rank=rank,
         valid=valid,
+        diagnose=diagnose,
     )
 
 
@@ -104,6 +113,16 @@ def check_problem(name: str, gradient: tf.Tensor, rows: DenseRows | LayerScores,
         raise ValueError(f"{name}: epsilon is {float(epsilon)}, but must be positive.")
 
 
+class _Solution(NamedTuple):
+    """Of (Ĝ + ε D⁻¹) g_W = g."""
+
+    scaled: tf.Tensor
+    """ε g_W [P], which has the scale of g, whatever ε is."""
+    finite: tf.Tensor
+    diagnose: Callable[[], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
+    """|Ĝ g_W + ε D⁻¹ g_W - g|, and the lowest and the highest eigenvalue of D^½ Ĝ D^½."""
+
+
 def damped_solve(
     name: str,
     gradient: tf.Tensor,
@@ -115,33 +134,47 @@ def damped_solve(
     product_type: tf.DType,
     rank: tf.Tensor,
     valid: tf.Tensor,
+    diagnose: bool | tf.Tensor = True,
 ) -> NaturalGradient:
     """The result from W [K, M] with Ĝ = (W J)ᵀ(W J), or from a number W that stands for W I; `rows` are J's.
 
-    `product_type` is that of the products J Jᵀ, `rank` goes into the diagnostics, and `valid` says that W is finite.
+    `product_type` is that of the products J Jᵀ, `rank` goes into the diagnostics, and `valid` says that W is finite;
+    `diagnose` as in `natural_gradient`.
     """
     problem = (gradient, rows, whitening, epsilon, diagonal)
     if None not in rows.shape.as_list() and rows.shape[1] <= rows.shape[0]:
-        scaled, defect, lowest, highest, metric_finite = _solve_among_parameters(*problem)
+        solution = _solve_among_parameters(*problem)
     else:
-        scaled, defect, lowest, highest, metric_finite = _solve_among_basis_functions(*problem, product_type)
+        solution = _solve_among_basis_functions(*problem, product_type)
 
+    scaled, dtype = solution.scaled, gradient.dtype
     norm = tf.norm(gradient)
     scaled_norm = tf.norm(scaled)
     scaled_slope = _dot(gradient, scaled)
-    cosine = tf.math.divide_no_nan(scaled_slope, norm * scaled_norm)
-    # The terms that cancel in the residual have the size of |Ĝ + ε| |g_W| and |g|.
-    stretch = tf.cast((highest + epsilon) / epsilon, gradient.dtype)
-    residual = tf.math.divide_no_nan(tf.cast(tf.norm(defect), gradient.dtype), stretch * scaled_norm + norm)
+
+    def diagnosed() -> tuple[tf.Tensor, tf.Tensor]:
+        defect, lowest, highest = solution.diagnose()
+        # The terms that cancel in the residual have the size of |Ĝ + ε| |g_W| and |g|.
+        stretch = tf.cast((highest + epsilon) / epsilon, dtype)
+        residual = tf.math.divide_no_nan(tf.cast(defect, dtype), stretch * scaled_norm + norm)
+        return residual, tf.cast((highest + epsilon) / (lowest + epsilon), dtype)
+
+    def undiagnosed() -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.zeros([], dtype), tf.zeros([], dtype)
+
+    if isinstance(diagnose, bool):
+        residual, condition_number = diagnosed() if diagnose else undiagnosed()
+    else:
+        residual, condition_number = tf.cond(diagnose, diagnosed, undiagnosed)
 
     guarded = scaled_slope <= 0.0
-    inverse_epsilon = tf.cast(1.0 / epsilon, gradient.dtype)
+    inverse_epsilon = tf.cast(1.0 / epsilon, dtype)
     direction = tf.where(guarded, gradient, scaled * inverse_epsilon)
     slope = tf.where(guarded, tf.square(norm), scaled_slope * inverse_epsilon)
     # NaN or infinity anywhere in g or J reaches the norms, so that these scalars stand for all entries.
     finite = (
         valid
-        & metric_finite
+        & solution.finite
         & (epsilon > 0.0)
         & tf.math.is_finite(epsilon)
         & tf.math.is_finite(scaled_norm * inverse_epsilon)
@@ -154,8 +187,8 @@ def damped_solve(
         slope=tf.where(finite, slope, tf.zeros_like(slope)),
         residual=residual,
         rank=rank,
-        cosine=cosine,
-        condition_number=tf.cast((highest + epsilon) / (lowest + epsilon), gradient.dtype),
+        cosine=tf.math.divide_no_nan(scaled_slope, norm * scaled_norm),
+        condition_number=condition_number,
         guarded=guarded,
         finite=finite,
         iterations=tf.constant(0),
@@ -170,39 +203,45 @@ def _solve_among_basis_functions(
     epsilon: tf.Tensor,
     diagonal: bool,
     product_type: tf.DType,
-) -> tuple[tf.Tensor, ...]:
-    """ε g_W [P], the defect (Ĝ + ε D⁻¹) g_W - g [P], lowest and highest eigenvalue of D^½ Ĝ D^½, all finite?
+) -> _Solution:
+    """With P > M: only [M, M] systems.
 
-    With P > M: only [M, M] systems. ε g_W has the scale of g, whatever ε is.
+    With D the parameters are scaled, so that D is the identity: U = W J D^½, y = D^½ g and
+    ε g_W = D^½ (y - Uᵀ (U Uᵀ + ε I)⁻¹ U y).
     """
+    root = None
+    if diagonal:
+        if whitening.shape.rank == 2:
+            rows, whitening = rows.combined(tf.cast(whitening, rows.dtype)), tf.ones([], tf.float64)
+        # Ĝ = TᵀT for the whitened rows T, so its diagonal is the squared length of T's columns.
+        root = tf.sqrt(_inverse_lengths(tf.cast(whitening, rows.dtype) * tf.sqrt(rows.squared_lengths())))
+        rows = rows.scaled(root)
+    right = gradient if root is None else root * gradient
 
-    # T g [K] and Tᵀ c [P] for the whitened rows T = W rows; T itself is not needed.
+    # W R g [K] and (W R)ᵀ c [P] for the rows R; W R itself is not needed.
     def project(vector: tf.Tensor) -> tf.Tensor:
         return apply(whitening, tf.cast(rows.project(vector), tf.float64))
 
     def combine(coefficients: tf.Tensor) -> tf.Tensor:
         return rows.combine(tf.cast(apply(tf.transpose(whitening), coefficients), rows.dtype))
 
-    scaling = None
-    if diagonal:
-        if whitening.shape.rank == 2:
-            rows, whitening = DenseRows(apply(tf.cast(whitening, rows.dtype), rows.dense())), tf.ones([], tf.float64)
-        # Ĝ = TᵀT, so its diagonal is the squared length of T's columns.
-        scaling = _inverse_lengths(tf.cast(whitening, rows.dtype) * tf.sqrt(rows.squared_lengths()))
-    metric = apply(whitening, tf.transpose(apply(whitening, rows.gram(product_type, scaling))))
-    solve, highest, finite = damped_inverse(metric, epsilon, _rounding(product_type))
-    solution = solve(project(gradient if scaling is None else scaling * gradient))
-    scaled = gradient - combine(solution)
-    if scaling is not None:
-        scaled = scaled * scaling
-    # Ĝ g_W + ε D⁻¹ g_W - g, of which ε D⁻¹ g_W = g - combine(solution).
-    defect = combine(project(scaled) / epsilon - solution)
-    return scaled, defect, tf.zeros_like(highest), highest, finite
+    metric = apply(whitening, tf.transpose(apply(whitening, rows.gram(product_type))))
+    solve, _, finite = damped_inverse(metric, epsilon, _rounding(product_type))
+    solution = solve(project(right))
+    scaled = right - combine(solution)
+
+    def diagnose() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        # Ĝ g_W + ε D⁻¹ g_W - g = D^-½ Uᵀ (U y' / ε - c), where y' = y - Uᵀ c.
+        defect = combine(project(scaled) / epsilon - solution)
+        highest = largest_eigenvalue(tf.where(finite, metric, tf.zeros_like(metric)))
+        return tf.norm(defect if root is None else defect / root), tf.zeros_like(highest), highest
+
+    return _Solution(scaled if root is None else root * scaled, finite, diagnose)
 
 
 def _solve_among_parameters(
     gradient: tf.Tensor, rows: DenseRows | LayerScores, whitening: tf.Tensor, epsilon: tf.Tensor, diagonal: bool
-) -> tuple[tf.Tensor, ...]:
+) -> _Solution:
     """The same where P ≤ M: Ĝ [P, P] is formed, because Woodbury's difference would cancel where g lies in its range."""
     wide_gradient, wide_jacobian = tf.cast(gradient, tf.float64), tf.cast(rows.dense(), tf.float64)
     whitened = apply(whitening, wide_jacobian)
@@ -213,8 +252,12 @@ def _solve_among_parameters(
     eigenvalues = tf.nn.relu(eigenvalues)
     rotated = tf.linalg.matvec(eigenvectors, root * wide_gradient, transpose_a=True)
     scaled = root * tf.linalg.matvec(eigenvectors, rotated * (epsilon / (eigenvalues + epsilon)))
-    defect = tf.linalg.matvec(metric, scaled) / epsilon + scaled / scaling - wide_gradient
-    return tf.cast(scaled, gradient.dtype), defect, eigenvalues[0], eigenvalues[-1], finite
+
+    def diagnose() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        defect = tf.linalg.matvec(metric, scaled) / epsilon + scaled / scaling - wide_gradient
+        return tf.norm(defect), eigenvalues[0], eigenvalues[-1]
+
+    return _Solution(tf.cast(scaled, gradient.dtype), finite, diagnose)
 
 
 def _rounding(product_type: tf.DType) -> float:

@@ -59,7 +59,12 @@ def sketched_scores(
 
 
 def fisher_natural_gradient(
-    gradient: tf.Tensor, scores: tf.Tensor | LayerScores, epsilon: float | tf.Tensor, diagonal: bool = False
+    gradient: tf.Tensor,
+    scores: tf.Tensor | LayerScores,
+    epsilon: float | tf.Tensor,
+    diagonal: bool = False,
+    *,
+    diagnose: bool | tf.Tensor = True,
 ) -> NaturalGradient:
     """Solves (F + ε D⁻¹) g_F = g with the empirical Fisher matrix F = SᵀS / N, from scores S [N, P].
 
@@ -82,6 +87,7 @@ def fisher_natural_gradient(
         product_type=rows.dtype,
         rank=count,
         valid=tf.constant(True),
+        diagnose=diagnose,
     )
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from wng_tf.natural_gradient.jacobians import flatten, unflatten
-from wng_tf.natural_gradient.small_linalg import gram
+from wng_tf.natural_gradient.small_linalg import FEW, gram
 
 __all__ = ["DenseRows", "LayerScores"]
 
@@ -47,10 +47,22 @@ class DenseRows:
         """Of the columns, [P]."""
         return tf.reduce_sum(tf.square(self.matrix), axis=0)
 
-    def gram(self, dtype: tf.DType, scaling: tf.Tensor | None = None) -> tf.Tensor:
-        """R diag(scaling) Rᵀ, [M, M] in float64, for scaling [P] > 0, by default ones; from products in the type given."""
-        scaled = self.matrix if scaling is None else self.matrix * tf.sqrt(scaling)
-        return gram(scaled, scaled, dtype)
+    def gram(self, dtype: tf.DType) -> tf.Tensor:
+        """R Rᵀ, [M, M] in float64, from products in the type given."""
+        return gram(self.matrix, self.matrix, dtype)
+
+    def combined(self, matrix: tf.Tensor) -> DenseRows:
+        """The rows of a matrix [K, M] times these."""
+        if matrix.shape[1] is None or matrix.shape[1] > FEW:
+            return DenseRows(tf.matmul(matrix, self.matrix))
+        # Number by number, which XLA computes where it is needed, in one pass over the rows.
+        rows = tf.unstack(self.matrix)
+        lines = (tf.unstack(line) for line in tf.unstack(matrix))
+        return DenseRows(tf.stack([tf.add_n([a * row for a, row in zip(line, rows, strict=True)]) for line in lines]))
+
+    def scaled(self, factors: tf.Tensor) -> DenseRows:
+        """The columns times factors [P]."""
+        return DenseRows(self.matrix * factors)
 
 
 class _Layer(NamedTuple):
@@ -68,16 +80,18 @@ class LayerScores:
       layers: pairs of inputs x [N, I] and δ [N, O], in the order of the parameters: kernel [I, O] row by row, then bias
         [O]. Inputs of None stand for a parameter vector [O] without a kernel, such as the logarithms of the standard
         deviations.
+      factors: [P] that the columns are multiplied by; by default ones.
 
     Raises:
       ValueError: no layers, or tensors that are not [N, ...] of one N and one type.
     """
 
-    def __init__(self, layers: Sequence[tuple[tf.Tensor | None, tf.Tensor]]):
+    def __init__(self, layers: Sequence[tuple[tf.Tensor | None, tf.Tensor]], factors: tf.Tensor | None = None):
         self.layers = [
             _Layer(None if x is None else tf.convert_to_tensor(x), tf.convert_to_tensor(delta)) for x, delta in layers
         ]
-        tensors = self.tensors()
+        self.factors = factors
+        tensors = [t for layer in self.layers for t in layer if t is not None]
         if not tensors or any(t.shape.rank != 2 for t in tensors):
             raise ValueError("LayerScores: at least one layer, inputs and deltas of rank 2.")
         if len({(t.shape[0], t.dtype) for t in tensors}) > 1:
@@ -103,7 +117,8 @@ class LayerScores:
 
     def tensors(self) -> list[tf.Tensor]:
         """What they are made of."""
-        return [t for layer in self.layers for t in layer if t is not None]
+        factors = [] if self.factors is None else [self.factors]
+        return [*(t for layer in self.layers for t in layer if t is not None), *factors]
 
     def dense(self) -> tf.Tensor:
         """The scores [N, P]."""
@@ -112,11 +127,14 @@ class LayerScores:
             if layer.inputs is not None:
                 blocks.append(_outer(*layer))
             blocks.append(layer.deltas)
-        return tf.concat(blocks, axis=1)
+        scores = tf.concat(blocks, axis=1)
+        return scores if self.factors is None else scores * self.factors
 
     def project(self, vector: tf.Tensor) -> tf.Tensor:
         """The product [N] with a vector [P]."""
         total = tf.zeros_like(self.layers[0].deltas[:, 0])
+        if self.factors is not None:
+            vector = self.factors * vector
         for (x, delta), (kernel, bias) in zip(self.layers, self._split(vector), strict=True):
             pushed = bias if x is None else x @ kernel + bias
             total += tf.reduce_sum(pushed * delta, axis=1)
@@ -124,17 +142,21 @@ class LayerScores:
 
     def combine(self, coefficients: tf.Tensor) -> tf.Tensor:
         """The sum [P] of the scores with coefficients [N]."""
-        return self._sum(lambda delta: coefficients[:, tf.newaxis] * delta, lambda x: x)
+        total = self._sum(lambda delta: coefficients[:, tf.newaxis] * delta, lambda x: x)
+        return total if self.factors is None else self.factors * total
 
     def squared_lengths(self) -> tf.Tensor:
         """Of the columns, [P]."""
-        return self._sum(tf.square, tf.square)
+        lengths = self._sum(tf.square, tf.square)
+        return lengths if self.factors is None else tf.square(self.factors) * lengths
 
     def gram(self, dtype: tf.DType, scaling: tf.Tensor | None = None) -> tf.Tensor:
         """S diag(scaling) Sᵀ, [N, N] in float64, for scaling [P] > 0, by default ones; from products in the type given.
 
         With a scaling the scores are formed, one layer's at a time.
         """
+        if self.factors is not None:
+            scaling = tf.square(self.factors) if scaling is None else scaling * tf.square(self.factors)
         if scaling is None:
             return tf.add_n(
                 [gram(delta, delta, dtype) * (1.0 if x is None else gram(x, x, dtype) + 1.0) for x, delta in self.layers]
@@ -146,6 +168,14 @@ class LayerScores:
                 blocks.append(_outer(x, delta) * tf.reshape(kernel, [-1]))
             products += [gram(block, block, dtype) for block in blocks]
         return tf.add_n(products)
+
+    def combined(self, matrix: tf.Tensor) -> DenseRows:
+        """The rows of a matrix [K, N] times the scores, which are formed for it."""
+        return DenseRows(tf.matmul(matrix, self.dense()))
+
+    def scaled(self, factors: tf.Tensor) -> LayerScores:
+        """The columns times factors [P]."""
+        return LayerScores(self.layers, factors if self.factors is None else self.factors * factors)
 
     def _split(self, vector: tf.Tensor) -> list[tuple[tf.Tensor | None, tf.Tensor]]:
         """Kernel [I, O], or None, and bias [O] of each layer from a vector [P]."""

@@ -11,6 +11,9 @@ from wng_tf.natural_gradient.seeds import Seed, stateless_seed
 
 __all__ = ["KernelBasis", "similarity"]
 
+# With more basis functions the products of pairs, [M, M, N], would take too much memory.
+MANY = 64
+
 
 class KernelBasis(NamedTuple):
     """M functions h_m(x) = ∂_{i_m} K(Y_m, x) of the Gaussian kernel K(y, x) = exp(-|y - x|² / (2 s²)).
@@ -72,10 +75,8 @@ class KernelBasis(NamedTuple):
         """
         embeddings = tf.stop_gradient(tf.convert_to_tensor(embeddings))
         points = tf.gather(embeddings, sample_indices)
-        mean_distance = tf.reduce_mean(_squared_distances(points, embeddings))
-        mean_distance = tf.where(mean_distance > 0.0, mean_distance, tf.ones_like(mean_distance))
-        scale = tf.pow(tf.constant(10.0, embeddings.dtype), scalar(log_bandwidth, embeddings.dtype))
-        return cls(points, tf.cast(coordinate_indices, tf.int32), mean_distance * scale)
+        squared_bandwidth = _squared_bandwidth(_squared_distances(points, embeddings), log_bandwidth)
+        return cls(points, tf.cast(coordinate_indices, tf.int32), squared_bandwidth)
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """h [M, N] at x [N, d], differentiable in x:  h_m(x) = -K (Y_m - x)_{i_m} / s²."""
@@ -91,6 +92,65 @@ class KernelBasis(NamedTuple):
         weights = (self._kernel(difference) / self.squared_bandwidth)[..., tf.newaxis]
         return weights * (unit - along[..., tf.newaxis] * difference)
 
+    @classmethod
+    def with_products(
+        cls,
+        embeddings: tf.Tensor,
+        sample_indices: tf.Tensor,
+        coordinate_indices: tf.Tensor,
+        log_bandwidth: float | tf.Tensor = 0.0,
+        *,
+        dimension: int | None = None,
+        shares: tf.Tensor | None = None,
+    ) -> tuple[KernelBasis, tf.Tensor, tf.Tensor]:
+        """`from_indices`, with C [M, N, d'] and L [M, M] (float64) at the embeddings [N, d] themselves.
+
+        C is along their first d' coordinates, by default all; with shares [N] the mean over samples in L is weighted by
+        them. These are the numbers of `gradients` and `similarity` up to rounding, in a third of the time where the basis
+        functions are few. For then, with D_m = Y_m - x and a_m = D_{m, i_m} / s², L comes from
+
+            C_m · C_k = K_m K_k / s⁴ (δ_{i_m, i_k} - a_k D_{k, i_m} - a_m D_{m, i_k} + a_m a_k D_m · D_k).
+        """
+        x = tf.stop_gradient(tf.convert_to_tensor(embeddings))
+        size = x.shape[1] if dimension is None else dimension
+        points, coordinates = tf.gather(x, sample_indices), tf.cast(coordinate_indices, tf.int32)
+        difference = points[:, tf.newaxis] - x
+        # As a product with ones, which XLA does not compute anew wherever it is used.
+        squared = tf.reshape(tf.square(difference), [-1, x.shape[1]])
+        distances = tf.reshape(tf.linalg.matvec(squared, tf.ones([x.shape[1]], x.dtype)), [-1, x.shape[0]])
+        basis = cls(points, coordinates, _squared_bandwidth(distances, log_bandwidth))
+        weights = tf.exp(-0.5 * distances / basis.squared_bandwidth) / basis.squared_bandwidth
+        own = tf.gather(points, coordinates, axis=1, batch_dims=1)[:, tf.newaxis]
+        along = (own - tf.transpose(tf.gather(x, coordinates, axis=1))) / basis.squared_bandwidth
+        unit = tf.one_hot(coordinates, size, dtype=x.dtype)[:, tf.newaxis]
+        slopes = weights[..., tf.newaxis] * unit - (weights * along)[..., tf.newaxis] * difference[..., :size]
+        if points.shape[0] > MANY:
+            weighted = slopes if shares is None else slopes * tf.sqrt(shares)[:, tf.newaxis]
+            return basis, slopes, similarity(weighted)
+        products = basis._products(x, size, tf.cast(weights, tf.float64), tf.cast(along, tf.float64))
+        if shares is not None:
+            products *= tf.cast(shares, tf.float64)
+        return basis, slopes, tf.reduce_mean(products, axis=2)
+
+    def _products(self, x: tf.Tensor, size: int, weights: tf.Tensor, along: tf.Tensor) -> tf.Tensor:
+        """C_m · C_k [M, M, N] at each x, in float64."""
+        # From the first point as the origin, so that nothing cancels where all lie close together far from zero.
+        origin = self.points[0]
+        near = tf.cast((x - origin)[:, :size], tf.float64)
+        points = tf.cast((self.points - origin)[:, :size], tf.float64)
+        across = tf.matmul(points, near, transpose_b=True)
+        between = tf.matmul(points, points, transpose_b=True)[:, :, tf.newaxis]
+        inner = between - across[:, tf.newaxis] - across + tf.reduce_sum(tf.square(near), axis=1)
+        columns = tf.transpose(tf.gather(near, self.coordinates, axis=1))
+        # D_{m, i_k} and D_{k, i_m}, [M (m), M (k), N].
+        others = tf.gather(points, self.coordinates, axis=1)
+        forth = others[:, :, tf.newaxis] - columns
+        back = tf.transpose(others)[:, :, tf.newaxis] - columns[:, tf.newaxis]
+        same = tf.cast(self.coordinates[:, tf.newaxis] == self.coordinates, tf.float64)[:, :, tf.newaxis]
+        first, second = along[:, tf.newaxis], along
+        terms = same - second * back - first * forth + first * second * inner
+        return weights[:, tf.newaxis] * weights * terms
+
     def _kernel(self, difference: tf.Tensor) -> tf.Tensor:
         return tf.exp(-0.5 * tf.reduce_sum(tf.square(difference), axis=-1) / self.squared_bandwidth)
 
@@ -103,6 +163,12 @@ def similarity(gradients: tf.Tensor) -> tf.Tensor:
     """
     flat = tf.reshape(tf.cast(gradients, tf.float64), [tf.shape(gradients)[0], -1])
     return tf.matmul(flat, flat, transpose_b=True) / tf.cast(tf.shape(gradients)[1], tf.float64)
+
+
+def _squared_bandwidth(distances: tf.Tensor, log_bandwidth: float | tf.Tensor) -> tf.Tensor:
+    mean_distance = tf.reduce_mean(distances)
+    mean_distance = tf.where(mean_distance > 0.0, mean_distance, tf.ones_like(mean_distance))
+    return mean_distance * tf.pow(tf.constant(10.0, distances.dtype), scalar(log_bandwidth, distances.dtype))
 
 
 def _squared_distances(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

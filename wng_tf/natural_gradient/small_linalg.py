@@ -6,7 +6,17 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-__all__ = ["FEW", "apply", "damped_inverse", "eigh", "gram", "inverse_root", "semidefinite_inverse"]
+__all__ = [
+    "FEW",
+    "apply",
+    "damped_inverse",
+    "eigh",
+    "gram",
+    "inverse_root",
+    "largest_eigenvalue",
+    "semidefinite_inverse",
+    "triangular_whitening",
+]
 
 # So many rows are multiplied one by one.
 FEW = 8
@@ -48,13 +58,60 @@ def inverse_root(matrix: tf.Tensor, relative_threshold: float) -> tuple[tf.Tenso
     """W [M, M] with WᵀW = A†, the rank of A, and whether A was finite.
 
     A is symmetric and positive semidefinite up to rounding. Eigenvalues below `relative_threshold` times the largest are
-    treated as zero, and their rows of W are zero.
+    treated as zero, and their rows of W are zero. Compiled code computes the eigenvalues only where elimination leaves open
+    whether one of them is that small.
     """
+    if tf.executing_eagerly():
+        return _inverse_root_by_eigenvalues(matrix, relative_threshold)
+    matrix, finite = _finite_or_identity(matrix)
+    whitening = triangular_whitening(matrix)
+    whitening, rank = tf.cond(
+        _all_above(matrix, whitening, relative_threshold),
+        lambda: (whitening, tf.constant(matrix.shape[0], tf.int32)),
+        lambda: _inverse_root_by_eigenvalues(matrix, relative_threshold)[:2],
+    )
+    return whitening, rank, finite
+
+
+def _inverse_root_by_eigenvalues(matrix: tf.Tensor, relative_threshold: float) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     eigenvalues, eigenvectors, finite = eigh(matrix)
     kept = (eigenvalues > relative_threshold * tf.reduce_max(eigenvalues)) & (eigenvalues > 0.0)
     inverse_roots = tf.where(kept, tf.math.rsqrt(tf.where(kept, eigenvalues, 1.0)), 0.0)
     rank = tf.reduce_sum(tf.cast(kept, tf.int32))
     return inverse_roots[:, tf.newaxis] * tf.transpose(eigenvectors), rank, finite
+
+
+def triangular_whitening(matrix: tf.Tensor) -> tf.Tensor:
+    """The lower triangular W [M, M] with W A Wᵀ = I, by elimination; A is symmetric and positive definite, else NaN.
+
+    Written out for compiled code: of A's Cholesky factor W is the inverse, which XLA takes ten times as long for.
+    """
+    size = matrix.shape[0]
+    if size > FEW:
+        half = size // 2
+        first = triangular_whitening(matrix[:half, :half])
+        reach = tf.matmul(matrix[half:, :half], first, transpose_b=True)
+        second = triangular_whitening(matrix[half:, half:] - tf.matmul(reach, reach, transpose_b=True))
+        below = -tf.matmul(second, tf.matmul(reach, first))
+        above = tf.zeros([half, size - half], matrix.dtype)
+        return tf.concat([tf.concat([first, above], axis=1), tf.concat([below, second], axis=1)], axis=0)
+    left = tf.concat([matrix, tf.eye(size, dtype=matrix.dtype)], axis=1)
+    rows = []
+    for step in range(size):
+        row, left = left[0], left[1:]
+        pivot = row[step]
+        rows.append(row[size:] * tf.math.rsqrt(pivot))
+        left -= left[:, step : step + 1] / pivot * row
+    return tf.stack(rows)
+
+
+def _all_above(matrix: tf.Tensor, whitening: tf.Tensor, relative_threshold: float) -> tf.Tensor:
+    """Whether all eigenvalues of A surely lie above that part of the largest, from W with W A Wᵀ = I.
+
+    The largest is at most the trace of A, the smallest at least one over the trace of A⁻¹ = WᵀW. False says nothing.
+    """
+    bound = tf.linalg.trace(matrix) * tf.reduce_sum(tf.square(whitening))
+    return bound * max(relative_threshold, 1e-10) < 1.0
 
 
 def damped_inverse(
@@ -65,21 +122,36 @@ def damped_inverse(
     A is symmetric and positive semidefinite up to rounding. Eigenvalues below `relative_threshold` times the largest are
     treated as zero, and the solution has no component along their eigenvectors: it would be rounding divided by ε.
     """
-    if tf.executing_eagerly() or matrix.shape[0] <= 16:
-        eigenvalues, eigenvectors, finite = eigh(matrix)
-        highest = tf.nn.relu(eigenvalues[-1])
-        known = eigenvalues > relative_threshold * highest
-        factors = tf.where(known, 1.0 / (tf.where(known, eigenvalues, 1.0) + epsilon), 0.0)
+    matrix, finite = _finite_or_identity(matrix)
+
+    def split() -> tuple[tf.Tensor, tf.Tensor]:
+        eigenvalues, eigenvectors, _ = eigh(matrix)
+        known = eigenvalues > relative_threshold * tf.nn.relu(eigenvalues[-1])
+        return tf.where(known, 1.0 / (tf.where(known, eigenvalues, 1.0) + epsilon), 0.0), eigenvectors
+
+    if tf.executing_eagerly():
+        factors, vectors = split()
 
         def solve(right: tf.Tensor) -> tf.Tensor:
-            return tf.linalg.matvec(eigenvectors, factors * tf.linalg.matvec(eigenvectors, right, transpose_a=True))
+            return tf.linalg.matvec(vectors, factors * tf.linalg.matvec(vectors, right, transpose_a=True))
 
-        return solve, highest, finite
+        return solve, largest_eigenvalue(matrix), finite
 
-    matrix, finite = _finite_or_identity(matrix)
+    def by_eigenvalues() -> tf.Tensor:
+        factors, vectors = split()
+        return tf.matmul(vectors * factors, vectors, transpose_b=True)
+
     damped = matrix + epsilon * tf.eye(matrix.shape[0], dtype=matrix.dtype)
-    inverse = semidefinite_inverse(damped, relative_threshold)
-    return lambda right: tf.linalg.matvec(inverse, right), _largest_eigenvalue(matrix), finite
+    if matrix.shape[0] <= LEAF:
+        whitening = triangular_whitening(damped)
+        inverse = tf.cond(
+            _all_above(matrix, triangular_whitening(matrix), relative_threshold),
+            lambda: tf.matmul(whitening, whitening, transpose_a=True),
+            by_eigenvalues,
+        )
+    else:
+        inverse = semidefinite_inverse(damped, relative_threshold)
+    return lambda right: tf.linalg.matvec(inverse, right), largest_eigenvalue(matrix), finite
 
 
 def semidefinite_inverse(matrix: tf.Tensor, relative_threshold: float) -> tf.Tensor:
@@ -130,11 +202,14 @@ def _finite_or_identity(matrix: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.where(finite, matrix, tf.eye(tf.shape(matrix)[0], dtype=matrix.dtype)), finite
 
 
-def _largest_eigenvalue(matrix: tf.Tensor) -> tf.Tensor:
-    """By eight squarings: 256 steps of the power iteration, from the column with the largest diagonal element.
+def largest_eigenvalue(matrix: tf.Tensor) -> tf.Tensor:
+    """The largest eigenvalue [] of a symmetric positive semidefinite matrix [M, M].
 
-    The squarings are in float32; the quotient, whose error is the square of the vector's, in the matrix's type.
+    Compiled: by eight squarings, 256 steps of the power iteration, from the column with the largest diagonal element. The
+    squarings are in float32; the quotient, whose error is the square of the vector's, in the matrix's type.
     """
+    if tf.executing_eagerly():
+        return tf.nn.relu(tf.linalg.eigvalsh(matrix)[-1])
     power = tf.cast(tf.math.divide_no_nan(matrix, tf.reduce_max(tf.abs(matrix))), tf.float32)
     for _ in range(8):
         power = tf.matmul(power, power)

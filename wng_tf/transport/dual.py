@@ -60,6 +60,16 @@ def _ascend(
     all_pairs: bool,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The weights of `fit`, everything with the samples in front."""
+    if not all_pairs:
+        # Both sides begin at zero and take the same steps: λ₁ + λ₂ comes from the sum of the Gram matrices.
+        both, scale = gram_x + gram_y, step_size / _count(gram_x)
+
+        def paired(step: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            excess = _exponential(_apply(both, weights), cost, gamma)
+            return step + 1, weights + scale * (1.0 - excess)
+
+        weights = tf.while_loop(lambda step, _: step < steps, paired, (0, tf.zeros_like(gram_x[0])))[1]
+        return weights, weights
     scale_x, scale_y = step_size / _count(gram_x), step_size / _count(gram_y)
 
     def body(step: tf.Tensor, weights_x: tf.Tensor, weights_y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -112,7 +122,11 @@ def transport_estimate(
     if gram_x is None:
         gram_x = kernel.gram(x)
     # From here on axes are [samples, states].
-    gram_x, gram_y = _samples_first(gram_x, 2), _samples_first(kernel.held_gram(y), 2)
+    gram_x = _samples_first(gram_x, 2)
+    if y.shape.rank == 2:
+        gram_y = kernel.held_gram(y)
+    else:
+        gram_y = kernel.held_gram_samples_first(tf.reshape(y, tf.concat([[-1], tf.shape(y)[-2:]], axis=0)))
     cost = _samples_first(_cost(x, y, all_pairs), 2 if all_pairs else 1)
     weights_x, weights_y = _ascend(
         gram_x,
@@ -142,8 +156,12 @@ def _excess(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The mean of exp((λ₁ + λ₂ - cost)/γ) for each x_j and for each y_k; samples in front."""
     total = lambda_x[:, tf.newaxis] + lambda_y if all_pairs else lambda_x + lambda_y
-    excess = tf.exp(tf.minimum((total - cost) / gamma, LARGEST_EXPONENT))
+    excess = _exponential(total, cost, gamma)
     return (tf.reduce_mean(excess, axis=1), tf.reduce_mean(excess, axis=0)) if all_pairs else (excess, excess)
+
+
+def _exponential(total: tf.Tensor, cost: tf.Tensor, gamma: float | tf.Tensor) -> tf.Tensor:
+    return tf.exp(tf.minimum((total - cost) / gamma, LARGEST_EXPONENT))
 
 
 def _apply(gram: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:

@@ -14,7 +14,17 @@ import tensorflow as tf
 
 from baselines_compat.distributions import Pd
 from wng_tf.natural_gradient import DenseRows, LayerScores, NaturalGradient, conjugate_gradient
+from wng_tf.policy_gradient.layered import LayeredPass, LayeredPolicy
 from wng_tf.policy_gradient.setup import Setup
+
+
+class Layered(NamedTuple):
+    """The networks at a point, gone through layer by layer, and the loss's derivatives by what they give."""
+
+    network: LayeredPolicy
+    run: LayeredPass
+    derivatives: list[tf.Tensor]
+    """Of the loss, by each of `run.sources` [n, ...] and by `run.values` [n]."""
 
 
 class Point(NamedTuple):
@@ -32,6 +42,9 @@ class Point(NamedTuple):
     """Persistent, holds what was recorded."""
     recorded: Any = None
     """What `Metric.record` gave."""
+    layered: Layered | None = None
+    """For a metric that `takes_layers`: the tape has then recorded from the outputs of this pass, and all vectors [P] are in
+    layer order."""
 
 
 class Operator(abc.ABC):
@@ -39,6 +52,10 @@ class Operator(abc.ABC):
 
     rows: DenseRows | LayerScores | None = None
     """The rows [M, P] that G is made of, where there are few."""
+    gradient: tf.Tensor | None = None
+    """The loss's gradient [P], in layer order, of an operator at a point that is `layered`: it comes with the rows."""
+    diagnose: bool | tf.Tensor = True
+    """Whether the residual and the condition number of a direct solve are wanted; a rule may set it for the one at hand."""
     damps_diagonally = False
     """Whether `solve` knows ε D⁻¹ in place of ε I, with D of a unit of its own."""
 
@@ -88,6 +105,8 @@ class Metric(abc.ABC):
     """Whether it takes K actions per state, from the column `noise`."""
     needs_trajectories = False
     """Whether it takes the columns of `embeddings.embed_batch`."""
+    takes_layers = False
+    """Whether it makes use of a point that is `layered`."""
     covers_value = False
     """Whether P counts the value function's parameters too; a trust region does not move those."""
 

@@ -44,4 +44,4 @@ class ScoreOperator(Operator):
     def solve(
         self, gradient: tf.Tensor, epsilon: tf.Tensor, *, diagonal: bool = False, iterations: int = 10
     ) -> NaturalGradient:
-        return fisher_natural_gradient(gradient, self.rows, epsilon, diagonal)
+        return fisher_natural_gradient(gradient, self.rows, epsilon, diagonal, diagnose=self.diagnose)

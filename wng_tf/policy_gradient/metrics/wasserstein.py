@@ -14,33 +14,12 @@ from wng_tf.natural_gradient import (
     DenseRows,
     KernelBasis,
     NaturalGradient,
+    dense_gradient,
     natural_gradient,
     pullback,
-    reparameterised_jacobian,
-    score_jacobian,
-    similarity,
 )
 from wng_tf.policy_gradient.metrics.base import Metric, Operator, Point
 from wng_tf.policy_gradient.setup import Setup
-
-
-def basis_and_slopes(
-    embeddings: tf.Tensor,
-    observations: tf.Tensor | None,
-    samples: tf.Tensor,
-    coordinates: tf.Tensor,
-    log_bandwidth: float,
-) -> tuple[KernelBasis, tf.Tensor, tf.Tensor]:
-    """The basis, the points [n, ...] where it is taken, and its slopes [M, n, d] along the embeddings [n, d].
-
-    `samples` and `coordinates` [M] choose it, as in `KernelBasis.from_indices`. With `observations` the basis tells states
-    apart; nothing can move those, so their slopes are left out.
-    """
-    points = tf.stop_gradient(embeddings)
-    if observations is not None:
-        points = beside(points, observations)
-    basis = KernelBasis.from_indices(points, samples, coordinates, log_bandwidth)
-    return basis, points, basis.gradients(points)[..., : embeddings.shape[1]]
 
 
 def beside(embeddings: tf.Tensor, observations: tf.Tensor) -> tf.Tensor:
@@ -60,6 +39,7 @@ class WassersteinKernel(Metric):
     direct = True
     records = True
     uses_basis = True
+    takes_layers = True
 
     def __init__(self, setup: Setup):
         super().__init__(setup)
@@ -88,31 +68,45 @@ class WassersteinKernel(Metric):
         return embeddings, self.head.log_prob_of_drawn(pd, drawn) if self.score else None
 
     def operator(self, point: Point, state: Any) -> tuple[Operator, Any]:
-        return KernelOperator(*self.jacobian_and_similarity(point)), state
+        if point.layered is None:
+            return KernelOperator(*self.jacobian_and_similarity(point)), state
+        recorded, rows, similarities = self._cotangents(point)
+        network, run, derivatives = point.layered
+        sources = [*run.sources, run.values] if self.covers_value else run.sources
+        pulled = tf.vectorized_map(lambda row: dense_gradient(point.tape, recorded, sources, row), rows)
+        # The loss's own derivatives go back through the layers with those of the basis functions.
+        stacks = [tf.concat([own[tf.newaxis], rows], axis=0) for own, rows in zip(derivatives, pulled, strict=False)]
+        rows = network.policy_rows(run, stacks[: len(run.sources)])
+        if self.covers_value:
+            rows = tf.concat([rows, network.value_rows(run, stacks[-1])], axis=1)
+        return KernelOperator(rows[1:], similarities, rows[0]), state
 
     def jacobian_and_similarity(self, point: Point) -> tuple[tf.Tensor, tf.Tensor]:
-        """J [M, P] and L [M, M], float64, on the point's embeddings."""
+        """J [M, P] and L [M, M], float64, on the point's embeddings, by reverse passes over the tape."""
+        recorded, cotangents, similarities = self._cotangents(point)
+        name = "embeddings" if recorded is point.recorded[0] else "log_probs"
+        return pullback(point.tape, recorded, cotangents, point.weights, name=name), similarities
+
+    def _cotangents(self, point: Point) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """What J differentiates, of what was recorded; its cotangents [M, ...] that give J; and L [M, M], float64."""
         embeddings, log_probs = point.recorded
-        tape, weights = point.tape, point.weights
-        observations = point.data["observations"] if self.embedding.beside_state else None
-        coordinates = tf.cast(point.basis_coordinates * embeddings.shape[1], tf.int32)
-        basis, points, slopes = basis_and_slopes(
-            embeddings, observations, point.basis_samples, coordinates, self.config.log_bandwidth
+        size, data = embeddings.shape[1], point.data
+        points = tf.stop_gradient(embeddings)
+        if self.embedding.beside_state:
+            points = beside(points, data["observations"])
+        coordinates = tf.cast(point.basis_coordinates * size, tf.int32)
+        # Means over samples stand for means over trajectories.
+        shares = data["weights"] / tf.reduce_mean(data["weights"]) if self.needs_trajectories else None
+        basis, slopes, similarities = KernelBasis.with_products(
+            points, point.basis_samples, coordinates, self.config.log_bandwidth, dimension=size, shares=shares
         )
-        if self.score:
-            values = basis(points)
-            if self.needs_trajectories:
-                # Means over samples stand for means over trajectories; a trajectory's score is the sum over its steps.
-                shares = point.data["weights"] / tf.reduce_mean(point.data["weights"])
-                slopes = slopes * tf.sqrt(shares)[:, tf.newaxis]
-                centred = values - tf.reduce_mean(values * shares, axis=1, keepdims=True)
-                steps_per_sample = point.data["mean_length"][0] / values.shape[1]
-                jacobian = pullback(tape, log_probs, centred * steps_per_sample, weights)
-            else:
-                jacobian = score_jacobian(tape, log_probs, values, weights)
-        else:
-            jacobian = reparameterised_jacobian(tape, embeddings, slopes, weights)
-        return jacobian, similarity(slopes)
+        if not self.score:
+            return embeddings, slopes / slopes.shape[1], similarities
+        values = basis(points)
+        centred = values - tf.reduce_mean(values if shares is None else values * shares, axis=1, keepdims=True)
+        # A trajectory's score is the sum over its steps.
+        steps = data["mean_length"][0] if self.needs_trajectories else 1.0
+        return log_probs, centred * (steps / values.shape[1]), similarities
 
 
 class KernelOperator(Operator):
@@ -121,8 +115,9 @@ class KernelOperator(Operator):
     rows: DenseRows
     damps_diagonally = True
 
-    def __init__(self, jacobian: tf.Tensor, similarity: tf.Tensor):
+    def __init__(self, jacobian: tf.Tensor, similarity: tf.Tensor, gradient: tf.Tensor | None = None):
         self.rows = DenseRows(jacobian)
+        self.gradient = gradient
         self.similarity = similarity
 
     def products(self) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -132,7 +127,7 @@ class KernelOperator(Operator):
     def solve(
         self, gradient: tf.Tensor, epsilon: tf.Tensor, *, diagonal: bool = False, iterations: int = 10
     ) -> NaturalGradient:
-        return natural_gradient(gradient, self.rows.matrix, self.similarity, epsilon, diagonal)
+        return natural_gradient(gradient, self.rows.matrix, self.similarity, epsilon, diagonal, diagnose=self.diagnose)
 
 
 def whiten(jacobian: tf.Tensor, similarity: tf.Tensor, jitter: float = 1e-6) -> tf.Tensor:

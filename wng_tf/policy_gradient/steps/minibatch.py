@@ -20,8 +20,13 @@ import tensorflow as tf
 
 from wng_tf.natural_gradient import NaturalGradient, damping
 from wng_tf.policy_gradient import objectives
+from wng_tf.policy_gradient.layered import layered
 from wng_tf.policy_gradient.metrics import Metric, Point
+from wng_tf.policy_gradient.metrics.base import Layered
 from wng_tf.policy_gradient.steps.base import LOSS_NAMES, Carry, Columns, Draws, Outcome, StepRule, StepSetup
+
+#: Fields of the solution of which the last minibatch's stands for the update: they take as long as the direction itself.
+OF_THE_LAST = ("residual", "condition_number")
 
 
 class Terms(NamedTuple):
@@ -47,6 +52,7 @@ class MinibatchRule(StepRule):
         self.natural = not self.metric.trivial
         self.minibatch_size = config.batch_size // config.nminibatches
         self.damping = damping.initial(config.epsilon)
+        self.layers = layered(self.policy) if self.metric.takes_layers else None
 
     # ---- draws and what is carried ------------------------------------------------------------------------------
 
@@ -75,7 +81,8 @@ class MinibatchRule(StepRule):
         def body(step, sums, finite, state, metric_state):
             columns = data.gather(draws.order[step])
             point = Point([], columns, draws.basis_samples[step], draws.basis_coordinates[step])
-            stats, state, metric_state, fine = self._step(point, state, metric_state, carry.penalty)
+            last = step == draws.order.shape[0] - 1
+            stats, state, metric_state, fine = self._step(point, state, metric_state, carry.penalty, last)
             return step + 1, sums + tf.stack(stats), tf.logical_and(finite, fine), state, metric_state
 
         def going(step, sums, finite, *_):
@@ -85,11 +92,10 @@ class MinibatchRule(StepRule):
         _, sums, finite, state, metric_state = tf.while_loop(going, body, start)
         return Outcome(sums, Carry(state, metric_state, carry.penalty), finite)
 
-    def _terms(self, weights: list[tf.Tensor], data: Mapping[str, tf.Tensor], penalty_carry: Any) -> Terms:
-        """The loss of a minibatch and its parts, at the given weights."""
+    def _terms(self, flat: tf.Tensor, values: tf.Tensor, data: Mapping[str, tf.Tensor], penalty_carry: Any) -> Terms:
+        """The loss of a minibatch and its parts, from the distributions' parameters [n, params] and the values [n]."""
         config = self.config
-        pd = self.policy.pd(weights, data["observations"])
-        values = self.policy.value(weights, data["observations"])
+        pd = self.policy.pdtype.pdfromflat(flat)
         log_probs = pd.logp(data["actions"])
         ratio = objectives.importance_ratio(log_probs, data["log_probs"])
         policy_loss = self.surrogate(ratio, objectives.normalized(data["advantages"]), config.cliprange)
@@ -109,41 +115,95 @@ class MinibatchRule(StepRule):
         ]
         return Terms(loss, pd, values, log_probs, stats, distance)
 
+    def _networks(self, weights: list[tf.Tensor], data: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        """The distributions' parameters and the values at the states."""
+        observations = data["observations"]
+        return self.policy.pd_flat(weights, observations), self.policy.value(weights, observations)
+
     def _step(
-        self, point: Point, state: damping.DampingState, metric_state: Any, penalty_carry: Any
+        self,
+        point: Point,
+        state: damping.DampingState,
+        metric_state: Any,
+        penalty_carry: Any,
+        last: tf.Tensor,
     ) -> tuple[list[tf.Tensor], damping.DampingState, Any, tf.Tensor]:
-        """One minibatch; `point` is still without weights."""
+        """One minibatch, the `last` one or not; `point` is still without weights."""
         theta = tf.convert_to_tensor(self.theta)
-        weights = self.policy.unflatten(theta)
+        weights, data = self.policy.unflatten(theta), point.data
+        layers = self.layers
+        run = None if layers is None else layers.run(weights, data["observations"])
+        sources = weights if run is None else [*run.sources, run.values]
         with tf.GradientTape(persistent=self.natural) as tape:
-            tape.watch(weights)
-            terms = self._terms(weights, point.data, penalty_carry)
+            tape.watch(sources)
+            if layers is None or run is None:
+                flat, values = self._networks(weights, data)
+            else:
+                flat, values = layers.flat(run.sources), run.values
+            terms = self._terms(flat, values, data, penalty_carry)
             recorded = None
             if self.metric.records:
-                recorded = self.metric.record(terms.pd, terms.values, terms.log_probs, point.data)
-        gradient = self.policy.flatten(tape.gradient(terms.loss, weights, unconnected_gradients="zero"))
-        finite = tf.reduce_all(tf.math.is_finite(gradient)) & tf.math.is_finite(terms.loss)
-        direction, solution = gradient, None
-        if self.natural:
-            point = point._replace(weights=weights, tape=tape, recorded=recorded)
-            direction, solution, metric_state = self.precondition(gradient, point, metric_state, state.epsilon)
+                recorded = self.metric.record(terms.pd, terms.values, terms.log_probs, data)
+        derivatives = tape.gradient(terms.loss, sources, unconnected_gradients="zero")
+        point = point._replace(weights=weights, tape=tape, recorded=recorded)
+        solution = None
+        if layers is not None and run is not None:
+            gradient, norm, direction, solution, metric_state = self._by_layers(
+                point, Layered(layers, run, derivatives), metric_state, state.epsilon, last
+            )
+            finite = tf.math.is_finite(norm)
+        else:
+            gradient = direction = self.policy.flatten(derivatives)
+            finite = tf.reduce_all(tf.math.is_finite(gradient))
+            if self.natural:
+                direction, solution, metric_state = self.precondition(
+                    gradient, point, metric_state, state.epsilon, diagnose=last
+                )
+            norm = tf.norm(gradient)
+            if self.config.max_grad_norm > 0.0:
+                direction = tf.clip_by_norm(direction, self.config.max_grad_norm)
+        finite &= tf.math.is_finite(terms.loss)
+        if solution is not None:
             finite &= solution.finite
-        norm = tf.norm(gradient)
-        if self.config.max_grad_norm > 0.0:
-            direction = tf.clip_by_norm(direction, self.config.max_grad_norm)
         self.optimizer.apply([direction], [self.theta])
         stats = [*terms.stats, norm]
         if self.penalty.name:
             stats.append(terms.distance)
         if solution is not None:
-            state, ratio = self._adapt(state, point.data, terms.loss, gradient, theta, penalty_carry)
+            state, ratio = self._adapt(state, data, terms.loss, gradient, theta, penalty_carry)
             columns = {**solution._asdict(), "reduction_ratio": ratio, "epsilon": state.epsilon}
+            columns |= {field: tf.where(last, tf.cast(columns[field], tf.float32), 0.0) for field in OF_THE_LAST}
             names = solution_columns(self.metric)
             stats += [tf.cast(columns[field], tf.float32) for field in names]
         return stats, state, metric_state, finite
 
+    def _by_layers(
+        self, point: Point, layered: Layered, metric_state: Any, epsilon: tf.Tensor, diagnose: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, NaturalGradient, Any]:
+        """`precondition` by layers: g [P], its norm, the clipped direction [P], solution and state."""
+        network, run, derivatives = layered
+        operator, metric_state = self.metric.operator(point._replace(layered=layered), metric_state)
+        covered = operator.gradient
+        diagonal = self.config.diagonal_damping and operator.damps_diagonally
+        operator.diagnose = diagnose
+        solution = operator.solve(covered, epsilon, diagonal=diagonal, iterations=self.config.cg_iters)
+        gradient, direction = [covered], [at_gradient_scale(solution, covered, epsilon, diagonal)]
+        if not self.metric.covers_value:
+            rest = network.value_rows(run, derivatives[-1][tf.newaxis])[0]
+            gradient, direction = [covered, rest], [*direction, rest]
+        # Norms of the pieces: to put these together in the order of θ takes longer than all else that is done to them.
+        norm, length, limit = _norm(gradient), _norm(direction), self.config.max_grad_norm
+        factor = tf.math.divide_no_nan(limit, tf.maximum(length, limit)) if limit > 0.0 else 1.0
+        gradient, direction = (network.from_layers(tf.concat(x, axis=0)) for x in (gradient, direction))
+        return gradient, norm, factor * direction, solution, metric_state
+
     def precondition(
-        self, gradient: tf.Tensor, point: Point, metric_state: Any, epsilon: tf.Tensor
+        self,
+        gradient: tf.Tensor,
+        point: Point,
+        metric_state: Any,
+        epsilon: tf.Tensor,
+        diagnose: bool | tf.Tensor = True,
     ) -> tuple[tf.Tensor, NaturalGradient, Any]:
         """The direction [P] at the scale of g [P]: natural where the metric covers θ, g itself elsewhere.
 
@@ -156,6 +216,7 @@ class MinibatchRule(StepRule):
         covered = gradient if self.metric.covers_value else gradient[:size]
         operator, metric_state = self.metric.operator(point, metric_state)
         diagonal = self.config.diagonal_damping and operator.damps_diagonally
+        operator.diagnose = diagnose
         solution = operator.solve(covered, epsilon, diagonal=diagonal, iterations=self.config.cg_iters)
         direction = at_gradient_scale(solution, covered, epsilon, diagonal)
         if not self.metric.covers_value:
@@ -175,8 +236,9 @@ class MinibatchRule(StepRule):
         if self.config.damping == "fixed":
             return state, tf.zeros([])
         after = tf.convert_to_tensor(self.theta)
-        new_loss = self._terms(self.policy.unflatten(after), data, penalty_carry).loss
-        predicted = -tf.tensordot(gradient, after - before, 1)
+        flat, values = self._networks(self.policy.unflatten(after), data)
+        new_loss = self._terms(flat, values, data, penalty_carry).loss
+        predicted = -tf.reduce_sum(gradient * (after - before))
         ratio = damping.reduction_ratio(loss, new_loss, predicted)
         state = damping.update(state, ratio, only_shrink=self.config.damping == "original")
         return state, tf.where(tf.math.is_finite(ratio), ratio, 0.0)
@@ -194,9 +256,11 @@ class MinibatchRule(StepRule):
         return names
 
     def report(self, stats: np.ndarray, carry: damping.DampingState) -> dict[str, float]:
-        """Means over the minibatches; ε as it is at the end."""
+        """Means over the minibatches, but for `OF_THE_LAST`; ε as it is at the end."""
         self.damping = damping.DampingState(*carry)
-        means = stats / (self.config.noptepochs * self.config.nminibatches)
+        alone = {solution_columns(self.metric)[field] for field in OF_THE_LAST}
+        count = self.config.noptepochs * self.config.nminibatches
+        means = stats / [1 if name in alone else count for name in self.stat_names]
         report = dict(zip(self.stat_names, (float(x) for x in means), strict=True))
         if self.natural:
             report["wng/epsilon"] = float(self.damping.epsilon)
@@ -216,6 +280,11 @@ class MinibatchRule(StepRule):
         if "loss/grad_norm" in bad:
             return "gradient"
         return "natural gradient" if self.natural else "step"
+
+
+def _norm(pieces: list[tf.Tensor]) -> tf.Tensor:
+    """Of the vector that the pieces make up."""
+    return tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(piece)) for piece in pieces]))
 
 
 def solution_columns(metric: Metric) -> dict[str, str]:
