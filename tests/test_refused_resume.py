@@ -143,10 +143,9 @@ def test_a_blank_line_costs_no_episode(finished):
 @pytest.mark.parametrize("what", [["theta"], ["policy"]])
 def test_a_checkpoint_that_does_not_fit_together_makes_no_policy(what, finished):
     name, folder = finished
-    if "ppo" in name:
-        place = ["learner", "learner", "theta"] if what == ["theta"] else ["learner", "policy", "actor"]
-    else:
-        place = ["learner", "policy", "theta"] if what == ["theta"] else ["learner", "policy", "spec"]
+    place = ["learner", "policy", "spec"]
+    if what == ["theta"]:
+        place = ["learner", "learner" if "ppo" in name else "policy", "theta"]
     change(folder, *place, to=lambda value: value[:-1] if what == ["theta"] else {})
     for use in (saved_policy.load, export.export_run):
         with pytest.raises(UserError, match="holds no policy") as error:
