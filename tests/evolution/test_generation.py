@@ -239,6 +239,8 @@ def interrupt_when_under_way(generation):
     os.kill(os.getpid(), signal.SIGINT)
 
 
+# Slow where TensorFlow gives no part to the main thread, which alone takes signals: then it ends with the episodes.
+@pytest.mark.slow
 def test_an_interruption_waits_for_all_parts():
     partitions, generation, thetas, rest = endless()
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest's own workers ignore it
