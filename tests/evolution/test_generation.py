@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import gymnasium as gym
@@ -215,10 +215,11 @@ def test_more_parts_than_members():
     assert_same(run("Point", setup), run("Point", setup, workers=4, chunk=8))
 
 
-def endless():
-    """A population of Point in two parts whose episodes take a minute."""
+def endless(parts=2):
+    """A population of Point in parts whose episodes take a minute."""
     spec, thetas, seeds, noise, normalizer = prepare("Point", horizon=100_000)
-    partitions = EnvPartitions(tuple(PointVectorEnv(num, autoreset_mode="Disabled") for num in (5, 4)))
+    sizes = {1: (9,), 2: (5, 4)}[parts]
+    partitions = EnvPartitions(tuple(PointVectorEnv(num, autoreset_mode="Disabled") for num in sizes))
     return partitions, Generation(spec, partitions, 100_000), thetas, (seeds, noise, normalizer)
 
 
@@ -233,25 +234,57 @@ def test_after_a_fault_in_one_part_the_others_stop():
     partitions.close()
 
 
-def interrupt_when_under_way(generation):
-    while not any(loop._record.step for loop in generation.loops):
-        time.sleep(0.001)
+def held_at_the_third_step(generation):
+    """From its third step on, every loop waits until it is told to stop: nothing but that ends the generation."""
+    held = threading.Event()
+
+    def hold(loop, step):
+        def holding(actions):
+            if loop._record.step == 2:
+                held.set()
+                assert loop._stop.wait(60.0), "nobody said stop"
+            return step(actions)
+
+        loop._step = holding
+
+    for loop in generation.loops:
+        hold(loop, loop._step)
+    return held
+
+
+def interrupt_once(event):
+    event.wait(60.0)
     os.kill(os.getpid(), signal.SIGINT)
 
 
-# Slow where TensorFlow gives no part to the main thread, which alone takes signals: then it ends with the episodes.
-@pytest.mark.slow
-def test_an_interruption_waits_for_all_parts():
-    partitions, generation, thetas, rest = endless()
+@pytest.mark.parametrize("parts", [1, 2])
+def test_an_interruption_stops_all_parts_and_waits_for_them(parts):
+    partitions, generation, thetas, rest = endless(parts)
+    held = held_at_the_third_step(generation)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest's own workers ignore it
     try:
-        threading.Thread(target=interrupt_when_under_way, args=(generation,), daemon=True).start()
+        threading.Thread(target=interrupt_once, args=(held,), daemon=True).start()
         with pytest.raises(KeyboardInterrupt):
             generation(thetas, *rest)
     finally:
         signal.signal(signal.SIGINT, before)
-    steps = [loop._record.step for loop in generation.loops]
-    time.sleep(0.1)
-    assert [loop._record.step for loop in generation.loops] == steps
-    assert 0 < max(steps) < 50_000
+    assert all(loop._record.step <= 3 for loop in generation.loops)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
+    partitions.close()
+
+
+def test_an_interruption_while_the_parts_begin_stops_those_that_have(monkeypatch):
+    partitions, generation, thetas, rest = endless(2)
+    held, begin = held_at_the_third_step(generation), ThreadPoolExecutor.submit
+
+    def interrupted(executor, run, loop, share):
+        if loop is generation.loops[1]:
+            held.wait(60.0)
+            raise KeyboardInterrupt
+        return begin(executor, run, loop, share)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        generation(thetas, *rest)
+    assert [loop._record.step for loop in generation.loops] == [3, 0]
     partitions.close()

@@ -59,14 +59,14 @@ class Generation:
             own_noise = None if noise is None else noise[:, share]
             return loop(parameters[share], [seeds[i] for i in share], own_noise, normalizer, stop)
 
-        if len(shares) == 1:
-            return run(self.loops[0], shares[0])
+        # One part has a thread, too: TensorFlow's wait for a loop hears no Ctrl-C, which only the main thread can take.
         with ThreadPoolExecutor(len(shares)) as threads:
-            futures = [threads.submit(run, loop, share) for loop, share in zip(self.loops, shares, strict=False)]
             try:
+                futures = [threads.submit(run, loop, share) for loop, share in zip(self.loops, shares, strict=False)]
                 wait(futures, return_when=FIRST_EXCEPTION)
             finally:
-                # After a fault or an interruption nobody may go on in environments that will be closed.
+                # After a fault or an interruption, also of the lines above, nobody may go on in environments that will be
+                # closed.
                 stop.set()
         failure = next((error for future in futures if (error := future.exception()) is not None), None)
         if failure is not None:
