@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,9 +27,7 @@ INTERRUPTED = 130
 class Engine(Protocol):
     """Where the jobs run: `LocalEngine` or `RayEngine`."""
 
-    def map(
-        self, function: Callable, items: Sequence, tick: Callable[[], None]
-    ) -> Iterator[tuple[Job, Outcome | Exception]]: ...
+    def map(self, function: Callable, items: Iterable[Any], tick: Callable[[], None]) -> Iterator[tuple[Any, Any]]: ...
 
     def stop(self) -> None: ...
 
@@ -51,7 +49,7 @@ def conduct(jobs: Sequence[Job], engine: Callable[[], Engine], *, show_bar: bool
     root = jobs[0].root
     runs = [job.run for job in jobs]
     advice = "make room, or choose another --log_path"
-    with faults.naming(root, advice), output.made(root / BOOK_FOLDER), _only_sweep(root):
+    with faults.naming(root, advice), output.made(root / BOOK_FOLDER), only_one(root):
         progress = SweepProgress(root, runs, show_bar=show_bar)
         write_tables(root, runs)
         failed = []
@@ -61,8 +59,8 @@ def conduct(jobs: Sequence[Job], engine: Callable[[], Engine], *, show_bar: bool
             if outcome.status == "failed":
                 failed.append(outcome.run)
 
-        def settle(outcome: Outcome) -> None:
-            report(outcome)
+        def settle(job: Job, result: Outcome | Exception, stopped: bool) -> None:
+            report(result if isinstance(result, Outcome) else _lost(job, result, stopped))
             write_tables(root, runs)
 
         for job in jobs:
@@ -71,27 +69,41 @@ def conduct(jobs: Sequence[Job], engine: Callable[[], Engine], *, show_bar: bool
         unfinished = [job for job in jobs if not is_finished(job.paths.folder, job.run)]
         # Runs that an earlier sweep left alive come first: they use their cores already.
         unfinished.sort(key=lambda job: not is_locked(job.paths.lock))
-        interrupted = bool(unfinished) and _run_all(unfinished, engine(), progress.tick, settle)
+        interrupted = bool(unfinished) and run_all(execute, unfinished, engine(), progress.tick, settle)
         progress.close()
         write_tables(root, runs)
     return _conclude(root, len(jobs), failed, interrupted)
 
 
-def _run_all(jobs: Sequence[Job], engine: Engine, tick: Callable[[], None], settle: Callable[[Outcome], None]) -> bool:
-    """Gives the jobs to the engine; returns whether the user stopped them."""
-    with _StopRequest(engine) as request:
+def run_all(
+    function: Callable,
+    items: Iterable[Any],
+    engine: Engine,
+    tick: Callable[[], None],
+    settle: Callable[[Any, Any, bool], None],
+) -> bool:
+    """Gives the items to the engine; returns whether the user stopped them.
+
+    Args:
+      settle: called with each item, what the function returned (or the exception, if it raised, or if the engine lost the
+        item), and whether the user has stopped.
+
+    Raises:
+      OSError: the books cannot be kept any more; those at work have been told to save and end.
+    """
+    with StopRequest(engine) as request:
 
         def on_tick() -> None:
             request.pass_on()
             tick()
 
         fault: OSError | None = None
-        for job, result in engine.map(execute, jobs, on_tick):
+        for item, result in engine.map(function, items, on_tick):
             try:
                 if isinstance(result, OSError):
                     raise result
-                settle(result if isinstance(result, Outcome) else _lost(job, result, request.made))
-            except OSError as error:  # the sweep cannot keep its books any more
+                settle(item, result, request.made)
+            except OSError as error:
                 if fault is None:
                     fault = error
                     engine.stop()  # the runs save and end
@@ -100,7 +112,7 @@ def _run_all(jobs: Sequence[Job], engine: Engine, tick: Callable[[], None], sett
         return request.made
 
 
-class _StopRequest:
+class StopRequest:
     """Ctrl-C, SIGTERM or SIGHUP: the first asks every run to save and end, the same one again leaves at once.
 
     A flag instead of an exception, which would tear down the engine's loop wherever it stands.
@@ -116,7 +128,7 @@ class _StopRequest:
     def made(self) -> bool:
         return bool(self._received)
 
-    def __enter__(self) -> _StopRequest:
+    def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
             for number in STOP_SIGNALS:
                 # Under nohup a hangup stays ignored.
@@ -151,7 +163,8 @@ def _lost(job: Job, error: Exception, stopped: bool) -> Outcome:
 
 
 @contextlib.contextmanager
-def _only_sweep(root: Path) -> Iterator[None]:
+def only_one(root: Path) -> Iterator[None]:
+    """Be the one sweep, or study, at work in the folder. UserError if another one is."""
     path = root / BOOK_FOLDER / "lock"
     busy = f"Another sweep is at work in {root}: wait for it, or choose another --log_path."
     unusable = f"{root} cannot be used for a sweep ({{reason}}): choose another --log_path."

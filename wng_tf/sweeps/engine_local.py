@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -21,46 +21,42 @@ class LocalEngine:
         self._stop = threading.Event()
 
     def map(
-        self, function: Callable[[Item, Callable[[], bool]], Result], items: Sequence[Item], tick: Callable[[], None]
+        self, function: Callable[[Item, Callable[[], bool]], Result], items: Iterable[Item], tick: Callable[[], None]
     ) -> Iterator[tuple[Item, Result | Exception]]:
         """Yields (item, result) as they come, or (item, exception) where the function raised.
 
         Args:
           function: takes an item and a function that tells whether to stop.
-          items: begun in this order.
+          items: begun in this order; each is drawn when there is room for it, and not before.
           tick: called several times a second while waiting.
         """
-        waiting: queue.SimpleQueue = queue.SimpleQueue()
+        source = iter(items)
         results: queue.SimpleQueue = queue.SimpleQueue()
-        for item in items:
-            waiting.put(item)
-        threads = [
-            threading.Thread(target=self._work, args=(function, waiting, results), daemon=True)
-            for _ in range(min(self._jobs, len(items)))
-        ]
-        for thread in threads:
-            thread.start()
+        at_work = 0
         while True:
+            while at_work < self._jobs and not self._stop.is_set():
+                try:
+                    item = next(source)
+                except StopIteration:
+                    break
+                threading.Thread(target=self._work, args=(function, item, results), daemon=True).start()
+                at_work += 1
+            if not at_work:
+                return
             tick()
-            # Asked before the queue: what a thread leaves there before it ends is not lost.
-            at_work = any(thread.is_alive() for thread in threads)
             try:
-                yield results.get(timeout=_TICK_SECONDS if at_work else 0.0)
+                result = results.get(timeout=_TICK_SECONDS)
             except queue.Empty:
-                if not at_work:
-                    return
+                continue
+            at_work -= 1
+            yield result
 
     def stop(self) -> None:
         """Asks every function at work to end; those that have not begun are not called."""
         self._stop.set()
 
-    def _work(self, function: Callable, waiting: queue.SimpleQueue, results: queue.SimpleQueue) -> None:
-        while not self._stop.is_set():
-            try:
-                item = waiting.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                results.put((item, function(item, self._stop.is_set)))
-            except Exception as error:
-                results.put((item, error))
+    def _work(self, function: Callable, item: Item, results: queue.SimpleQueue) -> None:
+        try:
+            results.put((item, function(item, self._stop.is_set)))
+        except Exception as error:
+            results.put((item, error))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from wng_tf.errors import UserError
@@ -52,18 +52,23 @@ class RayEngine:
             raise UserError(_no_answer(address, error)) from error
 
     def map(
-        self, function: Callable[[Item, Callable[[], bool]], Result], items: Sequence[Item], tick: Callable[[], None]
+        self, function: Callable[[Item, Callable[[], bool]], Result], items: Iterable[Item], tick: Callable[[], None]
     ) -> Iterator[tuple[Item, Result | Exception]]:
-        """As `LocalEngine.map`; the function is told to stop by a KeyboardInterrupt."""
+        """As `LocalEngine.map`; the function is told to stop by a KeyboardInterrupt.
+
+        Of items that are made as they are drawn (no `Sequence`) no more are drawn than the cluster has CPUs.
+        """
         ray = self._ray
         task = ray.remote(num_cpus=1, max_retries=LOST_WORKER_RETRIES)(_call)
-        waiting = list(reversed(items))
-        while waiting or self._tasks:
-            while waiting and not self._stopping and (self._jobs is None or len(self._tasks) < self._jobs):
-                item = waiting.pop()
+        source = iter(items)
+        most = self._jobs if isinstance(items, Sequence) else self._jobs or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        while True:
+            while not self._stopping and (most is None or len(self._tasks) < most):
+                try:
+                    item = next(source)
+                except StopIteration:
+                    break
                 self._tasks[task.remote(function, item)] = item
-            if self._stopping:
-                waiting.clear()
             if not self._tasks:
                 return
             tick()
