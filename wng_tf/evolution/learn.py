@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from wng_tf.evolution.env_partitions import horizon_of, make_partitions
 from wng_tf.evolution.trainer import Progress, Report, Trainer
 from wng_tf.policies.saved import SavedPolicy
 from wng_tf.runtime import memory
+from wng_tf.training.callbacks import Callback, Callbacks, Names
 from wng_tf.training.prologue import Recipe, begin
 
 RECIPE = Recipe[EvolutionConfig](
@@ -38,7 +39,7 @@ def learn(
     log_path: str | None = None,
     resume: bool = False,
     progress: bool | None = None,
-    callback: Callable[[Progress, Report], None] | None = None,
+    callback: Callback | Sequence[Callback] | None = None,
     conclude: Callable[[Path], object] | None = None,
     **given: Any,
 ) -> SavedPolicy:
@@ -53,7 +54,9 @@ def learn(
       log_path: folder of the run; None keeps no files.
       resume: continue the run in `log_path` from its last checkpoint.
       progress: True or False forces the progress bar; None shows it on a terminal.
-      callback: called with how far the run is and what happened, after every generation.
+      callback: called after every generation as `callback(locals, globals)`, Baselines' form, or a list of such. `locals`
+        has `steps`, `number` (of the generation), `total_timesteps`, `eprewmean`, `progress` and `report`, and the fields
+        of these two by their own names. False, from any of them, stops the run and saves it.
       conclude: called with the run's folder when the last checkpoint is saved, before the run counts as finished.
       **given: settings of `EvolutionConfig`.
 
@@ -66,6 +69,7 @@ def learn(
       EnvironmentFailure, WorkerError: an environment raised or hung, a process that steps environments died.
       Interrupted: the user asked to stop; the run is saved.
     """
+    go_on = Callbacks(callback)
     begun = begin(
         RECIPE,
         env=env,
@@ -100,21 +104,34 @@ def learn(
 
         run.start(restore)
         run.note(f"{begun.headline}: {trainer.spec.num_parameters} parameters")
-        while now.steps < total_timesteps:
+        while now.steps < total_timesteps and run.goes_on:
             started = time.process_time()
             now, report = trainer.advance(now)
             used = time.process_time() - started
             run.add_episodes([_episodes(report)])
             run.show(now.steps, now.policy_return)
-            if now.state.generation % config.log_interval == 0 or now.steps >= total_timesteps:
-                row = {**report.diagnostics, "es/cpu_seconds": used}  # this process; other people's load does not count
+            row = {**report.diagnostics, "es/cpu_seconds": used}  # this process; other people's load does not count
+            logged = now.state.generation % config.log_interval == 0 or now.steps >= total_timesteps
+            if logged:
                 run.log(row, now.steps, now.state.generation)
-            if callback is not None:
-                callback(now, report)
+            local, world = _names(now, report, total_timesteps)
+            if not go_on(local, world):
+                run.stop("callback", now.steps)
+            if not run.goes_on and not logged:
+                run.log(row, now.steps, now.state.generation)
             run.checkpoint_if_due(now.steps, now.tree, now.policy_return)
         run.finish(now.steps, now.tree, now.policy_return)
     assert now.policy is not None
     return now.policy
+
+
+def _names(now: Progress, report: Report, total_timesteps: int) -> tuple[Names, Names]:
+    """What a callback is called with. Those of earlier versions read the fields of the report from the second."""
+    fields = {name: getattr(report, name) for name in ("returns", "lengths", "rollouts", "diagnostics", "evidence")}
+    own = {name: getattr(now, name) for name in ("steps", "state", "policy", "policy_return")}
+    local = Names(progress=now, report=report, number=now.state.generation, eprewmean=now.policy_return, **own, **fields)
+    local.update(total_timesteps=total_timesteps)
+    return local, Names({**globals(), **fields})
 
 
 def _episodes(report: Report) -> list[EpisodeRecord]:

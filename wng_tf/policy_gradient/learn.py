@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from wng_tf.policies.saved import shape_tree
 from wng_tf.policies.spec import PolicySpec
 from wng_tf.policy_gradient.config import PolicyGradientConfig, check, default_network, resolve_for
 from wng_tf.policy_gradient.learner import Learner
+from wng_tf.training.callbacks import Callback, Callbacks, Names
 from wng_tf.training.checkpoint import MisfitError, check_fits
 from wng_tf.training.prologue import Recipe, begin
 
@@ -46,7 +47,7 @@ def learn(
     log_path: str | None = None,
     resume: bool = False,
     progress: bool | None = None,
-    callback: Callable[[dict[str, Any]], None] | None = None,
+    callback: Callback | Sequence[Callback] | None = None,
     conclude: Callable[[Path], object] | None = None,
     **given: Any,
 ) -> PolicyWithValue:
@@ -61,7 +62,9 @@ def learn(
       log_path: folder of the run; None keeps no files.
       resume: continue the run in `log_path` from its last checkpoint.
       progress: True or False forces the progress bar; None shows it on a terminal.
-      callback: called with the local state after every update; `learner.policy` acts with the weights of then.
+      callback: called after every update as `callback(locals, globals)`, Baselines' form, or a list of such. `locals` has
+        `steps`, `number` (of the update), `total_timesteps`, `eprewmean`, `report` (the columns of the log), `batch`, and
+        `learner`, whose `policy` acts with the weights of then. False, from any of them, stops the run and saves it.
       conclude: called with the run's folder when the last checkpoint is saved, before the run counts as finished.
       **given: settings of `PolicyGradientConfig`.
 
@@ -74,6 +77,7 @@ def learn(
       EnvironmentFailure, WorkerError: an environment raised or hung, a process that steps environments died.
       Interrupted: the user asked to stop; the run is saved.
     """
+    go_on = Callbacks(callback)
     begun = begin(
         RECIPE,
         env=env,
@@ -142,7 +146,7 @@ def learn(
 
         if not resumed:
             run.note("Collecting the first batch, then compiling the update (some seconds, once)")
-        while steps < total_timesteps:
+        while steps < total_timesteps and run.goes_on:
             batch, episodes = runner.run(learner.theta.numpy())
             number += 1
             steps += config.batch_size
@@ -150,10 +154,16 @@ def learn(
             report = learner.update(batch, number, lr)
             run.add_episodes(episodes)
             run.show(steps)
-            if number % config.log_interval == 0 or steps >= total_timesteps:
-                run.log({**report, **diagnostics(batch, learner), "misc/lr": lr}, steps, number)
-            if callback is not None:
-                callback({"learner": learner, "batch": batch, "steps": steps, "number": number, "report": report})
+            row = {**report, "misc/lr": lr}
+            logged = number % config.log_interval == 0 or steps >= total_timesteps
+            if logged:
+                run.log(row | diagnostics(batch, learner), steps, number)
+            local = Names(learner=learner, batch=batch, steps=steps, number=number, report=report)
+            local.update(total_timesteps=total_timesteps, eprewmean=run.eprewmean)
+            if not go_on(local, globals()):
+                run.stop("callback", steps)
+            if not run.goes_on and not logged:
+                run.log(row | diagnostics(batch, learner), steps, number)
             run.checkpoint_if_due(steps, state)
         run.finish(steps, state)
     return policy

@@ -14,7 +14,8 @@ from wng_tf.envs.tasks import Task
 from wng_tf.errors import UserError
 from wng_tf.runtime.registry import Registry
 from wng_tf.training import run_flags
-from wng_tf.training.run import RunInfo, TrainingRun
+from wng_tf.training.run import TrainingRun
+from wng_tf.training.run_info import RunInfo
 from wng_tf.training.settings import defaults, schedule
 
 

@@ -8,7 +8,7 @@ Both families of algorithms run inside it:
             ...                             # one update
             run.add_episodes(episodes)
             run.log(kvs, steps, updates)
-            run.checkpoint_if_due(steps, make_state)
+            run.checkpoint_if_due(steps, make_state)    # run.stop(reason, steps) before it makes this the last update
         run.finish(steps, make_state)
 
 Without a folder nothing is written and only the current logger is used.
@@ -17,14 +17,13 @@ Without a folder nothing is written and only the current logger is used.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 import os
 import shlex
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +37,7 @@ from wng_tf.runtime import faults
 from wng_tf.runtime.paths import expanded
 from wng_tf.training import checkpoint, resume, run_flags, run_folder
 from wng_tf.training.curves import STEPS_KEY, Curves
+from wng_tf.training.run_info import RunInfo
 from wng_tf.training.stopping import Interrupted, StopRequest
 from wng_tf.training.terminal import ProgressBar, log_to_stdout, show_waiting
 
@@ -45,32 +45,6 @@ FORMATS = ("stdout", "log", "csv", "json", "tensorboard")
 WINDOW = 100
 MAY_BE_INFINITE = frozenset({"wng/condition_number"})
 """Columns in which an infinity is an answer: a singular matrix has one. Elsewhere the policy has left the numbers."""
-
-
-@dataclasses.dataclass(frozen=True)
-class RunInfo:
-    """What a run is: enough to name it and to repeat it.
-
-    Attributes:
-      alg, env, env_id: algorithm, environment as the user named it, and what that became.
-      seed, total_timesteps: seed and length of the run.
-      flags: every flag with its value, in the order of `flags.txt`; None values are left out.
-      defaults: flags whose value in a run of an older version, which did not have them, is known.
-      may_change: flags that may differ when the run is resumed.
-    """
-
-    alg: str
-    env: str
-    env_id: str
-    seed: int
-    total_timesteps: int
-    flags: Mapping[str, Any]
-    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    may_change: Collection[str] = run_folder.MAY_CHANGE
-
-    def flags_text(self) -> str:
-        """One `--name=value` a line."""
-        return run_flags.text(self.flags)
 
 
 class TrainingRun:
@@ -127,6 +101,7 @@ class TrainingRun:
         self._progress = ProgressBar(info.total_timesteps, progress)
         self._stop = StopRequest(self._say)
         self._updates = 0
+        self._stopped_by: str | None = None
 
     # ---- life -----------------------------------------------------------------------------------------------------
 
@@ -288,6 +263,16 @@ class TrainingRun:
                 f"Stopped at step {steps}, saved. Continue with: python -m wng_tf.run --flagfile={flagfile} --resume"
             )
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether nothing has stopped the run before its end."""
+        return self._stopped_by is None
+
+    def stop(self, reason: str, steps: int) -> None:
+        """This update is the last one: what `finish` saves can be resumed. `reason` goes into the summary."""
+        self._stopped_by = self._stopped_by or reason
+        self.note(f"Stopped at step {steps} by {reason}")
+
     def _save(self, steps: int, learner_state: Any, eprewmean: float | None, *, may_be_best: bool = True) -> None:
         if self.folder is None or self._curves is None:
             return
@@ -329,7 +314,7 @@ class TrainingRun:
         run_folder.write_summary(
             self.folder,
             {
-                "status": "finished",
+                "status": "finished" if self.goes_on else "stopped",
                 "alg": self.info.alg,
                 "env": self.info.env,
                 "seed": self.info.seed,
@@ -337,5 +322,6 @@ class TrainingRun:
                 "eprewmean": self._score(eprewmean),
                 "episodes": self.num_episodes,
                 "time_elapsed": self.elapsed,
+                **({} if self.goes_on else {"stopped_by": self._stopped_by}),
             },
         )
