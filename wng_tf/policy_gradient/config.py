@@ -65,6 +65,9 @@ class PolicyGradientConfig:
     value_cliprange: float = setting(
         0.0, "clip range of the value's change; 0: none (Baselines' ppo2 uses cliprange)", low=0.0
     )
+    recompute_advantages: bool = setting(
+        False, "compute advantages and returns anew at every epoch, by the value function of then", when=_MINIBATCH
+    )
     ent_coef: float = setting(0.0, "entropy coefficient", low=0.0)
     vf_coef: float = setting(0.5, "value loss coefficient", low=0.0, when=_MINIBATCH)
     max_grad_norm: float = setting(0.5, "clip the step direction to this norm; 0: do not clip", low=0.0, when=_MINIBATCH)
@@ -141,6 +144,15 @@ class PolicyGradientConfig:
         "how far one update may move the policy, per state on average",
         group=TRUST,
         above=0.0,
+        high=1e5,
+        when=_TRUST_REGION,
+    )
+    covariance_radius: float = setting(
+        0.0,
+        "a bound of its own for the covariance's part of the distance, in nats or squared actions; trust_radius is then the "
+        "mean's; 0: one radius for both",
+        group=TRUST,
+        low=0.0,
         high=1e5,
         when=_TRUST_REGION,
     )

@@ -156,6 +156,7 @@ class Learner:
         if self.draws_actions:
             arrays["noise"] = draws.noise
         arrays.update(self.penalty.prepare(batch, draws.noise))
+        arrays.update(self.step.prepare(batch))
         if self.metric.needs_trajectories:
             coordinates = self.head.coordinates(batch.actions)
             arrays.update(embed_batch(batch, self.embedding, self.config.embedding_length, coordinates))

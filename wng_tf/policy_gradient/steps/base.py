@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from baselines_compat.policies import PolicyWithValue
+from baselines_compat.runner import Batch
 from wng_tf.policy_gradient.batch_layout import BatchLayout
 from wng_tf.policy_gradient.config import PolicyGradientConfig
 from wng_tf.policy_gradient.metrics import Metric
@@ -104,6 +105,11 @@ class StepRule(abc.ABC):
     @abc.abstractmethod
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """`order`, `basis_samples` and `basis_coordinates` of `Draws`."""
+
+    def prepare(self, batch: Batch) -> Mapping[str, np.ndarray]:
+        """Columns [B, ...] that it asks for besides those that every update has."""
+        del batch
+        return {}
 
     def carry(self) -> Any:
         """What the next run starts from: a nest of tensors, whose shapes stay."""

@@ -18,12 +18,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from baselines_compat.runner import Batch
 from wng_tf.natural_gradient import NaturalGradient, damping
 from wng_tf.policy_gradient import objectives
 from wng_tf.policy_gradient.layered import layered
 from wng_tf.policy_gradient.metrics import Metric, Point
 from wng_tf.policy_gradient.metrics.base import Layered
 from wng_tf.policy_gradient.steps.base import LOSS_NAMES, Carry, Columns, Draws, Outcome, StepRule, StepSetup
+from wng_tf.policy_gradient.steps.fresh_advantages import FRESH, fresh_advantages, prepare
 
 #: Fields of the solution of which the last minibatch's stands for the update: they take as long as the direction itself.
 OF_THE_LAST = ("residual", "condition_number")
@@ -75,21 +77,37 @@ class MinibatchRule(StepRule):
     def restore(self, state: Mapping[str, Any]) -> None:
         self.damping = damping.DampingState(*(tf.constant(x) for x in state["damping"]))
 
+    def prepare(self, batch: Batch) -> Mapping[str, np.ndarray]:
+        return prepare(batch) if self.config.recompute_advantages else {}
+
     # ---- the compiled part --------------------------------------------------------------------------------------
 
     def run(self, data: Columns, draws: Draws, carry: Carry) -> Outcome:
-        def body(step, sums, finite, state, metric_state):
+        fresh = tf.zeros([0, len(FRESH)])  # advantages and the like in place of the rollout's
+        if self.config.recompute_advantages:
+            everything = data.all()
+            fresh = tf.stack([everything[name] for name in FRESH], axis=1)
+
+        def renewed() -> tf.Tensor:
+            theta, config = tf.convert_to_tensor(self.theta), self.config
+            return fresh_advantages(self.policy, theta, everything, config.nsteps, config.gamma, config.lam)
+
+        def body(step, sums, finite, state, metric_state, fresh):
             columns = data.gather(draws.order[step])
+            if self.config.recompute_advantages:
+                begins = tf.logical_and(step > 0, step % self.config.nminibatches == 0)
+                fresh = tf.cond(begins, renewed, lambda: fresh)
+                columns |= zip(FRESH, tf.unstack(tf.gather(fresh, draws.order[step]), axis=1), strict=True)
             point = Point([], columns, draws.basis_samples[step], draws.basis_coordinates[step])
             last = step == draws.order.shape[0] - 1
             stats, state, metric_state, fine = self._step(point, state, metric_state, carry.penalty, last)
-            return step + 1, sums + tf.stack(stats), tf.logical_and(finite, fine), state, metric_state
+            return step + 1, sums + tf.stack(stats), tf.logical_and(finite, fine), state, metric_state, fresh
 
         def going(step, sums, finite, *_):
             return tf.logical_and(step < draws.order.shape[0], finite)
 
-        start = (tf.constant(0), tf.zeros([len(self.stat_names)]), tf.constant(True), carry.step, carry.metric)
-        _, sums, finite, state, metric_state = tf.while_loop(going, body, start)
+        start = (tf.constant(0), tf.zeros([len(self.stat_names)]), tf.constant(True), carry.step, carry.metric, fresh)
+        _, sums, finite, state, metric_state, _ = tf.while_loop(going, body, start)
         return Outcome(sums, Carry(state, metric_state, carry.penalty), finite)
 
     def _terms(self, flat: tf.Tensor, values: tf.Tensor, data: Mapping[str, tf.Tensor], penalty_carry: Any) -> Terms:

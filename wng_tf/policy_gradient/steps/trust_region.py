@@ -32,6 +32,7 @@ from wng_tf.policy_gradient import objectives
 from wng_tf.policy_gradient.metrics import Point
 from wng_tf.policy_gradient.steps.base import LOSS_NAMES, Carry, Columns, Draws, Outcome, StepRule, StepSetup
 from wng_tf.policy_gradient.steps.line_search import backtrack, length_at
+from wng_tf.policy_gradient.steps.radii import Parts, Radii
 from wng_tf.policy_gradient.steps.solve import solve_metric
 from wng_tf.policy_gradient.steps.value_fit import fit_value
 
@@ -51,6 +52,9 @@ STEP_NAMES = (
     "reduction_ratio",
     "grad_norm",
 )
+
+#: Further ones where the covariance has a radius of its own.
+PART_NAMES = ("distance_mean", "distance_covariance")
 
 #: The adaptive radius: the factor on it, its limits, and the reduction ratios below and above which it changes.
 FACTOR, LOWEST, HIGHEST, POOR, GOOD = 0.85, 0.1, 10.0, 0.25, 0.75
@@ -85,6 +89,11 @@ class TrustRegionRule(StepRule):
                 "use --embedding=actions."
             )
         self.geometry = heads.of_policy(policy).geometries[config.distance or self.metric.distance]
+        if config.covariance_radius and not policy.head.num_free:
+            raise UserError(
+                f"--covariance_radius={config.covariance_radius:g}: discrete actions have no covariance. Leave it away."
+            )
+        self.step_names = (*STEP_NAMES, *PART_NAMES) if config.covariance_radius else STEP_NAMES
         self.critic = tf.Variable(self.theta[policy.policy_size :], name="critic")
         self.optimizer.build([self.critic])
         self.radius_factor = 1.0
@@ -121,14 +130,15 @@ class TrustRegionRule(StepRule):
         radius = radius_factor * self.config.trust_radius
         if self.config.radius_unit == "variance":
             radius *= self.geometry.unit(columns["pd_flat"])
+        radii = Radii(radius, radius_factor * self.config.covariance_radius)
         size, count = self.policy.policy_size, self.config.natural_steps
+        before = tf.convert_to_tensor(self.theta)
 
         def body(k, step):
             basis = draws.basis_samples[k], draws.basis_coordinates[k]
-            return k + 1, self._natural_step(step, columns, basis, radius)
+            return k + 1, self._natural_step(step, columns, basis, radii, before[:size])
 
-        before = tf.convert_to_tensor(self.theta)
-        start = Step(before[:size], direction, carry.metric, tf.zeros([len(STEP_NAMES)]), tf.constant(True))
+        start = Step(before[:size], direction, carry.metric, tf.zeros([len(self.step_names)]), tf.constant(True))
         _, step = tf.while_loop(lambda k, _: k < count, body, (0, start))
 
         self.critic.assign(before[size:])
@@ -149,8 +159,14 @@ class TrustRegionRule(StepRule):
         return Outcome(stats, carried, step.finite & value_finite)
 
     def _natural_step(
-        self, step: Step, data: Mapping[str, tf.Tensor], basis: tuple[tf.Tensor, tf.Tensor], radius: tf.Tensor
+        self,
+        step: Step,
+        data: Mapping[str, tf.Tensor],
+        basis: tuple[tf.Tensor, tf.Tensor],
+        radii: Radii,
+        acted: tf.Tensor,
     ) -> Step:
+        """One step from where the last one ended; `acted` is θ [policy_size] of the policy that acted."""
         config = self.config
         weights = self._weights(step.theta)
         with tf.GradientTape() as tape:
@@ -160,9 +176,16 @@ class TrustRegionRule(StepRule):
         gradient = self.policy.flatten(tape.gradient(loss, weights, unconnected_gradients="zero"))
         states = {name: x[:: config.metric_stride] for name, x in data.items()}
         solved, metric_state = self._solve(gradient, Point(weights, states, *basis), step)
+        radius, direction, slope = radii.mean, solved.direction, solved.slope
+        target = radius / config.natural_steps**2
+        parts = Parts(self.policy, self.geometry, data["observations"])
+        if config.covariance_radius:
+            shares = Radii(*(x / config.natural_steps**2 for x in radii))
+            direction = parts.reach(step.theta, direction, gradient, shares)
+            slope = tf.reduce_sum(direction * gradient)
 
         def at(length: tf.Tensor) -> tf.Tensor:
-            return self.policy.pd_flat(self._weights(step.theta - length * solved.direction), data["observations"])
+            return self.policy.pd_flat(self._weights(step.theta - length * direction), data["observations"])
 
         def travelled(length: tf.Tensor) -> tf.Tensor:
             return tf.reduce_mean(self.geometry.distance(flat, at(length)))
@@ -170,15 +193,22 @@ class TrustRegionRule(StepRule):
         def evaluate(length: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             new = at(length)
             step_distance = tf.reduce_mean(self.geometry.distance(flat, new))
-            return self._surrogate(new, data), step_distance, tf.reduce_mean(self.geometry.distance(data["pd_flat"], new))
+            if config.covariance_radius:
+                moved = parts.distances(acted, step.theta - length * direction)
+                total = tf.reduce_max([x / bound for x, bound in zip(moved, radii, strict=True)])
+            else:
+                total = tf.reduce_mean(self.geometry.distance(data["pd_flat"], new))
+            return self._surrogate(new, data), step_distance, total
 
-        target = radius / config.natural_steps**2
-        guess = tf.sqrt(tf.math.divide_no_nan(target, self.geometry.curvature * solved.slope))
-        length = length_at(travelled, target, guess)
-        taken = backtrack(evaluate, length, loss, radius, shrink=0.5, tries=config.backtracks)
-        change = -taken.length * solved.direction
+        if config.covariance_radius:
+            length, bound = tf.ones([]), tf.ones([])
+        else:
+            guess = tf.sqrt(tf.math.divide_no_nan(target, self.geometry.curvature * slope))
+            length, bound = length_at(travelled, target, guess), radius
+        taken = backtrack(evaluate, length, loss, bound, shrink=0.5, tries=config.backtracks)
+        change = -taken.length * direction
         theta = step.theta + change
-        predicted = taken.length * solved.slope
+        predicted = taken.length * slope
         columns = {
             "cosine": solved.cosine,
             "residual": solved.residual,
@@ -195,7 +225,9 @@ class TrustRegionRule(StepRule):
             "grad_norm": tf.norm(gradient),
         }
         finite = step.finite & solved.finite & tf.math.is_finite(loss) & tf.reduce_all(tf.math.is_finite(theta))
-        values = tf.stack([columns[name] for name in STEP_NAMES])
+        if config.covariance_radius:
+            columns |= zip(PART_NAMES, parts.distances(step.theta, theta), strict=True)
+        values = tf.stack([columns[name] for name in self.step_names])
         return Step(theta, solved.direction, metric_state, step.sums + values, finite)
 
     def _solve(self, gradient: tf.Tensor, point: Point, step: Step) -> tuple[NaturalGradient, Any]:
@@ -248,7 +280,7 @@ class TrustRegionRule(StepRule):
         self.direction = carry[0].numpy()
         numbers = [float(x) for x in stats]
         report = {f"loss/{name}": x for name, x in zip(LOSS_NAMES, numbers[: len(LOSS_NAMES)], strict=True)}
-        means = dict(zip(STEP_NAMES, numbers[len(LOSS_NAMES) :], strict=True))
+        means = dict(zip(self.step_names, numbers[len(LOSS_NAMES) :], strict=True))
         report["loss/grad_norm"] = means.pop("grad_norm")
         report.update({f"wng/{name}": value for name, value in means.items()})
         if self.config.adaptive_radius:
