@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from wng_tf.cli.app import run_app
+from wng_tf.errors import UserError
 
 FLAGS = flags.FLAGS
 
@@ -27,6 +28,9 @@ def define_flags() -> None:
         "grid",
         "A flag to sweep, with its values: lr=1e-5,3e-4. Repeatable.",
         "The sweep's folder; every run has a folder below it.",
+    )
+    flags.DEFINE_integer(
+        "evaluate", 0, "Episodes of the deterministic policy that each finished run is judged by (eval_return); 0: none."
     )
 
 
@@ -44,7 +48,12 @@ def main(argv: Sequence[str]) -> int:
     runs = grid.runs()
     check_trust(settings=[dict((*run.settings, *run.axes)) for run in runs])
     given.check_runs(runs, dict.fromkeys(grid.axes, "grid"))
-    jobs = [Job(run, root, FLAGS.runner, FLAGS.retries, 60.0 * FLAGS.stall_minutes) for run in runs]
+    if FLAGS.evaluate < 0:
+        raise UserError(f"--evaluate must not be negative, as {FLAGS.evaluate} is.")
+    if FLAGS.evaluate and FLAGS.runner != given.RUNNER:
+        raise UserError(f"--evaluate knows the runs of {given.RUNNER} alone: leave it out with --runner={FLAGS.runner}.")
+    stall = 60.0 * FLAGS.stall_minutes
+    jobs = [Job(run, root, FLAGS.runner, FLAGS.retries, stall, FLAGS.evaluate) for run in runs]
     if FLAGS.dry_run:
         for job in jobs:
             print(shlex.join(command(job, resume=False)))

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from baselines_compat.vec_env.processes import STOP_SIGNALS, leave_terminal
 from wng_tf.runtime import faults, output
-from wng_tf.sweeps.execute import Job, Outcome, execute, is_finished, read_summary
+from wng_tf.sweeps.execute import Job, Outcome, execute, is_done, read_summary
 from wng_tf.sweeps.grid import Run
 from wng_tf.sweeps.progress import SweepProgress
 from wng_tf.sweeps.records import BOOK_FOLDER
@@ -64,9 +64,9 @@ def conduct(jobs: Sequence[Job], engine: Callable[[], Engine], *, show_bar: bool
             write_tables(root, runs)
 
         for job in jobs:
-            if is_finished(job.paths.folder, job.run):
+            if is_done(job):
                 report(execute(job))
-        unfinished = [job for job in jobs if not is_finished(job.paths.folder, job.run)]
+        unfinished = [job for job in jobs if not is_done(job)]
         # Runs that an earlier sweep left alive come first: they use their cores already.
         unfinished.sort(key=lambda job: not is_locked(job.paths.lock))
         interrupted = bool(unfinished) and run_all(execute, unfinished, engine(), progress.tick, settle)

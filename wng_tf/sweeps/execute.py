@@ -8,6 +8,7 @@ started the process, and a sweep that asks for more steps than an earlier one go
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import os
 import shutil
@@ -24,8 +25,10 @@ from typing import Any
 import wng_tf
 from wng_tf.cli.flags import UNUSED
 from wng_tf.errors import UserError
+from wng_tf.sweeps import evaluation
 from wng_tf.sweeps.grid import Run
 from wng_tf.sweeps.records import Attempt, Record, RunPaths, read_record, write_record
+from wng_tf.sweeps.stall import Stall
 from wng_tf.training import checkpoint, run_folder
 from wng_tf.training.locks import try_lock
 
@@ -56,6 +59,7 @@ class Job:
         flags that it refuses, and saves a checkpoint on SIGINT.
       retries: how often a run that broke is started again.
       stall_seconds: a run whose folder does not change for so long is killed and counts as broken; 0: never.
+      episodes: of an evaluation of the deterministic policy when the run is finished; 0: none.
     """
 
     run: Run
@@ -63,6 +67,7 @@ class Job:
     runner: str = "wng_tf.run"
     retries: int = 1
     stall_seconds: float = 0.0
+    episodes: int = 0
 
     @property
     def paths(self) -> RunPaths:
@@ -94,7 +99,7 @@ class _Stopped(Exception):
 
 
 def execute(job: Job, stopped: Callable[[], bool] = lambda: False) -> Outcome:
-    """Brings a run to its end.
+    """Brings a run to its end, and evaluates it where that is asked for.
 
     A process that an earlier sweep left behind is waited for, not doubled.
 
@@ -102,6 +107,20 @@ def execute(job: Job, stopped: Callable[[], bool] = lambda: False) -> Outcome:
       job: what to run.
       stopped: polled; once it is true, the run is asked to save and end (SIGINT). KeyboardInterrupt does the same.
     """
+    outcome = _bring_to_end(job, stopped)
+    if outcome.status != "finished" or is_done(job):
+        return outcome
+    start = time.monotonic()
+    try:
+        reason = evaluation.evaluate(job.paths.folder, job.episodes, _environment(), stopped)
+    except KeyboardInterrupt:
+        return dataclasses.replace(outcome, status="interrupted", earlier=False)
+    seconds = outcome.seconds + time.monotonic() - start
+    status = "finished" if reason is None else "failed"
+    return dataclasses.replace(outcome, status=status, earlier=False, seconds=seconds, error=reason or "")
+
+
+def _bring_to_end(job: Job, stopped: Callable[[], bool]) -> Outcome:
     start = time.monotonic()
 
     def outcome(status: str, **values: Any) -> Outcome:
@@ -136,6 +155,14 @@ def execute(job: Job, stopped: Callable[[], bool] = lambda: False) -> Outcome:
     finally:
         if lock is not None:
             os.close(lock)
+
+
+def is_done(job: Job) -> bool:
+    """Whether the run is finished, and evaluated where that is asked for."""
+    summary = read_summary(job.paths.folder)
+    if not covers(summary, job.run):
+        return False
+    return not job.episodes or evaluation.mean_return(job.paths.folder, summary, job.episodes) is not None
 
 
 def is_finished(folder: Path, run: Run) -> bool:
@@ -224,7 +251,7 @@ def _attempt(job: Job, record: Record, lock: int, stopped: Callable[[], bool]) -
     try:
         attempt.pid = process.pid
         write_record(paths.record, record)
-        stalled = _watch(process, _Stall(paths.folder, job.stall_seconds), stopped)
+        stalled = _watch(process, Stall(paths.folder, job.stall_seconds), stopped)
     finally:
         _kill_group(process.pid)  # what is left of it after the run's own end
         process.wait()
@@ -234,7 +261,7 @@ def _attempt(job: Job, record: Record, lock: int, stopped: Callable[[], bool]) -
     return process.returncode, _reason(process.returncode, stalled, _last_line(paths.stderr, first_word))
 
 
-def _watch(process: subprocess.Popen, stall: _Stall, stopped: Callable[[], bool]) -> bool:
+def _watch(process: subprocess.Popen, stall: Stall, stopped: Callable[[], bool]) -> bool:
     """Waits until the process ends by itself, or ends it; returns whether it was killed for standing still."""
     try:
         while True:
@@ -257,27 +284,8 @@ def _interrupt(process: subprocess.Popen) -> None:
         process.wait(_GRACE_SECONDS)
 
 
-class _Stall:
-    """Tells when a folder's files have stood still for `seconds`; never, for 0."""
-
-    def __init__(self, folder: Path, seconds: float):
-        self._folder, self._seconds = folder, seconds
-        self._seen: set = set()
-        self._since = time.monotonic()
-
-    def is_over(self) -> bool:
-        if self._seconds <= 0:
-            return False
-        seen = set()
-        with contextlib.suppress(OSError), os.scandir(self._folder) as entries:
-            seen = {(e.name, e.stat().st_size, e.stat().st_mtime_ns) for e in entries if e.is_file()}
-        if seen != self._seen:
-            self._seen, self._since = seen, time.monotonic()
-        return time.monotonic() - self._since > self._seconds
-
-
 def _wait_for_lock(job: Job, stopped: Callable[[], bool]) -> int:
-    stall = _Stall(job.paths.folder, job.stall_seconds)
+    stall = Stall(job.paths.folder, job.stall_seconds)
     while (lock := try_lock(job.paths.lock)) is None:
         if stopped():
             _signal_left_behind(job, signal.SIGINT)

@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from baselines_compat.files import atomic_write
+from wng_tf.sweeps.evaluation import mean_return
 from wng_tf.sweeps.execute import covers, read_summary
 from wng_tf.sweeps.grid import Run
 from wng_tf.sweeps.records import Record, all_records
 
 RESULTS = ("status", "total_timesteps", "episodes", "eprewmean", "folder")
+#: Beside `eprewmean`, where runs are evaluated: mean return of the deterministic policy.
+EVALUATED = "eval_return"
 TIMINGS = ("attempts", "resumed", "wall_seconds", "time_elapsed", "steps_per_second", "host")
 
 
@@ -28,6 +31,8 @@ def write_tables(root: Path, plan: Sequence[Run]) -> None:
     ordered = sorted(runs.values(), key=_place)
     axes = list(dict.fromkeys(name for run in ordered for name, _ in run.axes))
     summaries = {run: read_summary(root / run.name) for run in ordered}
+    evaluated = {run: mean_return(root / run.name, summaries[run]) for run in ordered if summaries[run]}
+    results = RESULTS if set(evaluated.values()) <= {None} else (*RESULTS[:-1], EVALUATED, RESULTS[-1])
 
     def table(columns: Sequence[str], row: Callable[[Run], Mapping[str, Any]]) -> str:
         text = io.StringIO()
@@ -39,16 +44,17 @@ def write_tables(root: Path, plan: Sequence[Run]) -> None:
         return text.getvalue()
 
     with atomic_write(root / "sweep.csv") as file:
-        file.write(table(RESULTS, lambda run: _results(run, summaries[run], records.get(run.name))))
+        file.write(table(results, lambda run: _results(run, summaries[run], records.get(run.name), evaluated.get(run))))
     with atomic_write(root / "timings.csv") as file:
         file.write(table(TIMINGS, lambda run: _timings(summaries[run], records.get(run.name))))
 
 
-def _results(run: Run, summary: Mapping[str, Any], record: Record | None) -> dict[str, Any]:
+def _results(run: Run, summary: Mapping[str, Any], record: Record | None, evaluated: float | None) -> dict[str, Any]:
     if not covers(summary, run):
         return {"status": "failed" if record is not None and record.error else "unfinished", "folder": run.name}
-    values = {name: summary.get(name) for name in RESULTS}
-    return {name: "" if value is None else value for name, value in values.items()} | {"folder": run.name}
+    values = {name: summary.get(name) for name in RESULTS} | {"folder": run.name}
+    values |= {} if evaluated is None else {EVALUATED: evaluated}
+    return {name: "" if value is None else value for name, value in values.items()}
 
 
 def _timings(summary: Mapping[str, Any], record: Record | None) -> dict[str, Any]:
