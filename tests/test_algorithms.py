@@ -14,7 +14,7 @@ FIRST_TABLE = {
     "ppo": ("clipped", "none", "identity", "minibatch"),
     "ppo_kl": ("importance", "kl", "identity", "minibatch"),
     "bgpg": ("importance", "wasserstein", "identity", "minibatch"),
-    "npg": ("importance", "none", "fisher_empirical", "minibatch"),
+    "npg": ("importance", "none", "fisher_exact", "minibatch"),
     "wnpg": ("importance", "none", "wasserstein_kernel", "minibatch"),
     "bg_wnpg": ("importance", "wasserstein", "wasserstein_kernel", "minibatch"),
     "trpo": ("importance", "none", "fisher_exact", "trust_region"),

@@ -69,12 +69,13 @@ POLICY_GRADIENTS: Mapping[str, PolicyGradientAlgorithm] = _table(
     PolicyGradientAlgorithm("ppo", "PPO with the clipped surrogate", surrogate="clipped", defaults=_defaults(lr="3e-4")),
     PolicyGradientAlgorithm("ppo_kl", "PPO with an adaptive KL penalty", penalty="kl", defaults=_defaults(lr="3e-4")),
     PolicyGradientAlgorithm("bgpg", "behaviour-guided policy gradient: Wasserstein penalty", penalty="wasserstein"),
-    # The gradient lies in the span of the minibatch's own scores: as ε vanishes, ε (F + ε I)⁻¹ g becomes rounding noise.
+    # The gradient lies in the range of a minibatch's Fisher matrix: as ε vanishes, ε (F + ε I)⁻¹ g becomes rounding noise.
+    # With an ε as large as that, more products change the direction little.
     PolicyGradientAlgorithm(
         "npg",
         "natural policy gradient, Fisher",
-        metric="fisher_empirical",
-        defaults=_defaults(lr="3e-4", damping="fixed", epsilon=0.1),
+        metric="fisher_exact",
+        defaults=_defaults(lr="3e-4", damping="fixed", epsilon=0.1, cg_iters=4),
     ),
     PolicyGradientAlgorithm("wnpg", "Wasserstein natural policy gradient", metric="wasserstein_kernel"),
     PolicyGradientAlgorithm("bg_wnpg", "WNPG with a Wasserstein penalty", penalty="wasserstein", metric="wasserstein_kernel"),

@@ -211,6 +211,33 @@ def test_conjugate_gradient_reaches_the_solution():
     assert 1.0 <= early.condition_number <= np.linalg.cond(FISHER + epsilon * np.eye(NUM_PARAMETERS))
 
 
+@pytest.mark.parametrize("iterations", [1, 2, 5, 40])
+def test_conjugate_gradient_with_half_a_product_at_the_end(iterations):
+    calls = []
+
+    def product(vector):
+        calls.append("product")
+        return tf.linalg.matvec(tf.constant(FISHER), vector)
+
+    def quadratic(vector):
+        return tf.reduce_sum(vector * tf.linalg.matvec(tf.constant(FISHER), vector))
+
+    settings = {"epsilon": 1e-2, "iterations": iterations, "tolerance": 1e-28}
+    expected = conjugate_gradient(GRADIENT, product, **settings)
+    calls.clear()
+    result = conjugate_gradient(GRADIENT, product, **settings, quadratic=quadratic)
+    for field in ("direction", "slope", "cosine", "condition_number", "iterations"):
+        np.testing.assert_allclose(getattr(result, field), getattr(expected, field), rtol=1e-9, err_msg=field)
+    np.testing.assert_allclose(result.residual, expected.residual, rtol=1e-6, atol=1e-12)
+    calls.clear()
+    brief = conjugate_gradient(GRADIENT, product, **settings, quadratic=quadratic, diagnose=False)
+    np.testing.assert_array_equal(brief.direction, result.direction)
+    assert len(calls) == min(int(brief.iterations), iterations - 1) and float(brief.residual) == 0.0
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        few = {**settings, "iterations": min(iterations, 5)}  # the last of many is not reached
+        conjugate_gradient(GRADIENT, product, **few, quadratic=lambda vector: np.nan * quadratic(vector))
+
+
 def test_conjugate_gradient_compiled_with_products():
     @tf.function(jit_compile=True)
     def compiled(gradient):

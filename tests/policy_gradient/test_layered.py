@@ -48,7 +48,7 @@ def minibatch(env: str, alg: str = "wnpg", **given):
     return learner, point
 
 
-def by_layers(learner: Learner, point: Point):
+def by_layers(learner: Learner, point: Point, epsilon: float = EPSILON):
     """Gradient and direction [P], and the solution."""
     step = learner.step
     weights = learner.policy.unflatten(tf.convert_to_tensor(learner.theta))
@@ -60,7 +60,7 @@ def by_layers(learner: Learner, point: Point):
         recorded = learner.metric.record(terms.pd, terms.values, terms.log_probs, point.data)
     layered = Layered(step.layers, run, tape.gradient(terms.loss, sources, unconnected_gradients="zero"))
     point = point._replace(weights=weights, tape=tape, recorded=recorded)
-    gradient, _, direction, solution, _ = step._by_layers(point, layered, (), tf.constant(EPSILON), tf.constant(True))
+    gradient, _, direction, solution, _ = step._by_layers(point, layered, (), tf.constant(epsilon), tf.constant(True))
     return gradient, direction, solution
 
 
@@ -175,6 +175,23 @@ def test_products_with_the_exact_metrics(env, metric):
     found = layers.from_layers(tf.concat([found, padded[vector.size :]], axis=0))[: vector.size]
     expected = reference.products()(tf.constant(vector))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * float(tf.norm(expected)))
+
+
+@pytest.mark.parametrize("iterations", [1, 4])
+@pytest.mark.parametrize("env", ["Hopper-v5", "CartPole-v1"])
+@pytest.mark.parametrize("metric", ["fisher_exact", "wasserstein_exact"])
+def test_directions_of_the_exact_metrics(env, metric, iterations):
+    """Against as many conjugate gradients on the reference's whole products: the last one here is half a product."""
+    given = {"damping": "fixed", "epsilon": 0.1, "cg_iters": iterations, "max_grad_norm": 0.0}
+    learner, point = minibatch(env, metric=metric, **given)
+    compiled = tf.function(lambda: by_layers(learner, point, 0.1), jit_compile=True, autograph=False)
+    gradient, direction, solution = compiled()
+    step, weights = learner.step, learner.policy.unflatten(tf.convert_to_tensor(learner.theta))
+    expected, reference, _ = step.precondition(gradient, point._replace(weights=weights), (), tf.constant(0.1))
+    assert_same(direction, expected)
+    assert int(solution.iterations) == int(reference.iterations) == iterations
+    for name in ("slope", "cosine", "condition_number", "residual"):
+        assert float(getattr(solution, name)) == pytest.approx(float(getattr(reference, name)), rel=1e-3), name
 
 
 def test_layer_order_is_a_permutation():

@@ -285,7 +285,7 @@ def test_fisher(actions, diagonal):
     metric = scores.T @ scores / N
     epsilon = 0.1 * float(np.trace(metric)) / N
     expected = damped_direction(metric, gradient[:size], epsilon, diagonal)
-    config = config_of("npg", diagonal_damping=diagonal)
+    config = config_of("npg", metric="fisher_empirical", diagonal_damping=diagonal)
     actual, _ = direction(config, policy, theta, gradient, {"actions": chosen}, epsilon)
     np.testing.assert_allclose(actual[:size], expected, rtol=2e-3, atol=2e-3 * np.abs(expected).max())
     np.testing.assert_array_equal(actual[size:], gradient[size:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -131,76 +132,64 @@ def conjugate_gradient(
     epsilon: float | tf.Tensor,
     iterations: int = 10,
     tolerance: float = 1e-10,
+    *,
+    quadratic: Callable[[tf.Tensor], tf.Tensor] | None = None,
+    diagnose: bool | tf.Tensor = True,
 ) -> NaturalGradient:
     """Solves (G + ε I) g_G = g approximately, for a metric given by its products v → G v.
 
     At most `iterations` products; stops where the squared residual falls below `tolerance` times |g|². The diagnostics
     are those of `natural_gradient`, with `iterations` in place of a rank: `residual` is relative to |g|, and
     `condition_number` is the one that the Lanczos coefficients of the iteration show (a lower bound of the true one).
+
+    Args:
+      quadratic: v → vᵀ G v, if that costs less than a product: the last iteration needs no more for its step.
+      diagnose: False, or a tensor that is: the residual, for which alone the last product is then needed, is left out.
     """
     gradient = tf.convert_to_tensor(gradient)
     epsilon = scalar(epsilon, gradient.dtype)
     require_finite("conjugate_gradient", gradient=gradient, epsilon=epsilon)
-    squared_norm = tf.reduce_sum(tf.square(gradient))
+    squared_norm = _dot(gradient, gradient)
     one = tf.ones_like(squared_norm)
 
-    def going(
-        step: tf.Tensor,
-        x: tf.Tensor,
-        residual: tf.Tensor,
-        search: tf.Tensor,
-        rho: tf.Tensor,
-        highest: tf.Tensor,
-        lowest: tf.Tensor,
-    ) -> tf.Tensor:
-        return (step < iterations) & (rho > tolerance * squared_norm)
+    def going(step: tf.Tensor, at: _Iterate) -> tf.Tensor:
+        return (step < whole) & (at.rho > tolerance * squared_norm)
 
-    def body(
-        step: tf.Tensor,
-        x: tf.Tensor,
-        residual: tf.Tensor,
-        search: tf.Tensor,
-        rho: tf.Tensor,
-        highest: tf.Tensor,
-        lowest: tf.Tensor,
-    ) -> tuple[tf.Tensor, ...]:
-        image = product(search) + epsilon * search
-        curvature = tf.reduce_sum(search * image)
-        alpha = rho / curvature
-        x = x + alpha * search
-        residual = residual - alpha * image
-        new_rho = tf.reduce_sum(tf.square(residual))
-        quotient = curvature / tf.reduce_sum(tf.square(search))  # a Rayleigh quotient of G + ε I
-        search = residual + (new_rho / rho) * search
-        return (
-            step + 1,
-            x,
-            residual,
-            search,
-            new_rho,
-            tf.maximum(highest, quotient),
-            tf.minimum(lowest, quotient),
-        )
+    def body(step: tf.Tensor, at: _Iterate) -> tuple[tf.Tensor, _Iterate]:
+        image = product(at.search) + epsilon * at.search
+        alpha, at = _step(at, _dot(at.search, image))
+        residual = at.residual - alpha * image
+        rho = _dot(residual, residual)
+        return step + 1, at._replace(residual=residual, search=residual + (rho / at.rho) * at.search, rho=rho)
 
-    steps, direction, residual, _, rho, highest, lowest = tf.while_loop(
-        going,
-        body,
-        (
-            0,
-            tf.zeros_like(gradient),
-            gradient,
-            gradient,
-            squared_norm,
-            one * gradient.dtype.min,
-            one * gradient.dtype.max,
-        ),
-    )
-    slope = tf.reduce_sum(gradient * direction)
+    whole = iterations if quadratic is None else iterations - 1
+    extremes = one * gradient.dtype.min, one * gradient.dtype.max
+    start = _Iterate(tf.zeros_like(gradient), gradient, gradient, squared_norm, *extremes)
+    steps, at = tf.while_loop(going, body, (0, start))
+    if quadratic is not None:
+        left = at.rho > tolerance * squared_norm
+        _, last = _step(at, quadratic(at.search) + epsilon * _dot(at.search, at.search))
+        at = _Iterate(*(tf.where(left, after, before) for after, before in zip(last, at, strict=True)))
+        steps += tf.cast(left, steps.dtype)
+
+        def measured() -> tf.Tensor:
+            defect = gradient - product(at.direction) - epsilon * at.direction
+            return tf.where(left, _dot(defect, defect), at.rho)
+
+        if isinstance(diagnose, bool):
+            rho = measured() if diagnose else tf.zeros_like(at.rho)
+        else:
+            rho = tf.cond(diagnose, measured, lambda: tf.zeros_like(at.rho))
+    else:
+        rho = at.rho
+    direction = at.direction
+    slope = _dot(gradient, direction)
+    squared_length = _dot(direction, direction)
     guarded = slope <= 0.0
-    finite = tf.math.is_finite(rho) & tf.math.is_finite(slope) & (epsilon > 0.0)
+    finite = tf.math.is_finite(at.rho) & tf.math.is_finite(squared_length) & tf.math.is_finite(slope) & (epsilon > 0.0)
     if tf.executing_eagerly() and not bool(finite):
         raise ValueError("conjugate_gradient: the iteration met NaN or infinity; check the metric's products.")
-    cosine = tf.math.divide_no_nan(slope, tf.sqrt(squared_norm * tf.reduce_sum(tf.square(direction))))
+    cosine = tf.math.divide_no_nan(slope, tf.sqrt(squared_norm * squared_length))
     direction = tf.where(guarded, gradient, direction)
     return NaturalGradient(
         direction=tf.where(finite, direction, tf.zeros_like(direction)),
@@ -208,9 +197,35 @@ def conjugate_gradient(
         residual=tf.math.divide_no_nan(tf.sqrt(rho), tf.sqrt(squared_norm)),
         rank=None,
         cosine=cosine,
-        condition_number=tf.where(steps > 0, highest / lowest, one),
+        condition_number=tf.where(steps > 0, at.highest / at.lowest, one),
         guarded=guarded,
         finite=finite,
         iterations=steps,
         epsilon=epsilon,
     )
+
+
+class _Iterate(NamedTuple):
+    """State of the conjugate gradients: x, g - (G + ε I) x and its squared length, and Rayleigh quotients of G + ε I."""
+
+    direction: tf.Tensor
+    residual: tf.Tensor
+    search: tf.Tensor
+    rho: tf.Tensor
+    highest: tf.Tensor
+    lowest: tf.Tensor
+
+
+def _step(at: _Iterate, curvature: tf.Tensor) -> tuple[tf.Tensor, _Iterate]:
+    """The length of the step along the search direction v, from vᵀ (G + ε I) v, and the state after it but for residuals."""
+    alpha = at.rho / curvature
+    quotient = curvature / _dot(at.search, at.search)
+    return alpha, at._replace(
+        direction=at.direction + alpha * at.search,
+        highest=tf.maximum(at.highest, quotient),
+        lowest=tf.minimum(at.lowest, quotient),
+    )
+
+
+def _dot(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(a * b)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from baselines_compat.policies import PolicyWithValue
 from wng_tf.errors import UserError
-from wng_tf.natural_gradient import metric_vector_product
+from wng_tf.natural_gradient import NaturalGradient, conjugate_gradient, metric_vector_product
 from wng_tf.policies.geometry import Geometry
 from wng_tf.policy_gradient.metrics.base import Layered, Metric, Operator, Point, ProductOperator
 from wng_tf.policy_gradient.setup import Setup
@@ -32,23 +32,46 @@ def policy_metric(
     )
 
 
-def layered_metric(layered: Layered, geometry: Geometry) -> ProductOperator:
+class LayeredOperator(Operator):
     """`policy_metric` by layers, with the loss's gradient: half the time, because the states go through once."""
-    network, run, derivatives = layered
-    count = run.values.shape[0]
 
-    def product(vector: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            tape.watch(run.sources)
-            with tf.autodiff.ForwardAccumulator(run.sources, network.push(run, vector)) as accumulator:
-                flat = network.flat(run.sources)
-        moved = tf.stop_gradient(geometry.metric(flat, accumulator.jvp(flat))) / count
-        pulled = tape.gradient(flat, run.sources, output_gradients=moved)
-        return network.policy_rows(run, [cotangent[tf.newaxis] for cotangent in pulled])[0]
+    def __init__(self, layered: Layered, geometry: Geometry):
+        self._layered = layered
+        self._geometry = geometry
+        network, run, derivatives = layered
+        self.gradient = network.policy_rows(run, [own[tf.newaxis] for own in derivatives[:-1]])[0]
 
-    operator = ProductOperator(product)
-    operator.gradient = network.policy_rows(run, [own[tf.newaxis] for own in derivatives[:-1]])[0]
-    return operator
+    def products(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        network, run, _ = self._layered
+
+        def product(vector: tf.Tensor) -> tf.Tensor:
+            with tf.GradientTape() as tape:
+                tape.watch(run.sources)
+                flat, moved = self._moved(vector)
+                cotangents = tf.stop_gradient(self._geometry.metric(flat, moved)) / moved.shape[0]
+            pulled = tape.gradient(flat, run.sources, output_gradients=cotangents)
+            return network.policy_rows(run, [cotangent[tf.newaxis] for cotangent in pulled])[0]
+
+        return product
+
+    def solve(
+        self, gradient: tf.Tensor, epsilon: tf.Tensor, *, diagonal: bool = False, iterations: int = 10
+    ) -> NaturalGradient:
+        return conjugate_gradient(
+            gradient, self.products(), epsilon, iterations, quadratic=self._quadratic, diagnose=self.diagnose
+        )
+
+    def _moved(self, vector: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The distributions' parameters [n, params], and how they move along a vector [P]."""
+        network, run, _ = self._layered
+        with tf.autodiff.ForwardAccumulator(run.sources, network.push(run, vector)) as accumulator:
+            flat = network.flat(run.sources)
+        return flat, accumulator.jvp(flat)
+
+    def _quadratic(self, vector: tf.Tensor) -> tf.Tensor:
+        """vᵀ G v: nothing goes back through the layers."""
+        flat, moved = self._moved(vector)
+        return tf.reduce_sum(moved * self._geometry.metric(flat, moved)) / moved.shape[0]
 
 
 class _Exact(Metric):
@@ -62,7 +85,7 @@ class _Exact(Metric):
 
     def operator(self, point: Point, state: Any) -> tuple[Operator, Any]:
         if point.layered is not None:
-            return layered_metric(point.layered, self.geometry), state
+            return LayeredOperator(point.layered, self.geometry), state
         product = policy_metric(self.policy, point.weights, point.data["observations"], self.geometry)
         return ProductOperator(product), state
 
