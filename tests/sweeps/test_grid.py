@@ -113,3 +113,28 @@ def test_bad_grids_are_one_sentence(make):
     with pytest.raises(UserError) as error:
         make()
     assert "\n" not in str(error.value)
+
+
+def test_settings_come_from_a_file_of_a_run(tmp_path):
+    file = tmp_path / "trpo.flags"
+    file.write_text("# tuned\n--alg=trpo\n--lr=1e-3\n-nsteps=1024\n")
+    override = parse_override(f"env=Hopper-v5,alg=trpo:flagfile={file},nsteps=512")
+    assert override.settings == {"lr": "1e-3", "nsteps": "512"}
+    file.write_text("--lr=1e-3\n")
+    assert parse_settings(["lr=1,lam=0.9", f"flagfile={file}"]) == {"lr": "1e-3", "lam": "0.9"}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("alg=ppo:flagfile={}", "is for --alg=trpo: write --override=alg=trpo:flagfile="),
+        ("alg=ppo|trpo:flagfile={}", "is for --alg=trpo"),
+        ("env=Hopper-v5:flagfile={}", "is for --alg=trpo"),
+        ("alg=trpo:flagfile={}-none", "cannot be read"),
+    ],
+)
+def test_a_file_of_settings_that_is_not_there_or_of_another_algorithm(text, sentence, tmp_path):
+    file = tmp_path / "trpo.flags"
+    file.write_text("--alg=trpo\n")
+    with pytest.raises(UserError, match=sentence):
+        parse_override(text.format(file))

@@ -31,12 +31,14 @@ def define_flags(swept: str, swept_help: str, folder_help: str) -> None:
     flags.DEFINE_list("envs", [], "Tasks: Gymnasium ids or short names.")
     flags.DEFINE_list("seeds", ["0"], "Seeds: 0-4 or 0,2,5.")
     flags.DEFINE_multi_string(swept, [], swept_help)
-    flags.DEFINE_multi_string("set", [], "Flags of every run: nsteps=2048,lam=0.95. Repeatable; later ones win.")
+    flags.DEFINE_multi_string(
+        "set", [], "Flags of every run: nsteps=2048,lam=0.95, or flagfile=FILE of a run. Repeatable; later ones win."
+    )
     flags.DEFINE_multi_string(
         "override",
         [],
-        "Flags for part of the grid, conditions before the colon: env=Hopper-v5,alg=ppo|pg:lr=1e-4. Repeatable; later "
-        "ones win.",
+        "Flags for part of the grid, conditions before the colon: env=Hopper-v5,alg=ppo|pg:lr=1e-4, or "
+        "alg=trpo:flagfile=tuned/trpo.flags. Repeatable; later ones win.",
     )
     flags.DEFINE_string("log_path", None, folder_help)
     flags.DEFINE_integer("jobs", None, "Runs at a time; default: the cores of this machine, or of the Ray cluster.")

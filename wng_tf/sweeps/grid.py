@@ -1,4 +1,4 @@
-"""The grid of a sweep: algorithm x task x any flag x seed, as a list of runs. Pure functions on strings.
+"""The grid of a sweep: algorithm x task x any flag x seed, as a list of runs. Functions on strings.
 
 A run's folder follows from its place in the grid alone: `<env>/<alg>/<axis>=<value>,.../seed<seed>`, so a sweep that is
 started again finds the runs of the first start.
@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from wng_tf.cli import flagfile
 from wng_tf.errors import UserError
 
 #: Flags of a run that the sweep itself sets.
@@ -177,14 +178,35 @@ def parse_axes(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return axes
 
 
-def parse_settings(texts: Iterable[str], example: str = "--set=nsteps=2048") -> dict[str, str]:
-    """Flags from `nsteps=2048` or `nsteps=2048,lam=0.95`; later texts win.
+def parse_settings(
+    texts: Iterable[str], example: str = "--set=nsteps=2048", algs: tuple[str, ...] | None = None
+) -> dict[str, str]:
+    """Flags from `nsteps=2048`, from `nsteps=2048,lam=0.95`, or from a file of a run's flags, `flagfile=trpo.flags`; later
+    ones win.
+
+    Args:
+      texts: what the user wrote.
+      example: how to write it.
+      algs: the algorithms that the settings are for; None: all of the sweep.
 
     Raises:
-      UserError: a text that is not name=value.
+      UserError: a text that is not name=value, a file that cannot be read, or one of another algorithm's flags.
     """
-    assignments = (part for text in texts for part in _NEXT_ASSIGNMENT.split(text))
-    return dict(_assignment(part, example) for part in assignments)
+    settings: dict[str, str] = {}
+    for part in (part for text in texts for part in _NEXT_ASSIGNMENT.split(text)):
+        name, value = _assignment(part, example)
+        settings |= _of_file(value, algs) if name == "flagfile" else {name: value}
+    return settings
+
+
+def _of_file(path: str, algs: tuple[str, ...] | None) -> dict[str, str]:
+    """The flags in a file that `python -m wng_tf.run --flagfile` takes; its algorithm has to be the one that is meant."""
+    lines = flagfile.expand([f"--flagfile={path}"])
+    settings = dict(_assignment(line.removeprefix("-").removeprefix("-"), "--name=value") for line in lines)
+    alg = settings.pop("alg", None)
+    if alg is not None and algs != (alg,):
+        raise UserError(f"The flagfile '{path}' is for --alg={alg}: write --override=alg={alg}:flagfile={path}.")
+    return settings
 
 
 def parse_override(text: str) -> Override:
@@ -200,7 +222,7 @@ def parse_override(text: str) -> Override:
     parsed = parse_settings([conditions], example)
     return Override(
         conditions={name: tuple(value.split("|")) for name, value in parsed.items()},
-        settings=parse_settings(settings, example),
+        settings=parse_settings(settings, example, tuple(parsed["alg"].split("|")) if "alg" in parsed else None),
         text=text,
     )
 
