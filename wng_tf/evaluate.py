@@ -38,7 +38,7 @@ from wng_tf.runtime.paths import expanded
 from wng_tf.saved_policy import SavedPolicy
 from wng_tf.training import checkpoint, run_folder, streams
 
-OUTPUT = "evaluation.json"
+OUTPUT = run_folder.EVALUATION
 
 #: Steps after which an episode without any time limit is taken to have no end.
 ENDLESS = 50_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -139,3 +141,19 @@ def test_a_run_that_has_logged_nothing_yet_has_an_empty_curve(progress, tmp_path
         (tmp_path / "run" / "progress.csv").write_bytes(progress)
     (run,), _ = load_runs([tmp_path], unfinished=True)
     assert len(return_curve(run).steps) == 0
+
+
+def test_what_was_evaluated_is_that_of_the_end(tmp_path):
+    """Of the last checkpoint, and of no earlier step: runs that are cut have none."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "summary.json").write_text(
+        '{"status": "finished", "alg": "ppo", "env": "E-v0", "seed": 0, "total_timesteps": 200}'
+    )
+    (folder / "progress.csv").write_text("misc/total_timesteps,eprewmean\n100,1.0\n200,2.0\n")
+    evaluation = {"step": 200, "episodes": 3, "deterministic": {"mean": 7.5}}
+    (folder / "evaluation.json").write_text(json.dumps(evaluation))
+    found = [load_runs([tmp_path], max_steps=steps)[0][0].eval_return for steps in (None, 200, 150)]
+    np.testing.assert_array_equal(found, [7.5, 7.5, np.nan])
+    (folder / "evaluation.json").write_text(json.dumps({**evaluation, "step": 100}))
+    assert np.isnan(load_run(folder).eval_return)

@@ -130,3 +130,16 @@ def test_runs_without_an_episode_have_no_return():
     finals = [(Run("A", PPO, 1), 2.0), (Run("A", PPO, 0), 1.0), (Run("A", BG, 0), float("nan"))]
     found = tables.collect_returns(finals)
     assert list(found["A"]) == [PPO] and found["A"][PPO].tolist() == [1.0, 2.0]
+
+
+def test_deterministic_policies_have_a_table_of_their_own_where_there_are_any():
+    plain = tables.report(RETURNS, SUMMARIES, window=100)
+    assert "## Deterministic policies" not in plain and "## Deterministic policies" not in tables.report(
+        RETURNS, SUMMARIES, window=100, evaluated={}
+    )
+    higher = tables.summarise({env: {method: x + 1000.0 for method, x in of.items()} for env, of in RETURNS.items()})
+    text = tables.report(RETURNS, SUMMARIES, window=100, evaluated=higher)
+    rows, training = section(text, "## Deterministic policies"), section(text, "# Final returns")
+    method = next(iter(SUMMARIES["Hopper-v5"]))
+    assert rows[0] == training[0]
+    assert f"{SUMMARIES['Hopper-v5'][method].mean.value + 1000.0:.2f}" in rows[2]

@@ -91,7 +91,8 @@ def write_report(folders: Sequence[str | os.PathLike[str]], out: Path, options: 
         write("summary.csv", tables.summary_csv(summaries, paper))
         if chosen := tables.best_flags(returns):
             write("best.flags", chosen)
-        text = tables.report(returns, summaries, window=options.window, notes=notes, paper=paper)
+        evaluated = tables.summarise(tables.collect_returns((run, run.eval_return) for run in runs))
+        text = tables.report(returns, summaries, window=options.window, notes=notes, paper=paper, evaluated=evaluated)
         if rows := evidence.medians(runs):
             write("evidence.csv", evidence.evidence_csv(rows))
             text += "\n" + evidence.evidence_markdown(rows)
@@ -147,10 +148,10 @@ def _efficiency(runs: Sequence[LoadedRun], draw: Callable[[str, Figure, str], No
 
 
 def _returns_csv(curves: Sequence) -> str:
-    columns = ("env", "alg", "variant", "seed", "steps", "final_return", "minutes", "folder")
+    columns = ("env", "alg", "variant", "seed", "steps", "final_return", "eval_return", "minutes", "folder")
     rows = [
         (run.env, *run.method, run.seed, int(curve.steps[-1]) if len(curve.steps) else 0, final_value(curve),
-         minutes(run), run.folder.as_posix())
+         run.eval_return, minutes(run), run.folder.as_posix())
         for run, curve in curves
     ]  # fmt: skip
     return tables.to_csv(columns, rows)

@@ -10,6 +10,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import nan
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,7 @@ class LoadedRun:
       progress: its log, if it has one.
       monitors: the episodes of each environment, in the order of the files.
       variant: the settings in which it differs from other runs of the same algorithm on the same task, as `lr=1e-4`.
+      eval_return: mean return of the deterministic policy of its end; NaN where it was not evaluated.
     """
 
     folder: Path
@@ -47,6 +49,7 @@ class LoadedRun:
     progress: Table | None = None
     monitors: Sequence[Table] = ()
     variant: str = ""
+    eval_return: float = float("nan")
 
     @property
     def method(self) -> tuple[str, str]:
@@ -124,6 +127,7 @@ def load_run(folder: Path) -> LoadedRun | None:
         settings={name: value for name, value in flags.items() if name not in _beside_the_method()},
         progress=_log(folder / "progress.csv", bool(summary)),
         monitors=_unless_empty([_episodes(file) for file in get_monitor_files(folder)]),
+        eval_return=nan if (evaluated := run_folder.evaluated_return(folder, summary)) is None else evaluated,
     )
 
 
@@ -155,11 +159,13 @@ def _episodes(file: str) -> Table:
 
 def up_to(run: LoadedRun, steps: float) -> LoadedRun:
     """The run as it was after so many environment steps: the rows of its log and the episodes that ended by then."""
-    progress = run.progress
+    progress, evaluated = run.progress, run.eval_return
     if progress is not None and STEPS in progress:
-        progress = progress.rows(progress[STEPS] <= steps)
+        within = progress[STEPS] <= steps
+        progress = progress.rows(within)
+        evaluated = evaluated if all(within) else nan  # what was evaluated came later
     cut = [table.rows(ends <= steps) for table, ends in zip(run.monitors, episode_ends(run), strict=True)]
-    return replace(run, progress=progress, monitors=_unless_empty(cut))
+    return replace(run, progress=progress, monitors=_unless_empty(cut), eval_return=evaluated)
 
 
 def episode_ends(run: LoadedRun) -> list[np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -150,9 +151,18 @@ def summary_csv(summaries: Summaries, paper: Mapping | None = None) -> str:
 
 
 def report(
-    returns: Returns, summaries: Summaries, *, window: int, notes: Sequence[str] = (), paper: Mapping | None = None
+    returns: Returns,
+    summaries: Summaries,
+    *,
+    window: int,
+    notes: Sequence[str] = (),
+    paper: Mapping | None = None,
+    evaluated: Summaries | None = None,
 ) -> str:
-    """The whole report: final returns, intervals, probabilities of improvement, and the paper's claims if asked for."""
+    """The whole report: final returns, intervals, probabilities of improvement, and the paper's claims if asked for.
+
+    `evaluated` are returns of deterministic policies, of those runs that were evaluated.
+    """
     parts = [
         "# Final returns",
         f"Mean return of the last {window} episodes of training; mean ± standard deviation over runs (seeds). The best "
@@ -162,6 +172,14 @@ def report(
         "95% percentile bootstrap intervals over runs; IQM is the interquartile mean.",
         _long_table(summaries, paper),
     ]
+    if evaluated:
+        parts += [
+            "## Deterministic policies",
+            "Mean return of the deterministic policy of each run's last checkpoint (`evaluation.json`); mean ± standard "
+            "deviation over runs. Noise is part of the returns above, and not of these.",
+            _wide_table(evaluated, None),
+            _long_table(evaluated, None),
+        ]
     pairs = all_pairs(returns)
     if pairs:
         parts += [
@@ -219,7 +237,7 @@ def _improvement_table(returns: Returns, pairs: Sequence[tuple[Method, Method]])
 
 
 def _claims(returns: Returns) -> str:
-    """BG-WNPG > WNPG > BGPG > PPO > None, link by link, on each task and over all."""
+    """BG-WNPG > WNPG > BGPG > PPO > None, link by link, then the pairs further apart, on each task and over all."""
     present = {method for by_method in returns.values() for method in by_method}
     chain = [(alg, "") for alg in CLAIMED_ORDER if (alg, "") in present]
     if len(chain) < 2:
@@ -228,7 +246,8 @@ def _claims(returns: Returns) -> str:
     if len(returns) > 1:
         scopes.append(("All tasks", dict(returns)))
     rows = []
-    for ours, theirs in zip(chain, chain[1:], strict=False):
+    links = list(itertools.pairwise(chain))
+    for ours, theirs in [*links, *(pair for pair in itertools.combinations(chain, 2) if pair not in links)]:
         row = [f"{method_name(ours)} > {method_name(theirs)}"]
         for _, scope in scopes:
             row.append(_verdict(improvement(scope, ours, theirs)))

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import math
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
-
-#: What `wng_tf.evaluate` writes.
-FILE = "evaluation.json"
 
 _POLL_SECONDS = 0.1
 
@@ -19,23 +13,6 @@ _POLL_SECONDS = 0.1
 def command(folder: Path, episodes: int) -> list[str]:
     """The command line of an evaluation. The sweep has run the environment already, and asked whether to trust it."""
     return [sys.executable, "-m", "wng_tf.evaluate", f"--run={folder}", f"--episodes={episodes}", "--trust"]
-
-
-def mean_return(folder: Path, summary: Mapping[str, Any], episodes: int = 1) -> float | None:
-    """Mean return of the deterministic policy in the last checkpoint; None where so many episodes of it were not played.
-
-    Args:
-      folder: the run's.
-      summary: what the run wrote when it finished.
-      episodes: how many there have to be.
-    """
-    try:
-        there = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        fits = there["step"] == summary.get("total_timesteps") and there["episodes"] >= episodes
-        mean = float(there["deterministic"]["mean"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # none, or damaged: to be made again
-    return mean if fits and math.isfinite(mean) else None
 
 
 def evaluate(folder: Path, episodes: int, environment: Mapping[str, str], stopped: Callable[[], bool]) -> str | None:

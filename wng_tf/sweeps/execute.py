@@ -162,7 +162,7 @@ def is_done(job: Job) -> bool:
     summary = read_summary(job.paths.folder)
     if not covers(summary, job.run):
         return False
-    return not job.episodes or evaluation.mean_return(job.paths.folder, summary, job.episodes) is not None
+    return not job.episodes or run_folder.evaluated_return(job.paths.folder, summary, job.episodes) is not None
 
 
 def is_finished(folder: Path, run: Run) -> bool:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from baselines_compat.files import atomic_write
-from wng_tf.sweeps.evaluation import mean_return
 from wng_tf.sweeps.execute import covers, read_summary
 from wng_tf.sweeps.grid import Run
 from wng_tf.sweeps.records import Record, all_records
+from wng_tf.training import run_folder
 
 RESULTS = ("status", "total_timesteps", "episodes", "eprewmean", "folder")
 #: Beside `eprewmean`, where runs are evaluated: mean return of the deterministic policy.
@@ -31,7 +31,7 @@ def write_tables(root: Path, plan: Sequence[Run]) -> None:
     ordered = sorted(runs.values(), key=_place)
     axes = list(dict.fromkeys(name for run in ordered for name, _ in run.axes))
     summaries = {run: read_summary(root / run.name) for run in ordered}
-    evaluated = {run: mean_return(root / run.name, summaries[run]) for run in ordered if summaries[run]}
+    evaluated = {run: run_folder.evaluated_return(root / run.name, summaries[run]) for run in ordered if summaries[run]}
     results = RESULTS if set(evaluated.values()) <= {None} else (*RESULTS[:-1], EVALUATED, RESULTS[-1])
 
     def table(columns: Sequence[str], row: Callable[[Run], Mapping[str, Any]]) -> str:

@@ -33,6 +33,7 @@ from wng_tf.training import locks, run_flags
 FLAGS = "flags.txt"
 VERSIONS = "versions.json"
 SUMMARY = "summary.json"
+EVALUATION = "evaluation.json"
 CHECKPOINTS = "checkpoints"
 EXPORT = "export"
 TENSORBOARD = "tb"
@@ -310,3 +311,20 @@ def _command(argv: Sequence[str]) -> str:
 def _relative(path: str) -> str:
     inside = os.path.relpath(path)
     return os.path.basename(path.rstrip("/")) if inside.startswith("..") else inside
+
+
+def evaluated_return(folder: Path, summary: Mapping[str, Any], episodes: int = 1) -> float | None:
+    """Mean return of the deterministic policy in the last checkpoint; None where so many episodes of it were not played.
+
+    Args:
+      folder: the run's.
+      summary: what the run wrote when it finished.
+      episodes: how many there have to be.
+    """
+    try:
+        there = json.loads((folder / EVALUATION).read_text(encoding="utf-8"))
+        fits = there["step"] == summary.get("total_timesteps") and there["episodes"] >= episodes
+        mean = float(there["deterministic"]["mean"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # none, or damaged: to be made again
+    return mean if fits and math.isfinite(mean) else None
