@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import os
 import shutil
@@ -234,6 +235,45 @@ def test_another_evaluation_is_kept(call, trained, tmp_path):
     assert f"as {folder / 'evaluation-earlier.json'}" in evaluated("--episodes=2")
     assert kept()["evaluation-earlier.json"] == "my notes"
     assert len(kept()) == 6
+
+
+def test_evaluations_go_to_a_file_of_ones_own(call, trained, tmp_path):
+    folder, out = trained("ppo on CartPole"), tmp_path / "new" / "result"
+    before = contents(folder)
+    flags = (f"--run={folder}", "--episodes=3", "--seed=3")
+    outcome = call(evaluate.app, *flags, f"--output={out}.json")
+    assert outcome.code == 0 and f"Wrote {out}.json" in outcome.stdout
+    result = json.loads(Path(f"{out}.json").read_text())
+    assert evaluate.evaluate_run(folder, 3, 3) == {**result, **as_in_python(result)}
+    assert call(evaluate.app, *flags, f"--output={out}.csv").code == 0
+    with open(f"{out}.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["policy"], row["episode"]) for row in rows] == [
+        (policy, str(episode)) for policy in ("deterministic", "stochastic") for episode in range(3)
+    ]
+    for row in rows:
+        part, episode = result[row["policy"]], int(row["episode"])
+        assert float(row["return"]) == part["returns"][episode] and int(row["length"]) == part["lengths"][episode]
+        assert (row["env"], row["alg"], int(row["step"]), int(row["seed"])) == ("CartPole-v1", "ppo", result["step"], 3)
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("suffix", ["json", "csv"])
+def test_a_file_that_is_there_is_not_overwritten_unasked(suffix, call, trained, tmp_path):
+    file = tmp_path / f"result.{suffix}"
+    file.write_text("my notes")
+    flags = (f"--run={trained('ppo on CartPole')}", "--episodes=1", f"--output={file}")
+    outcome = call(evaluate.app, *flags)
+    assert outcome.code == 2 and "--overwrite" in outcome.stderr and file.read_text() == "my notes"
+    assert call(evaluate.app, *flags, "--overwrite").code == 0
+    assert "CartPole-v1" in file.read_text()
+
+
+@pytest.mark.parametrize(("name", "sentence"), [("result.txt", ".json or a .csv"), ("folder.csv", "is a folder")])
+def test_a_name_that_is_no_file_is_refused_before_anything_is_played(name, sentence, call, trained, tmp_path):
+    (tmp_path / "folder.csv").mkdir()
+    outcome = call(evaluate.app, f"--run={trained('ppo on CartPole')}", f"--output={tmp_path / name}")
+    assert outcome.code == 2 and sentence in outcome.stderr
 
 
 # Films.

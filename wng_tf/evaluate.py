@@ -3,15 +3,14 @@
 Plays episodes in fresh environments with the normalizer frozen: once with the deterministic policy, once with the
 stochastic one, from the same start states. Prints mean return, its 95% interval (Student's t), standard deviation and
 episode length, and writes them with every return to evaluation.json in the run's folder; another evaluation that is there
-is kept under a name that says its step, seed and number of episodes. --video films the deterministic policy.
+is kept under a name that says its step, seed and number of episodes. --output names another file, .json, or .csv with a row
+for each episode, which must not be there yet, unless --overwrite is given. --video films the deterministic policy.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
-import json
 import math
 import os
 import sys
@@ -24,10 +23,9 @@ import numpy as np
 from absl import flags
 from scipy import special
 
-from baselines_compat.files import atomic_write
 from baselines_compat.vec_env import NonFiniteError, WorkerError, faults
 from baselines_compat.vec_env.intake import Intake
-from wng_tf import saved_policy
+from wng_tf import evaluations, saved_policy
 from wng_tf.cli import app as cli
 from wng_tf.cli import flags as run_flags
 from wng_tf.cli.parse import checkpoint_name, required, trusted
@@ -200,6 +198,7 @@ def main(argv: Sequence[str]) -> int:
         video.check(values.video)
         if values.video_episodes < 1:
             raise UserError(f"--video_episodes must be at least 1, not {values.video_episodes}.")
+    output = None if values.output is None else evaluations.check(values.output, values.overwrite).absolute()
     limit = values.max_episode_steps
     try:
         if values.video is not None:
@@ -209,52 +208,15 @@ def main(argv: Sequence[str]) -> int:
             print(f"Wrote {values.video}", flush=True)
         with _bar(2 * values.episodes) as advance:
             result = evaluate_run(run, values.episodes, values.seed, which, advance, trusted(), limit, values.env_timeout)
-        kept = _keep_another(folder / OUTPUT, result)
-        _write(folder / OUTPUT, result)
+        kept = evaluations.keep_another(folder / OUTPUT, result) if output is None else None
+        evaluations.write(output or folder / OUTPUT, result)
         print(_report(run, result))
         if kept is not None:
             print(f"Kept the evaluation that was there as {kept}")
-        print(f"Wrote {run / OUTPUT}", flush=True)
+        print(f"Wrote {values.output or run / OUTPUT}", flush=True)
     except (NonFiniteError, WorkerError) as error:
         return cli.fail(f"{error}{cli.traceback_of(error, folder)}", cli.FAULT)
     return 0
-
-
-def _keep_another(file: Path, result: dict[str, Any]) -> Path | None:
-    """Rename `file` if it holds another evaluation than that of `result`. Returns its new name, if it has one."""
-    try:
-        there = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError):
-        there = None  # damaged, or something else: not ours to throw away
-
-    def settings(of: dict[str, Any]) -> dict[str, Any]:
-        # Two names of one checkpoint are one policy.
-        return {name: value for name, value in of.items() if name not in ("which", "deterministic", "stochastic")}
-
-    if isinstance(there, dict) and settings(there) == settings(result):
-        return None
-    parts = there if isinstance(there, dict) else {}
-    what = [f"{name}{parts[name]}" for name in ("step", "seed", "episodes") if isinstance(parts.get(name), int)]
-    stem = "-".join([file.stem, *(what or ["earlier"])])
-    suffixes = itertools.chain([""], (f"-{n}" for n in itertools.count(2)))
-    names = (f"{stem}{suffix}{file.suffix}" for suffix in suffixes)
-    kept = next(path for path in map(file.with_name, names) if not path.exists())
-    try:
-        file.rename(kept)
-    except OSError as error:
-        raise UserError(f"Cannot keep '{file}' as '{kept.name}' ({error.strerror}).") from error
-    return kept
-
-
-def _write(file: Path, result: dict[str, Any]) -> None:
-    try:
-        with atomic_write(file) as out:
-            json.dump(result, out, indent=2, allow_nan=False)
-            out.write("\n")
-    except OSError as error:
-        raise UserError(f"Cannot write '{file}' ({error.strerror}).") from error
 
 
 def _report(run: Path, result: dict[str, Any]) -> str:
@@ -295,6 +257,10 @@ def app() -> None:
     flags.DEFINE_float("env_timeout", 0.0, "Give up an environment that does not come back for so many seconds; 0: never.")
     run_flags.define_number("seed", 0, "Seed of the start states and of the stochastic policy.")
     flags.DEFINE_string("which", "latest", "Checkpoint: latest, best, or the step of one.")
+    flags.DEFINE_string(
+        "output", None, "File to write the evaluation to, .json or .csv; default: evaluation.json in the run's folder."
+    )
+    flags.DEFINE_bool("overwrite", False, "Replace a file that --output names and that is there.")
     flags.DEFINE_string("video", None, "File to film the deterministic policy to: .mp4 or .gif.")
     run_flags.define_number("video_episodes", 1, "Episodes in the film.")
     cli.run_app(main)
