@@ -22,6 +22,23 @@ class Unclear(ValueError):
     """What was given has no clear meaning; the message says what it was, to stand after 'returned'."""
 
 
+class FlatBox(spaces.Box):
+    """The space of observations that were flattened to one vector, which remembers what they were.
+
+    Attributes:
+      original: the environment's own observation space.
+    """
+
+    original: spaces.Space[Any]
+
+    @classmethod
+    def of(cls, flat: spaces.Box, original: spaces.Space[Any]) -> FlatBox:
+        """The box `flat`, of the flattened members of `original`."""
+        space = cls(flat.low, flat.high, dtype=flat.dtype.type)
+        space.original = original
+        return space
+
+
 def array_of(value: Any) -> np.ndarray:
     """The real numbers that `value` holds, float64, in its shape: an array of its own.
 

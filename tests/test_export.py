@@ -48,7 +48,7 @@ def handmade(activation: str = "tanh", discrete: bool = False, **changes) -> Sav
         theta[size - 2 : size] = -1.0
     made = SavedPolicy(
         spec=spec,
-        value=Network.of_dense(((3, 5, activation), (5, 1, "linear"))),
+        value_network=Network.of_dense(((3, 5, activation), (5, 1, "linear"))),
         theta=theta,
         normalizer=RunningNormalizer(np.array([1e4, 0.0, -3.0]), np.array([1e-2, 1.0, 9.0])),
         observation_space=spaces.Box(-np.inf, np.inf, (3,), np.float64),

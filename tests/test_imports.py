@@ -16,7 +16,7 @@ LAYERS = (
     {"commands", "experiments"},
     {"sweeps", "plots"},
     {"cli"},
-    {"saved_policy"},
+    {"saved_policy", "learning", "evaluations"},
     {"families"},
     {"policy_gradient", "evolution"},
     {"policies"},
@@ -27,7 +27,7 @@ LAYERS = (
     {"runtime", "natural_gradient"},
     {"errors", "__init__"},
 )
-COMMANDS = {"run", "evaluate", "export", "sweep", "plot"}
+COMMANDS = {"run", "evaluate", "export", "sweep", "plot", "playing"}
 #: Neither knows reinforcement learning: TensorFlow, and each other, alone.
 MATHEMATICS = {"natural_gradient", "transport"}
 MOST_LINES = 350

@@ -237,6 +237,26 @@ class Spy(gym.Env):
         self.inner.close()
 
 
+class Compass(gym.Env):
+    """Dict observations far from the origin; rewards for going where the arrow points."""
+
+    def __init__(self):
+        self.observation_space = spaces.Dict(arrow=spaces.Discrete(2), height=spaces.Box(0.0, 2e3, (1,)))
+        self.action_space = spaces.Discrete(2)
+
+    def _seen(self):
+        self.arrow = int(self.np_random.integers(2))
+        return {"arrow": self.arrow, "height": self.np_random.normal(1e3, 1.0, (1,)).astype(np.float32)}
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self._seen(), {}
+
+    def step(self, action):
+        reward = float(action == self.arrow)
+        return self._seen(), reward, False, False, {}
+
+
 def episode_length(trajectory: Any, length: int) -> list[float]:
     """A behavioural embedding of a user's own."""
     return [float(len(trajectory.rewards)), float(trajectory.rewards.sum())]
@@ -244,6 +264,7 @@ def episode_length(trajectory: Any, length: int) -> list[float]:
 
 for _name in KEPT_SPACES:
     gym.register(f"toy/Keeping-{_name}-v0", entry_point=Keeping, kwargs={"space": _name}, max_episode_steps=9)
+gym.register("toy/Compass-v0", entry_point=Compass, max_episode_steps=10)
 gym.register("toy/Aim-v0", entry_point="toy_envs:Aim")
 gym.register("toy/Drifting-v0", entry_point="toy_envs:Drifting")
 for _what in ("observation", "reward"):

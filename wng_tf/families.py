@@ -12,6 +12,7 @@ from typing import Any
 from wng_tf import algorithms
 from wng_tf.algorithms import Algorithm
 from wng_tf.envs.tasks import Task
+from wng_tf.errors import UserError
 from wng_tf.runtime.registry import import_part
 from wng_tf.training import run_flags
 
@@ -110,6 +111,12 @@ def find(alg: str) -> Family:
 def settings() -> frozenset[str]:
     """The settings of both."""
     return frozenset(field.name for family in FAMILIES for field in dataclasses.fields(family.config))
+
+
+def check_setting(family: Family, alg: str, name: str) -> None:
+    """UserError if `name` is a setting of the other family only."""
+    if name in settings() and name not in {field.name for field in dataclasses.fields(family.config)}:
+        raise UserError(f"--{name} is not a setting of {family.name}, which --alg={alg} belongs to.")
 
 
 def beside_the_numbers() -> frozenset[str]:

@@ -7,7 +7,6 @@ README.
 from __future__ import annotations
 
 import errno
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -16,15 +15,16 @@ from typing import Any
 
 from absl import flags
 
-from wng_tf import algorithms, families
+from wng_tf import algorithms, families, playing, saved_policy
 from wng_tf.cli import app as cli
 from wng_tf.cli import flags as run_flags
-from wng_tf.cli.parse import check_trust, is_given
-from wng_tf.envs import tasks
+from wng_tf.cli.parse import check_trust, is_given, trusted
+from wng_tf.envs import screen, tasks
 from wng_tf.errors import UserError
-from wng_tf.runtime import compile_cache, faults
+from wng_tf.policies import warm_start
+from wng_tf.runtime import compile_cache, faults, trust
 from wng_tf.runtime.paths import expanded
-from wng_tf.training import checkpoint, run_folder
+from wng_tf.training import checkpoint, run_folder, unused
 
 #: TensorFlow starts all of them, whether there are cores for them or not.
 MOST_THREADS = 1024
@@ -35,9 +35,16 @@ def main(argv: Sequence[str]) -> int:
     del argv
     values = flags.FLAGS
     algorithm = algorithms.find(values.alg)
+    _take_environment()
     check_trust([values.env], [values.flag_values_dict()])
     task = tasks.resolve(values.env)
     tasks.check(task)
+    if values.play_episodes < 0:
+        raise UserError(f"--play_episodes must not be negative, as {values.play_episodes} is.")
+    if values.play:
+        screen.check(values.env)
+        if values.num_timesteps == 0:
+            return _play_alone()
     given = _check(algorithm, task)
     if task.env_id != values.env:
         print(f"{values.env} is {task.env_id}", flush=True)
@@ -47,6 +54,7 @@ def main(argv: Sequence[str]) -> int:
         run_folder.read_flags(log_path)
     else:
         run_folder.check_new(log_path)
+    warm_start.source(values.load_path, log_path, values.resume)  # what is wrong with it is said before TensorFlow loads
     folder = expanded(log_path).absolute()  # an environment may change the working folder
     print("Loading TensorFlow", flush=True)
     compile_cache.enable(values.num_threads)
@@ -62,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
     if values.network is not None:
         given["network"] = values.network
     try:
-        family.learn(
+        policy = family.learn(
             env=values.env,
             total_timesteps=values.num_timesteps,
             alg=algorithm.name,
@@ -71,8 +79,11 @@ def main(argv: Sequence[str]) -> int:
             resume=values.resume,
             progress=values.progress,
             conclude=_export,
+            load_path=values.load_path,
             **given,
         )
+        if values.play:
+            _play(policy)
     except (NonFiniteError, WorkerError) as error:
         return cli.fail(f"{error} {_last_checkpoint(folder)}{cli.traceback_of(error, folder)}", cli.FAULT)
     except UnusableOutput as error:
@@ -86,6 +97,37 @@ def main(argv: Sequence[str]) -> int:
     except Interrupted as stopped:
         print(stopped, file=sys.stderr)
         return cli.INTERRUPTED
+    return 0
+
+
+def _take_environment() -> None:
+    """Sets --env, where nobody did, to the environment of the policy that --load_path names."""
+    values = flags.FLAGS
+    if values.load_path is None or values["env"].present:
+        return
+    env = saved_policy.load(values.load_path).about.get("env")
+    if env is not None:
+        if not trusted():
+            trust.check(env, f"'{values.load_path}'")
+        values.env = env
+
+
+def _play(policy: saved_policy.SavedPolicy) -> None:
+    values = flags.FLAGS
+    timeout = values.env_timeout or 0.0
+    playing.show(policy, values.env, episodes=values.play_episodes, seed=values.seed, timeout=timeout)
+
+
+def _play_alone() -> int:
+    """Shows the policy that --load_path names. Returns the exit code."""
+    if flags.FLAGS.load_path is None:
+        raise UserError("--play with --num_timesteps=0 shows the policy of a run: name it with --load_path.")
+    from baselines_compat.vec_env import NonFiniteError, WorkerError
+
+    try:
+        _play(saved_policy.load(flags.FLAGS.load_path))
+    except (NonFiniteError, WorkerError) as error:
+        return cli.fail(f"{error}{cli.traceback_of(error, Path('nowhere'))}", cli.FAULT)
     return 0
 
 
@@ -112,9 +154,8 @@ def _check(algorithm: algorithms.Algorithm, task: tasks.Task) -> dict[str, Any]:
     config, plain = (family.resolve(algorithm, task, some) for some in (given, {}))
     network = family.default_network(task) if values.network is None else values.network
     family.check(config, network)
-    if os.environ.get(run_flags.UNUSED) != "allow":
-        # Not those of a flagfile: a run's own lists every setting, and one for several algorithms what some of them use.
-        run_flags.refuse_unused(algorithm, config, plain, network, filter(is_given, given))
+    # Not those of a flagfile: a run's own lists every setting, and one for several algorithms what some of them use.
+    unused.refuse(algorithm, config, plain, network, filter(is_given, given))
     return given
 
 

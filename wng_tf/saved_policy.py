@@ -7,7 +7,8 @@ from pathlib import Path
 
 from wng_tf import algorithms
 from wng_tf.errors import UserError
-from wng_tf.policies.saved import SavedPolicy, load_policy
+from wng_tf.policies import saved
+from wng_tf.policies.saved import SavedPolicy
 from wng_tf.runtime.paths import expanded
 from wng_tf.runtime.trust import check as check_trust
 from wng_tf.training import run_folder
@@ -15,15 +16,21 @@ from wng_tf.training import run_folder
 __all__ = ["SavedPolicy", "environment", "flag", "load"]
 
 
-def load(run_dir: str | os.PathLike[str], which: str | int = "latest") -> SavedPolicy:
-    """The policy in a checkpoint of a run: "latest", "best", or the one of a given step. Imports no TensorFlow.
+def load(path_or_run: str | os.PathLike[str], which: str | int = "latest") -> SavedPolicy:
+    """A policy from where it is kept: `wng_tf.load`. Imports no TensorFlow, and nothing that is named there.
+
+    Args:
+      path_or_run: folder of a run, one of its checkpoints, a file that `policy.save` wrote, or the folder of an exported
+        model.
+      which: checkpoint of a run: "latest", "best", or the one of a given step.
 
     Raises:
-      UserError: there is no run or no such checkpoint, or it is damaged.
+      UserError: there is none of these, or it is damaged.
     """
-    run_dir = expanded(run_dir)
-    algorithms.find(flag(run_dir, "alg"))  # says so where the folder is no run's
-    return load_policy(run_dir, which)
+    path = expanded(path_or_run)
+    if path.is_dir() and not (path / saved.SAVED_MODEL).exists():
+        algorithms.find(flag(path, "alg"))  # says so where the folder is no run's
+    return saved.load(path, which)
 
 
 def environment(run_dir: str | os.PathLike[str], trust: bool = False) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+from short_runs import uncompiled
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -21,3 +23,18 @@ def test_sampler_learns_the_ring():
 
 def test_policy_learns_from_the_state():
     assert load("policy").train() > -0.5  # a policy that ignores the state: -1 or less
+
+
+def test_what_is_loaded_acts(tmp_path):
+    example = load("load_and_act")
+    with uncompiled():
+        example.train(tmp_path / "policy.npz", 1024)
+    assert all(5.0 < example.play(tmp_path / "policy.npz", seed) <= 500.0 for seed in range(3))
+
+
+def test_a_run_goes_on_for_longer(tmp_path):
+    example = load("resume_longer")
+    with uncompiled():
+        first, longer = example.train(tmp_path / "run", 512), example.train(tmp_path / "run", 1024, resume=True)
+    assert (first["total_timesteps"], longer["total_timesteps"]) == (512, 1024)
+    assert longer["episodes"] > first["episodes"]

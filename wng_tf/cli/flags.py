@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
 from typing import Any
 
 from absl import flags
 
-from wng_tf.algorithms import Algorithm
 from wng_tf.errors import UserError
-from wng_tf.families import FAMILIES, Family, settings
+from wng_tf.families import FAMILIES, Family, check_setting, settings
 from wng_tf.parts import RENAMED
 from wng_tf.training.run_flags import ROLES
-from wng_tf.training.settings import conditions, field_type, has_effect
+from wng_tf.training.settings import conditions, field_type
+
+#: Flags of what comes after a run, and is no part of it.
+PLAYING = ("play", "play_episodes")
 
 Use = tuple[Family, dataclasses.Field, type]
 """A family that has a setting, the setting, and its type."""
-
-UNUSED = "WNG_TF_UNUSED"
-"""Environment variable: `allow` takes settings that have no effect, as a sweep gives them to several algorithms."""
 
 
 class NumberFlagParser(flags.ArgumentParser):
@@ -67,12 +65,22 @@ def define_run_flags() -> None:
         "evolution strategies: mlp, toeplitz, or your own. "
         "Default: mlp, and the paper's toeplitz for evolution strategies on Point and Quadruped.",
     )
+    flags.DEFINE_string(
+        "load_path",
+        None,
+        "Begin from the policy, value function and normalizers of an earlier run, checkpoint or saved policy, in the "
+        "environment of that run unless --env names one.",
+    )
     flags.DEFINE_string("log_path", None, "Folder of the run; default: runs/out/ALG-ENV-SEED.")
     flags.DEFINE_bool("resume", False, "Continue the run in --log_path from its last checkpoint.")
     flags.DEFINE_bool("progress", None, "Show the progress bar; default: on a terminal.")
     define_number("num_threads", 1, "Threads of TensorFlow's operations.")
+    flags.DEFINE_bool(
+        "play", False, "Show the trained policy on a screen; with --load_path and --num_timesteps=0 without training it."
+    )
+    define_number("play_episodes", 0, "Episodes that --play shows; 0: until Ctrl-C.")
 
-    for name in ROLES:
+    for name in (*ROLES, *PLAYING):
         _put_under(name, "the run")
 
 
@@ -173,47 +181,13 @@ def given_settings(cls: type) -> dict[str, Any]:
     Raises:
       UserError: a value of the wrong type, or a flag that belongs to the other family only.
     """
-    own = {field.name for field in dataclasses.fields(cls)}
     values: dict[str, Any] = {}
     for name, value in flags.FLAGS.flag_values_dict().items():
         if value is None or name not in settings():
             continue
-        if name not in own:
-            raise UserError(f"--{name} is not a setting of {_family(cls).name}, which --alg={flags.FLAGS.alg} belongs to.")
+        check_setting(_family(cls), flags.FLAGS.alg, name)
         values[name] = _converted(name, value, field_type(cls, name))
     return values
-
-
-def refuse_unused(algorithm: Algorithm, config: Any, plain: Any, network: str, names: Iterable[str]) -> None:
-    """Refuse a setting that the user asked for and that the algorithm does not use.
-
-    Args:
-      algorithm: the row, for the message.
-      config: the settings of the run.
-      plain: its settings if the user had said nothing: a value that is the default changes nothing, and is in order.
-      network: name of the network.
-      names: the settings to look at.
-
-    Raises:
-      UserError: one of them has no effect.
-    """
-    for name in names:
-        if getattr(config, name) == getattr(plain, name) or has_effect(config, name, network=network):
-            continue
-        raise UserError(
-            f"--{name} has no effect with --alg={algorithm.name}: it goes with {conditions(type(config), name)}"
-            f"{_users(type(config), name)}. Leave it out, or choose another algorithm."
-        )
-
-
-def _users(cls: type, name: str) -> str:
-    family = _family(cls)
-    users = []
-    for row in family.table.values():
-        config = cls(**{**row.defaults, **{part: getattr(row, part) for part in family.parts}})
-        if has_effect(config, name):
-            users.append(row.name)
-    return f", as in {', '.join(users)}" if users else ""
 
 
 def _family(cls: type) -> Family:

@@ -21,7 +21,7 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator, registry
 from gymnasium.wrappers import FlattenObservation
 
 import wng_tf.envs  # noqa: F401  registers our ids
-from baselines_compat.conform import Unclear, conform
+from baselines_compat.conform import FlatBox, Unclear, conform
 from baselines_compat.errors import UnusableOutput
 from baselines_compat.vec_env.faults import described, is_users, naming
 from baselines_compat.vec_env.intake import reset_result
@@ -291,6 +291,8 @@ class Flattened(FlattenObservation):
 
     def __init__(self, env: gymnasium.Env, who: str):
         super().__init__(env)
+        assert isinstance(self.observation_space, spaces.Box)
+        self.observation_space = FlatBox.of(self.observation_space, env.observation_space)
         self._who = who
 
     def reset(self, **kwargs: Any):

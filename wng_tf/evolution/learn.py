@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from wng_tf.algorithms import EvolutionAlgorithm
 from wng_tf.evolution.config import EvolutionConfig, check, default_network, resolve
 from wng_tf.evolution.env_partitions import horizon_of, make_partitions
 from wng_tf.evolution.trainer import Progress, Report, Trainer
+from wng_tf.policies import warm_start
 from wng_tf.policies.saved import SavedPolicy
 from wng_tf.runtime import memory
 from wng_tf.training.callbacks import Callback, Callbacks, Names
@@ -41,6 +44,8 @@ def learn(
     progress: bool | None = None,
     callback: Callback | Sequence[Callback] | None = None,
     conclude: Callable[[Path], object] | None = None,
+    refuse_unused: bool = False,
+    load_path: str | os.PathLike[str] | None = None,
     **given: Any,
 ) -> SavedPolicy:
     """Train a policy by evolution strategies.
@@ -58,6 +63,9 @@ def learn(
         has `steps`, `number` (of the generation), `total_timesteps`, `eprewmean`, `progress` and `report`, and the fields
         of these two by their own names. False, from any of them, stops the run and saves it.
       conclude: called with the run's folder when the last checkpoint is saved, before the run counts as finished.
+      refuse_unused: refuse settings that have no effect with this algorithm, as the command line does.
+      load_path: run, checkpoint or saved policy whose policy, value function and normalizers the run begins from: anything
+        that `wng_tf.load` reads, of the same spaces, network and normalization.
       **given: settings of `EvolutionConfig`.
 
     Returns:
@@ -81,9 +89,12 @@ def learn(
         resume=resume,
         progress=progress,
         conclude=conclude,
+        refuse_unused=refuse_unused,
+        load_path=load_path,
         given=given,
     )
     config, run = begun.config, begun.run
+    start = warm_start.source(load_path, log_path, resume)
     members = 2 * config.population + config.evaluation_episodes
     horizon = horizon_of(begun.task, config.horizon)
     memory.check({f"--horizon={horizon} with --population={config.population}": 8.0 * members * horizon})
@@ -97,12 +108,15 @@ def learn(
             schedule=begun.rate,
         )
         now = trainer.start()
+        if start is not None:
+            now = begin_from(start, trainer, now, load_path, run.info.about)
 
         def restore(saved: dict[str, Any]) -> None:
             nonlocal now
             now = trainer.restored(saved)
 
         run.start(restore)
+        warm_start.keep(start, run, load_path)
         run.note(f"{begun.headline}: {trainer.spec.num_parameters} parameters")
         while now.steps < total_timesteps and run.goes_on:
             started = time.process_time()
@@ -122,7 +136,19 @@ def learn(
             run.checkpoint_if_due(now.steps, now.tree, now.policy_return)
         run.finish(now.steps, now.tree, now.policy_return)
     assert now.policy is not None
-    return now.policy
+    return dataclasses.replace(now.policy, about=run.info.about)
+
+
+def begin_from(start: SavedPolicy, trainer: Trainer, now: Progress, load_path: object, about: Mapping[str, str]) -> Progress:
+    """The progress before the first generation, with the parameters of an earlier policy and what its normalizer has seen.
+
+    Raises:
+      UserError: they do not fit, see `warm_start.parameters`.
+    """
+    own = dataclasses.replace(trainer.policy(now.state), about=about)
+    state = now.state._replace(theta=warm_start.parameters(start, own, load_path))
+    seen = warm_start.statistics(start, load_path)
+    return dataclasses.replace(now, state=state if seen is None else state._replace(moments=seen.observations))
 
 
 def _names(now: Progress, report: Report, total_timesteps: int) -> tuple[Names, Names]:

@@ -19,7 +19,7 @@ from wng_tf.evolution.generation import Generation
 from wng_tf.evolution.population import Stream
 from wng_tf.policies import heads, networks, saved
 from wng_tf.policies.normalizers import Normalizer
-from wng_tf.policies.saved import SavedPolicy
+from wng_tf.policies.saved import SavedPolicy, Statistics
 from wng_tf.policies.spec import PolicySpec
 from wng_tf.training.checkpoint import MisfitError, check_fits
 
@@ -146,7 +146,14 @@ class Trainer:
     def policy(self, state: strategy.State) -> SavedPolicy:
         """The unperturbed policy of a state."""
         normalizer = Normalizer.of(state.moments) if self.config.normalize_observations else None
-        return SavedPolicy(self.spec, state.theta, normalizer, self._observation_space, self._action_space)
+        return SavedPolicy(
+            self.spec,
+            state.theta,
+            normalizer,
+            self._observation_space,
+            self._action_space,
+            statistics=Statistics(state.moments),
+        )
 
     def advance(self, progress: Progress) -> tuple[Progress, Report]:
         """One generation.

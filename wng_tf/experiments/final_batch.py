@@ -51,6 +51,7 @@ def final_batch(run: LoadedRun, *, nsteps: int | None = None, which: str | int =
         check_trust(run.env, f"The run in '{run.folder}'")
     given = dict(run.settings)
     network = given.pop("network", "mlp")
+    given.pop("load_path", None)
     kind = tasks.resolve(run.env).kind
     algorithm = algorithms.find(run.alg)
     assert isinstance(algorithm, algorithms.PolicyGradientAlgorithm)  # `run` is one's

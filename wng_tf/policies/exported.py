@@ -14,9 +14,10 @@ from baselines_compat.graph_actions import to_environment
 from wng_tf.policies.heads.base import DeterministicHead
 from wng_tf.policies.network import Network
 from wng_tf.policies.tensors import forward
+from wng_tf.policies.trees import WITHIN_EXPORT
 
 if TYPE_CHECKING:
-    from wng_tf.policies.saved import SavedPolicy
+    from wng_tf.policies.acting import SavedPolicy
 
 
 class Chain(tf.Module):
@@ -50,8 +51,8 @@ class ExportedPolicy(tf.Module):
         spec = policy.spec
         self.actor = Chain(spec.network, policy.theta, "actor")
         self.critic = None
-        if policy.value is not None:
-            self.critic = Chain(policy.value, policy.theta[spec.num_parameters :], "critic")
+        if policy.value_network is not None:
+            self.critic = Chain(policy.value_network, policy.theta[spec.num_parameters :], "critic")
         self.free = tf.Variable(spec.free(policy.theta), name="free") if spec.num_free else None
         self._normalizer = policy.normalizer
         vectors = () if policy.normalizer is None else policy.normalizer.vectors()
@@ -104,7 +105,8 @@ class ExportedPolicy(tf.Module):
 
 
 def export(policy: SavedPolicy, path: str | os.PathLike[str]) -> Path:
-    """Write a SavedModel that needs nothing but TensorFlow to the folder `path`."""
+    """Write a SavedModel that needs nothing but TensorFlow to the folder `path`; `saved.load` finds the policy in it."""
     module = ExportedPolicy(policy)
     tf.saved_model.save(module, os.fspath(path), signatures=module.signatures())
+    policy.save(Path(path, WITHIN_EXPORT))
     return Path(path)

@@ -8,9 +8,18 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from baselines_compat.conform import FlatBox
+
 
 def to_tree(space: spaces.Space[Any]) -> dict[str, Any]:
-    """Plain data of a Box, or of a space of whole numbers."""
+    """Plain data of a Box, of a space of whole numbers, or of a Dict or Tuple of them."""
+    if isinstance(space, FlatBox):
+        flat = spaces.Box(space.low, space.high, dtype=space.dtype.type)
+        return {**to_tree(flat), "original": to_tree(space.original)}
+    if isinstance(space, spaces.Dict):
+        return {"dict": [[key, to_tree(part)] for key, part in space.spaces.items()]}
+    if isinstance(space, spaces.Tuple):
+        return {"tuple": [to_tree(part) for part in space.spaces]}
     if isinstance(space, spaces.Box):
         return {"low": space.low, "high": space.high, "dtype": str(space.dtype)}
     if isinstance(space, spaces.Discrete):
@@ -18,12 +27,21 @@ def to_tree(space: spaces.Space[Any]) -> dict[str, Any]:
     if isinstance(space, spaces.MultiDiscrete):
         return {"nvec": np.asarray(space.nvec)}
     if isinstance(space, spaces.MultiBinary):
-        return {"bits": [int(size) for size in space.shape]}
+        return {"bits": [int(size) for size in space.shape] if np.ndim(space.n) else int(space.n)}  # unequal in Gymnasium
     raise ValueError(f"A policy is kept with a Box or a space of whole numbers, not with {space}.")
 
 
 def from_tree(tree: Mapping[str, Any]) -> spaces.Space[Any]:
     """The inverse. KeyError, TypeError, ValueError, AttributeError: the tree of something else."""
+    if "original" in tree:
+        flat = from_tree({key: value for key, value in tree.items() if key != "original"})
+        if not isinstance(flat, spaces.Box):
+            raise ValueError(f"flat observations of {flat}")
+        return FlatBox.of(flat, from_tree(tree["original"]))
+    if "dict" in tree:
+        return spaces.Dict([(key, from_tree(part)) for key, part in tree["dict"]])
+    if "tuple" in tree:
+        return spaces.Tuple([from_tree(part) for part in tree["tuple"]])
     if "n" in tree:
         return spaces.Discrete(tree["n"], start=tree.get("start", 0))
     if "nvec" in tree:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 
 from baselines_compat.policies import PolicyWithValue, build_policy
 from baselines_compat.runner import Batch, Runner
@@ -16,10 +19,11 @@ from wng_tf import embeddings, parts
 from wng_tf.algorithms import PolicyGradientAlgorithm
 from wng_tf.envs import tasks
 from wng_tf.errors import UserError
-from wng_tf.policies import heads
+from wng_tf.policies import heads, warm_start
 from wng_tf.policies.keras_layers import keras_hidden_layers
 from wng_tf.policies.network import Network
-from wng_tf.policies.saved import shape_tree
+from wng_tf.policies.normalizers import RunningNormalizer
+from wng_tf.policies.saved import SavedPolicy, Statistics, shape_tree
 from wng_tf.policies.spec import PolicySpec
 from wng_tf.policy_gradient.config import PolicyGradientConfig, check, default_network, resolve_for
 from wng_tf.policy_gradient.learner import Learner
@@ -49,8 +53,10 @@ def learn(
     progress: bool | None = None,
     callback: Callback | Sequence[Callback] | None = None,
     conclude: Callable[[Path], object] | None = None,
+    refuse_unused: bool = False,
+    load_path: str | os.PathLike[str] | None = None,
     **given: Any,
-) -> PolicyWithValue:
+) -> SavedPolicy:
     """Train a policy, as Baselines' `ppo2.learn` does.
 
     Args:
@@ -66,10 +72,13 @@ def learn(
         `steps`, `number` (of the update), `total_timesteps`, `eprewmean`, `report` (the columns of the log), `batch`, and
         `learner`, whose `policy` acts with the weights of then. False, from any of them, stops the run and saves it.
       conclude: called with the run's folder when the last checkpoint is saved, before the run counts as finished.
+      refuse_unused: refuse settings that have no effect with this algorithm, as the command line does.
+      load_path: run, checkpoint or saved policy whose policy, value function and normalizers the run begins from: anything
+        that `wng_tf.load` reads, of the same spaces, network and normalization.
       **given: settings of `PolicyGradientConfig`.
 
     Returns:
-      the trained policy, its weights set.
+      the trained policy, which acts on the environment's own observations; its `model` is the Keras networks.
 
     Raises:
       UserError: bad input.
@@ -89,11 +98,16 @@ def learn(
         resume=resume,
         progress=progress,
         conclude=conclude,
+        refuse_unused=refuse_unused,
+        load_path=load_path,
         given=given,
     )
     config, run = begun.config, begun.run
+    start = warm_start.source(load_path, log_path, resume)
     with run, make_normalized(env, config, seed) as venv:
         policy = make_policy(venv, begun.network, config, seed)
+        if start is not None:
+            begin_from(start, policy, venv, load_path, run.info.about)
         learner = Learner(policy=policy, config=config, embedding=embeddings.find(config.embedding), seed=seed)
         runner = Runner(env=venv, model=policy, nsteps=config.nsteps, gamma=config.gamma, lam=config.lam)
         described = describe(policy, venv)
@@ -122,6 +136,7 @@ def learn(
             lost.extend(venv.set_state(saved["env"]))
 
         resumed = run.start(restore)
+        warm_start.keep(start, run, load_path)
         run.note(f"{begun.headline}: {policy.size} parameters")
 
         remarks: set[str] = set()
@@ -166,7 +181,7 @@ def learn(
                 run.log(row | diagnostics(batch, learner), steps, number)
             run.checkpoint_if_due(steps, state)
         run.finish(steps, state)
-    return policy
+        return acting(policy, venv, about=run.info.about)
 
 
 def diagnostics(batch: Batch, learner: Learner) -> dict[str, float]:
@@ -202,13 +217,46 @@ def make_normalized(env: str, config: PolicyGradientConfig, seed: int) -> VecNor
     return VecNormalize(venv, ob=config.normalize_observations, ret=config.normalize_rewards, gamma=config.gamma)
 
 
+def acting(policy: PolicyWithValue, venv: VecNormalize, about: Mapping[str, str] = MappingProxyType({})) -> SavedPolicy:
+    """The policy as it is now, with the normalizer's statistics of now: it acts on raw observations."""
+    normalizer = venv.normalizer
+    observation_space = venv.observation_space
+    assert isinstance(observation_space, spaces.Box)
+    return SavedPolicy(
+        spec=PolicySpec(Network.of_dense(policy.actor_spec().layers), heads.of_policy(policy)),
+        theta=policy.get_flat(),
+        normalizer=RunningNormalizer(normalizer.ob_rms.mean, normalizer.ob_rms.var, normalizer.settings),
+        observation_space=observation_space,
+        action_space=venv.action_space,
+        value_network=Network.of_dense(policy.critic_layers()),
+        statistics=Statistics(*normalizer.snapshot()),
+        about=about,
+        model=policy,
+    )
+
+
+def begin_from(
+    start: SavedPolicy, policy: PolicyWithValue, venv: VecNormalize, load_path: object, about: Mapping[str, str]
+) -> None:
+    """Gives the policy the parameters of an earlier one, and the environments what its normalizers have seen.
+
+    Raises:
+      UserError: they do not fit, see `warm_start.parameters`.
+    """
+    policy.set_flat(warm_start.parameters(start, acting(policy, venv, about), load_path))
+    seen = warm_start.statistics(start, load_path)
+    if seen is not None:
+        venv.normalizer.ob_rms.moments = seen.observations
+        if seen.returns is not None:
+            venv.normalizer.ret_rms.moments = seen.returns
+
+
 def describe(policy: PolicyWithValue, venv: VecNormalize) -> dict[str, Any]:
     """What a checkpoint says of the policy besides its weights and the normalizer's statistics, which are beside it."""
-    spec = PolicySpec(Network.of_dense(policy.actor_spec().layers), heads.of_policy(policy))
-    value = Network.of_dense(policy.critic_layers())
+    now = acting(policy, venv)
     settings = venv.normalizer.settings
     return {
-        **shape_tree(spec, venv.observation_space, venv.action_space, value),
+        **shape_tree(now.spec, now.observation_space, now.action_space, now.value_network),
         "normalizer": {"ob": settings.ob, "clipob": settings.clipob, "epsilon": settings.epsilon},
     }
 

@@ -23,13 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import wng_tf
-from wng_tf.cli.flags import UNUSED
 from wng_tf.errors import UserError
 from wng_tf.sweeps import evaluation
 from wng_tf.sweeps.grid import Run
 from wng_tf.sweeps.records import Attempt, Record, RunPaths, read_record, write_record
 from wng_tf.sweeps.stall import Stall
-from wng_tf.training import checkpoint, run_folder
+from wng_tf.training import checkpoint, run_folder, unused
 from wng_tf.training.locks import try_lock
 
 #: Exit code of a run that refuses its flags: trying again would change nothing.
@@ -317,7 +316,7 @@ def _environment() -> dict[str, str]:
     # A worker of a cluster starts elsewhere: let it find this package even where it is not installed.
     package_parent = str(Path(wng_tf.__file__).parents[1])
     path = [package_parent, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, **ONE_THREAD, UNUSED: "allow", "PYTHONPATH": os.pathsep.join(path)}
+    return {**os.environ, **ONE_THREAD, unused.VARIABLE: "allow", "PYTHONPATH": os.pathsep.join(path)}
 
 
 def _keep_last_words(paths: RunPaths) -> None:

@@ -61,6 +61,21 @@ def save(directory: str | os.PathLike[str], step: int, state: Any, *, keep: int 
     return path
 
 
+def save_file(path: str | os.PathLike[str], state: Any) -> None:
+    """Write `state` to one file of any name, in the format of a checkpoint; what is there is replaced once it is whole.
+
+    Raises TypeError as `save`, OSError where the file cannot be written.
+    """
+    data = _encode(0, state)
+    with atomic_write(Path(path), "wb") as file:
+        file.write(data)
+
+
+def load_file(path: str | os.PathLike[str]) -> Any:
+    """The state in one file of any name: one of `save_file`'s, or a checkpoint. UserError if it is damaged."""
+    return _read(Path(path), "use another file")[1]
+
+
 def tidy(directory: str | os.PathLike[str], keep: int | None, *, written: int | None = None) -> None:
     """Delete all checkpoints but the newest `keep` (None: all stay), and what a killed `save` left unfinished.
 
@@ -127,6 +142,13 @@ def _advice(there: list[int]) -> str:
 
 
 def _load(path: Path, advice: str) -> tuple[int, Any]:
+    step, state = _read(path, advice)
+    if path.name not in (BEST, _path(path.parent, step).name):
+        raise UserError(f"The checkpoint '{path}' is of step {step}, not of the step in its name: {advice}.")
+    return step, state
+
+
+def _read(path: Path, advice: str) -> tuple[int, Any]:
     try:
         about = path.stat()
         if not stat.S_ISREG(about.st_mode):
@@ -156,8 +178,6 @@ def _load(path: Path, advice: str) -> tuple[int, Any]:
         raise
     except Exception as error:  # whole, but not written by this program
         raise _damaged(path, error, advice) from error
-    if path.name not in (BEST, _path(path.parent, step).name):
-        raise UserError(f"The checkpoint '{path}' is of step {step}, not of the step in its name: {advice}.")
     return step, state
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -13,10 +14,10 @@ from wng_tf.envs import tasks
 from wng_tf.envs.tasks import Task
 from wng_tf.errors import UserError
 from wng_tf.runtime.registry import Registry
-from wng_tf.training import run_flags
+from wng_tf.training import run_flags, unused
 from wng_tf.training.run import TrainingRun
 from wng_tf.training.run_info import RunInfo
-from wng_tf.training.settings import defaults, schedule
+from wng_tf.training.settings import current_names, defaults, schedule, whole
 
 
 class RunSettings(Protocol):
@@ -90,6 +91,8 @@ def begin(
     resume: bool,
     progress: bool | None,
     conclude: Callable[[Path], object] | None,
+    refuse_unused: bool,
+    load_path: str | os.PathLike[str] | None,
     given: Mapping[str, Any],
 ) -> Begun[Config]:
     """See `learn` of either family for the arguments. Nothing is written.
@@ -100,6 +103,7 @@ def begin(
     algorithm = algorithms.find(alg)
     if not isinstance(algorithm, recipe.row):
         raise UserError(f"--alg={alg} is {algorithm.is_a}: use {algorithm.package}.learn.")
+    total_timesteps = whole(total_timesteps)
     if total_timesteps < 1:
         raise UserError(f"--num_timesteps must be at least 1, not {total_timesteps}.")
     if seed < 0 and recipe.seeds is None:
@@ -111,6 +115,9 @@ def begin(
     parts.check(config, *recipe.parts)
     network = network or recipe.default_network(task)
     recipe.check(config, network)
+    if refuse_unused:
+        names = [name for name, value in current_names(given).items() if value is not None]
+        unused.refuse(algorithm, config, recipe.resolve(algorithm, task, {}), network, names)
     rate = schedule(config.lr)
     settings = type(config)
     info = RunInfo(
@@ -119,7 +126,16 @@ def begin(
         env_id=task.env_id,
         seed=seed,
         total_timesteps=total_timesteps,
-        flags=run_flags.values(algorithm.name, env, seed, total_timesteps, network, log_path, config),
+        flags=run_flags.values(
+            algorithm.name,
+            env,
+            seed,
+            total_timesteps,
+            network,
+            log_path,
+            config,
+            None if load_path is None else os.fspath(load_path),
+        ),
         defaults=defaults(settings),
         may_change=run_flags.may_change_on_resume(settings),
     )

@@ -22,6 +22,7 @@ ROLES: Mapping[str, str] = MappingProxyType(
         "num_timesteps": "length",
         "seed": "identity",
         "network": "result",
+        "load_path": "result",
         "log_path": "operational",
         "resume": "operational",
         "progress": "operational",
@@ -42,11 +43,19 @@ def may_change_on_resume(*configs: type) -> frozenset[str]:
 
 
 def values(
-    alg: str, env: str, seed: int, total_timesteps: int, network: str, log_path: str | None, config: Any
+    alg: str,
+    env: str,
+    seed: int,
+    total_timesteps: int,
+    network: str,
+    log_path: str | None,
+    config: Any,
+    load_path: str | None = None,
 ) -> dict[str, Any]:
     """Every flag of a run with its value, in the order in which `flags.txt` lists them."""
     named = {"alg": alg, "env": env, "num_timesteps": total_timesteps, "seed": seed, "network": network}
-    return {**named, "log_path": log_path, **dataclasses.asdict(config)}
+    begun = {} if load_path is None else {"load_path": load_path}
+    return {**named, **begun, "log_path": log_path, **dataclasses.asdict(config)}
 
 
 def text(flags: Mapping[str, Any]) -> str:

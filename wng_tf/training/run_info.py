@@ -30,6 +30,11 @@ class RunInfo:
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     may_change: Collection[str] = run_folder.MAY_CHANGE
 
+    @property
+    def about(self) -> dict[str, str]:
+        """What a policy says of the run that it is of."""
+        return {"alg": self.alg, "env": self.env}
+
     def flags_text(self) -> str:
         """One `--name=value` a line."""
         return run_flags.text(self.flags)

@@ -7,12 +7,13 @@ same names as keyword arguments.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import math
 import numbers
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from baselines_compat.schedules import parse_schedule
@@ -24,6 +25,20 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Settings = TypeVar("Settings", bound="DataclassInstance")
+
+#: Names of Stable-Baselines3 and Gymnasium -> those of the same settings here.
+_ELSEWHERE = {
+    "learning_rate": "lr",
+    "n_steps": "nsteps",
+    "n_epochs": "noptepochs",
+    "batch_size": "nminibatches",
+    "gae_lambda": "lam",
+    "clip_range": "cliprange",
+    "clip_range_vf": "value_cliprange",
+    "n_envs": "num_env",
+    "num_envs": "num_env",
+    "log_std_init": "init_logstd",
+}
 
 #: Of whole numbers: TensorFlow counts in 32 bits.
 LARGEST = 2**31 - 1
@@ -84,13 +99,22 @@ def build(cls: type[Settings], *layers: Mapping[str, Any]) -> Settings:
     for layer in layers:
         for name, value in current_names(layer).items():
             if name not in known:
-                raise UserError(f"Unknown setting '{name}': {cls.__name__} has {', '.join(sorted(known))}.")
+                raise UserError(
+                    f"Unknown setting '{name}': {cls.__name__} has {', '.join(sorted(known))}.{did_you_mean(name, known)}"
+                )
             if value is not None:
-                values[name] = _whole(value) if field_type(cls, name) is int else value
+                values[name] = whole(value) if field_type(cls, name) is int else value
     made = cls(**values)
     for field in dataclasses.fields(cls):
         _check(cls, field, getattr(made, field.name))
     return made
+
+
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """A question with the settings that a word may stand for, after a space; nothing where none is like it."""
+    meant = _ELSEWHERE.get(name)
+    near = [meant] if meant in known else difflib.get_close_matches(name, known, n=3)
+    return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
 def current_names(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,7 +137,7 @@ def current_names(values: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _whole(value: Any) -> Any:
+def whole(value: Any) -> Any:
     """2e3 as 2000, which `range` and shapes take; anything else as it is, for `_check` to judge."""
     if not isinstance(value, numbers.Real) or isinstance(value, bool) or not math.isfinite(value):
         return value

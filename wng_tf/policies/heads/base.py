@@ -100,6 +100,17 @@ class StochasticHead(Head, ActionHead):
         """`act` for outputs [B, num_outputs] and as many rows of `draw`."""
         return np.array([self.act(row, one) for row, one in zip(outputs, perturbations, strict=True)])
 
+    def log_prob(self, outputs: NDArray[np.float32], free: NDArray[np.float32], actions: NDArray[Any]) -> NDArray[Any]:
+        """log π [B] of the actions, as `act` gives them, for outputs [B, num_outputs] and free parameters [num_free].
+
+        By the distribution itself, in TensorFlow; heads that know it in NumPy need none.
+        """
+        import tensorflow as tf
+
+        flat = self.flatparam(tf.constant(outputs), tf.constant(free) if self.num_free else None)
+        log_prob: NDArray[Any] = self.pdtype().pdfromflat(flat).logp(tf.constant(actions)).numpy()
+        return log_prob
+
     @abc.abstractmethod
     def sample_tensor(self, outputs: tf.Tensor, free: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
         """Actions drawn for outputs [B, num_outputs], by a stateless `seed` [2]."""

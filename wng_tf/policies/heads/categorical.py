@@ -74,6 +74,13 @@ class Categorical(CategoricalHead, StochasticHead):
         log_probs = tf.nn.log_softmax(pd.logits)[:, tf.newaxis]
         return tf.reduce_sum(drawn * log_probs, axis=[1, 2])
 
+    def log_prob(self, outputs: NDArray[np.float32], free: NDArray[np.float32], actions: NDArray[Any]) -> NDArray[Any]:
+        del free
+        shifted = outputs - outputs.max(axis=-1, keepdims=True)
+        chosen = np.take_along_axis(shifted, np.asarray(actions, np.int64)[..., np.newaxis], axis=-1)[..., 0]
+        log_prob: NDArray[Any] = chosen - np.log(np.exp(shifted).sum(axis=-1))
+        return log_prob.astype(np.float32)
+
     def mode_tensor(self, outputs: tf.Tensor) -> tf.Tensor:
         return tf.argmax(outputs, axis=-1)
 

@@ -60,6 +60,11 @@ class Gaussian(GaussianHead, StochasticHead):
         actions: NDArray[Any] = outputs + perturbations
         return actions
 
+    def log_prob(self, outputs: NDArray[np.float32], free: NDArray[np.float32], actions: NDArray[Any]) -> NDArray[Any]:
+        scaled = (np.asarray(actions, np.float32) - outputs) * np.exp(-free)
+        log_prob: NDArray[Any] = -0.5 * np.square(scaled).sum(axis=-1) - free.sum() - 0.5 * self.size * np.log(2.0 * np.pi)
+        return log_prob.astype(np.float32)
+
     def mode_tensor(self, outputs: tf.Tensor) -> tf.Tensor:
         return outputs
 

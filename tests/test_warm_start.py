@@ -1,0 +1,234 @@
+"""Runs that begin from an earlier policy: what they take over, what does not fit, and how they are resumed."""
+
+from __future__ import annotations
+
+import shutil
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+from short_runs import TINY, uncompiled
+
+import wng_tf
+from baselines_compat.running_mean_std import RunningMeanStd
+from wng_tf import run
+from wng_tf.errors import UserError
+from wng_tf.evolution.learn import learn as evolve
+from wng_tf.policies import warm_start
+from wng_tf.policy_gradient.learn import learn
+from wng_tf.training import checkpoint
+from wng_tf.training.stopping import Interrupted
+
+POLE = {"env": "CartPole-v1", "progress": False, **TINY}
+SMALL = {"population": 3, "num_env": 7, "horizon": 20, "num_hidden": 8, "progress": False}
+STILL = {"lr": "1e-30"}
+"""Steps that change no float32."""
+
+
+class Bounds(gymnasium.Env):
+    """Observations [3] about (5, -5, 50); two real actions within `bound`."""
+
+    def __init__(self, bound: float = np.inf, numbers: int = 3):
+        self.observation_space = spaces.Box(-np.inf, np.inf, (numbers,), np.float64)
+        self.action_space = spaces.Box(-bound, bound, (2,), np.float32)
+        self.centre = np.array([5.0, -5.0, 50.0, 0.0])[:numbers]
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.np_random.normal(self.centre, 1.0), {}
+
+    def step(self, action):
+        return self.np_random.normal(self.centre, 1.0), -float(np.square(action).mean()), False, False, {}
+
+
+gymnasium.register("warm/Free-v0", entry_point=Bounds, max_episode_steps=10)
+gymnasium.register("warm/Bounded-v0", entry_point=Bounds, kwargs={"bound": 1.0}, max_episode_steps=10)
+gymnasium.register("warm/Four-v0", entry_point=Bounds, kwargs={"numbers": 4}, max_episode_steps=10)
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """Folders of short runs by name, trained once."""
+    root = tmp_path_factory.mktemp("sources")
+    makers = {
+        "ppo pole": lambda path: learn(alg="ppo", total_timesteps=128, log_path=path, **POLE),
+        "es pole": lambda path: evolve(env="CartPole-v1", alg="es", total_timesteps=100, log_path=path, **SMALL),
+        "ppo free": lambda path: learn(alg="ppo", total_timesteps=128, log_path=path, **{**POLE, "env": "warm/Free-v0"}),
+        "es free": lambda path: evolve(env="warm/Free-v0", alg="es", total_timesteps=100, log_path=path, **SMALL),
+        "ppo bounded": lambda path: learn(
+            alg="ppo", total_timesteps=128, log_path=path, **{**POLE, "env": "warm/Bounded-v0"}
+        ),
+    }
+
+    def of(name: str):
+        path = root / name.replace(" ", "-")
+        if not path.exists():
+            with uncompiled():
+                makers[name](path)
+        return path
+
+    return of
+
+
+def first_batch(**given):
+    """The policy and the statistics that a run's first rollout acted with, from what it acted on, and what it returned."""
+    told = []
+    with uncompiled():
+        policy = learn(
+            total_timesteps=64, callback=lambda local, _: told.append(local["batch"]), **{**POLE, **STILL, **given}
+        )
+    return policy, told[0]
+
+
+@pytest.mark.parametrize("kind", ["run", "checkpoint", "file", "export"])
+def test_policy_value_function_and_normalizers_come_along(kind, sources, tmp_path):
+    folder = sources("ppo pole")
+    source = wng_tf.load(folder)
+    path = {
+        "run": lambda: folder,
+        "checkpoint": lambda: folder / "checkpoints" / f"checkpoint-{128:012d}.npz",
+        "file": lambda: source.save(tmp_path / "policy"),
+        "export": lambda: source.export(tmp_path / "model"),
+    }[kind]()
+    policy, batch = first_batch(alg="wnpg", load_path=path, log_path=tmp_path / "run", num_basis=2)
+    np.testing.assert_allclose(policy.theta, source.theta, rtol=1e-6)
+    # What the normalizer has seen is the source's, and the new run's samples.
+    expected = RunningMeanStd(shape=(4,))
+    expected.moments = source.statistics.observations
+    assert policy.statistics.observations.count == pytest.approx(expected.count + 64, abs=2)
+    assert policy.statistics.returns.count == pytest.approx(source.statistics.returns.count + 64, abs=2)
+    assert np.abs(batch.observations).max() < 10.0 and batch.values.std() > 0.0
+    assert f"--load_path={path}\n" in (tmp_path / "run" / "flags.txt").read_text()
+    np.testing.assert_array_equal(wng_tf.load(tmp_path / "run" / "start.npz").theta, source.theta)
+
+
+@pytest.mark.parametrize(
+    ("source", "alg"),
+    [("es free", "es"), ("es pole", "wnes"), ("ppo pole", "es"), ("ppo free", "es")],
+)
+def test_evolution_strategies_begin_from_what_fits_them(source, alg, sources, tmp_path):
+    """The policy that the first generation evaluates is the source."""
+    begun = wng_tf.load(sources(source))
+    layers = {"num_layers": 2} if source.startswith("ppo") else {}
+    with uncompiled():
+        policy = evolve(
+            env=begun.about["env"], alg=alg, network="mlp", total_timesteps=1, load_path=sources(source), **SMALL, **layers
+        )
+    seen = np.random.default_rng(0).normal(begun.statistics.observations.mean, 1.0, (200, begun.spec.observations))
+    np.testing.assert_allclose(policy.act(seen), begun.act(seen), rtol=1e-4, atol=1e-5)
+    assert policy.statistics.observations.count == begun.statistics.observations.count
+
+
+@pytest.mark.parametrize("source", ["es pole", "es free"])
+def test_policy_gradients_begin_from_evolution_strategies(source, sources):
+    begun = wng_tf.load(sources(source))
+    layers = {"num_layers": len(begun.spec.network.layers) - 1}
+    policy, _ = first_batch(alg="ppo", env=begun.about["env"], load_path=sources(source), **layers)
+    size = begun.spec.network.size
+    own, taken = (one.spec.network.matrices(one.theta) for one in (policy, begun))
+    for (ours, bias), (theirs, other) in zip(own, taken, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+        np.testing.assert_allclose(bias, other, rtol=1e-5, atol=1e-7)
+    assert len(policy.theta) > size and policy.statistics.observations.count > begun.statistics.observations.count
+
+
+REFUSED = [
+    ("ppo pole", {"env": "warm/Free-v0"}, r"CartPole-v1.*observations Box.*\(4,\).*warm/Free-v0.*\(3,\)"),
+    ("ppo free", {"env": "warm/Four-v0"}, r"observations .*\(3,\).*\(4,\)"),
+    ("ppo free", {"env": "warm/Bounded-v0"}, r"actions Box\(-inf.*warm/Bounded-v0.*Box\(-1"),
+    ("ppo pole", {"num_hidden": 16}, r"network 4-8-8-2, tanh, dense, and this run 4-16-16-2, tanh, dense"),
+    ("ppo pole", {"num_layers": 1}, r"network 4-8-8-2, tanh, dense, and this run 4-8-2"),
+    ("ppo pole", {"activation": "relu"}, r"4-8-8-2, tanh, dense, and this run 4-8-8-2, relu"),
+    ("ppo pole", {"normalize_observations": False}, "policy of normalized observations.*raw.*--normalize_observations=true"),
+]
+
+
+@pytest.mark.parametrize(("source", "given", "sentence"), REFUSED)
+def test_what_does_not_fit_is_refused_by_name(source, given, sentence, sources, tmp_path):
+    with pytest.raises(UserError, match=f"--load_path=.*{sentence}"):
+        learn(alg="ppo", total_timesteps=64, load_path=sources(source), log_path=tmp_path / "run", **{**POLE, **given})
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "given", "sentence"),
+    [
+        ("ppo bounded", {"env": "warm/Bounded-v0", "num_layers": 2}, r"Gaussian head \(ppo\).*Stretched head \(es\)"),
+        (
+            "ppo pole",
+            {"env": "CartPole-v1", "num_layers": 2, "network": "toeplitz"},
+            "dense, and this run 4-8-8-2, tanh, toeplitz",
+        ),
+        ("ppo pole", {"env": "warm/Free-v0", "num_layers": 2}, "observations"),
+    ],
+)
+def test_what_does_not_fit_an_evolution_strategy(source, given, sentence, sources, tmp_path):
+    settings = {"network": "mlp", **SMALL, **given}
+    with pytest.raises(UserError, match=f"--load_path=.*{sentence}"):
+        evolve(alg="es", total_timesteps=64, load_path=sources(source), log_path=tmp_path / "run", **settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_resumed_whose_source_is_gone(sources, tmp_path):
+    """Bit for bit what it would have been uninterrupted."""
+    source = tmp_path / "source"
+    shutil.copytree(sources("ppo pole"), source)
+    given = {"alg": "ppo", "load_path": source, "total_timesteps": 256, "save_interval": 1, **POLE}
+    with uncompiled():
+        whole = learn(log_path=tmp_path / "whole", **given)
+
+        def interrupt(local, _):
+            if local["number"] == 2:
+                raise KeyboardInterrupt
+
+        with pytest.raises((KeyboardInterrupt, Interrupted)):
+            learn(log_path=tmp_path / "parts", callback=interrupt, **given)
+        shutil.rmtree(source)
+        assert checkpoint.latest_step(tmp_path / "parts" / "checkpoints") == 64
+        again = learn(log_path=tmp_path / "parts", resume=True, **given)
+        np.testing.assert_array_equal(again.theta, whole.theta)
+        # Killed before its first checkpoint, it begins again from the copy that it keeps.
+        shutil.rmtree(tmp_path / "parts" / "checkpoints")
+        for name in ("summary.json", "progress.csv", "progress.json", "log.txt"):
+            (tmp_path / "parts" / name).unlink(missing_ok=True)
+        for monitor in (tmp_path / "parts").glob("*.monitor.csv"):
+            monitor.unlink()
+        anew = learn(log_path=tmp_path / "parts", resume=True, **given)
+        np.testing.assert_array_equal(anew.theta, whole.theta)
+    with pytest.raises(UserError, match="There is no '.*source'"):
+        learn(log_path=tmp_path / "other", **given)
+
+
+def test_a_resumed_run_must_name_the_same_source(sources, tmp_path):
+    given = {"alg": "ppo", "total_timesteps": 64, "log_path": tmp_path / "run", **POLE}
+    with uncompiled():
+        learn(load_path=sources("ppo pole"), **given)
+    with pytest.raises(UserError, match="has --load_path=.*not no --load_path"):
+        learn(resume=True, **{**given, "total_timesteps": 128})
+
+
+def test_parameters_of_one_layout_in_the_other(sources):
+    """There and back again, to the last bit of float32."""
+    gradient, strategy = wng_tf.load(sources("ppo pole")), wng_tf.load(sources("es pole"))
+    columns, rows = gradient.spec.network, strategy.spec.network
+    if len(columns.layers) != len(rows.layers):
+        from wng_tf.policies.networks import mlp
+
+        rows = mlp(4, (8, 8), 2)
+    there = warm_start._rewritten(gradient.theta, columns, rows)
+    for (ours, _), (theirs, _) in zip(rows.matrices(there), columns.matrices(gradient.theta), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(warm_start._rewritten(there, rows, columns), gradient.theta[: columns.size])
+
+
+# ---- the command --------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_takes_the_environment_of_the_source(call, sources, tmp_path):
+    source = sources("ppo pole")
+    flags = ["--alg=ppo", "--num_hidden=16", "--num_timesteps=64", f"--log_path={tmp_path / 'run'}"]
+    outcome = call(run.app, f"--load_path={source}", *flags)
+    assert outcome.code == 2 and "network 4-8-8-2, tanh, dense, and this run 4-16-16-2" in outcome.stderr  # not Hopper
+    outcome = call(run.app, f"--load_path={tmp_path / 'nowhere'}", *flags)
+    assert outcome.code == 2 and "There is no" in outcome.stderr and "Loading TensorFlow" not in outcome.stdout
