@@ -11,6 +11,8 @@ TENSORFLOW = [
     "tensorboard>=2.20,<2.22",
 ]
 
+TUNE = "optuna>=4.5,<5"
+
 setup(
     name="wng_tf",
     version="0.1.0",
@@ -36,6 +38,7 @@ setup(
     ],
     extras_require={
         "test": [
+            TUNE,
             "pytest>=8,<10",
             "pytest-cov>=5,<8",
             "pytest-random-order>=1.1,<2",
@@ -46,6 +49,7 @@ setup(
             "mypy>=1.15,<3",
         ],
         "video": ["imageio[ffmpeg]>=2.34,<3"],
+        "tune": [TUNE],
         "ray": ["ray>=2.40,<3"],
         "peers": ["stable-baselines3>=2.6,<3", "sb3-contrib>=2.6,<3"],
     },
@@ -56,6 +60,7 @@ setup(
             "wng-export=wng_tf.export:app",
             "wng-sweep=wng_tf.sweep:app",
             "wng-plot=wng_tf.plot:app",
+            "wng-tune=wng_tf.tune:app",
         ]
     },
 )

@@ -12,7 +12,7 @@ import pytest
 from short_runs import TINY, as_flags, contents, train, uncompiled
 
 import wng_tf
-from wng_tf import evaluate, export, plot, run, saved_policy, sweep
+from wng_tf import evaluate, export, plot, run, saved_policy, sweep, tune
 from wng_tf.cli import app as cli
 from wng_tf.errors import UserError
 from wng_tf.training import checkpoint
@@ -335,7 +335,7 @@ def test_arguments_that_are_not_flags_go_to_who_wants_them(call):
     assert outcome.code == 0 and got == ["one", "two"]
 
 
-@pytest.mark.parametrize("app", [run.app, evaluate.app, export.app, sweep.app, plot.app])
+@pytest.mark.parametrize("app", [run.app, evaluate.app, export.app, sweep.app, plot.app, tune.app])
 def test_every_command_says_its_version(app, call):
     outcome = call(app, "--version")
     assert (outcome.code, outcome.stdout, outcome.stderr) == (0, f"wng_tf {wng_tf.__version__}\n", "")

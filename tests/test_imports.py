@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 #: From the top: a module may import those of its own room, and of the rooms in the layers below.
 LAYERS = (
     {"commands", "experiments"},
+    {"tuning"},
     {"sweeps", "plots"},
     {"cli"},
     {"saved_policy", "learning", "evaluations"},
@@ -27,7 +28,7 @@ LAYERS = (
     {"runtime", "natural_gradient"},
     {"errors", "__init__"},
 )
-COMMANDS = {"run", "evaluate", "export", "sweep", "plot", "playing"}
+COMMANDS = {"run", "evaluate", "export", "sweep", "plot", "playing", "tune"}
 #: Neither knows reinforcement learning: TensorFlow, and each other, alone.
 MATHEMATICS = {"natural_gradient", "transport"}
 MOST_LINES = 350

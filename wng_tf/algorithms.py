@@ -114,6 +114,30 @@ EVOLUTION_STRATEGIES: Mapping[str, EvolutionAlgorithm] = _table(
     ),
 )
 
+_MINIBATCH_LR = _defaults(lr="log:1e-5:1e-3")
+_TRUST_REGION = _defaults(trust_radius="log:1e-3:0.3", lr="log:1e-4:1e-2")
+_EVOLUTION = _defaults(lr="log:1e-3:0.3", sigma="log:0.01:0.5")
+
+#: Where `python -m wng_tf.tune` looks for better settings of each row, in the words of its --search.
+SEARCH: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "pg": _MINIBATCH_LR,
+        "ppo": _defaults(**_MINIBATCH_LR, cliprange="0.1|0.2|0.3"),
+        "ppo_kl": _defaults(**_MINIBATCH_LR, kl_target="log:1e-3:0.1"),
+        "bgpg": _defaults(**_MINIBATCH_LR, wasserstein_coef="log:0.01:10"),
+        "npg": _defaults(**_MINIBATCH_LR, epsilon="log:1e-3:1"),
+        "wnpg": _defaults(**_MINIBATCH_LR, epsilon="log:1e-6:0.1", num_basis="5|10|20"),
+        "bg_wnpg": _defaults(**_MINIBATCH_LR, epsilon="log:1e-6:0.1", num_basis="5|10|20", wasserstein_coef="log:0.01:10"),
+        "trpo": _TRUST_REGION,
+        "wtrpo": _TRUST_REGION,
+        "es": _EVOLUTION,
+        "bges": _defaults(**_EVOLUTION, repulsion_coef="linear:0.1:0.9"),
+        "nsr_es": _defaults(**_EVOLUTION, repulsion_coef="linear:0.1:0.9"),
+        "wnes": _defaults(**_EVOLUTION, delta="linear:-3:1"),
+        "bg_wnes": _defaults(**_EVOLUTION, delta="linear:-3:1", repulsion_coef="linear:0.1:0.9"),
+    }
+)
+
 
 def find(name: str) -> Algorithm:
     """The row called `name` (case and '-' do not matter).

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import pytest
 from short_runs import uncompiled
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -38,3 +39,10 @@ def test_a_run_goes_on_for_longer(tmp_path):
         first, longer = example.train(tmp_path / "run", 512), example.train(tmp_path / "run", 1024, resume=True)
     assert (first["total_timesteps"], longer["total_timesteps"]) == (512, 1024)
     assert longer["episodes"] > first["episodes"]
+
+
+def test_tuning_finds_flags_that_a_run_takes(tmp_path):
+    pytest.importorskip("optuna")
+    flags = load("tuning").main(tmp_path, trials=1, steps=512).splitlines()
+    assert "--env=CartPole-v1" in flags and any(flag.startswith("--lr=") for flag in flags)
+    assert (tmp_path / "again" / "summary.json").exists()

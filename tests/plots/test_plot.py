@@ -101,7 +101,7 @@ def test_what_is_not_there_is_said_before_anything_is_written(folder, tmp_path):
     assert not (tmp_path / "plots").exists()
 
 
-@pytest.mark.parametrize("module", ["wng_tf.plot", "wng_tf.sweep", "wng_tf.experiments.figure3"])
+@pytest.mark.parametrize("module", ["wng_tf.plot", "wng_tf.sweep", "wng_tf.tune", "wng_tf.experiments.figure3"])
 def test_help_and_imports_stay_light(module):
     code = (
         f"import sys, runpy\nsys.argv = ['{module}', '--help']\n"

@@ -36,7 +36,7 @@ def draw_curves(
     places = [name for row in rows for name in row] or list(tasks)
     look = Look(method for bands in tasks.values() for method in bands)
     with in_style():
-        figure, axes = _panels(len(places), columns=len(rows[0]) if rows else None)
+        figure, axes = new_panels(len(places), columns=len(rows[0]) if rows else None)
         panels = dict(zip(places, axes, strict=True))
         for empty in [name for name in places if name not in tasks]:
             panels.pop(empty).remove()
@@ -69,7 +69,7 @@ def draw_profile(thresholds: np.ndarray, profiles: Mapping[Method, Interval], *,
     """Share of runs above each score, with pointwise intervals (Agarwal et al. 2021)."""
     look = Look(profiles)
     with in_style():
-        figure, (ax,) = _panels(1)
+        figure, (ax,) = new_panels(1)
         for method in reversed(ordered(profiles)):
             profile = profiles[method]
             color = look.color(method)
@@ -108,7 +108,7 @@ def draw_efficiency(tasks: Mapping[str, Mapping[Method, np.ndarray]]) -> Figure:
     look = Look(method for rates in tasks.values() for method in rates)
     with in_style():
         most = max(len(rates) for rates in tasks.values())
-        figure, panels = _panels(len(tasks), height=0.75 + 0.22 * most)
+        figure, panels = new_panels(len(tasks), height=0.75 + 0.22 * most)
         for ax, (env, rates) in zip(panels, tasks.items(), strict=True):
             methods = ordered(rates)
             for row, method in enumerate(methods):
@@ -127,7 +127,8 @@ def draw_efficiency(tasks: Mapping[str, Mapping[Method, np.ndarray]]) -> Figure:
     return figure
 
 
-def _panels(count: int, *, columns: int | None = None, height: float = PANEL[1]) -> tuple[Figure, list[Axes]]:
+def new_panels(count: int, *, columns: int | None = None, height: float = PANEL[1]) -> tuple[Figure, list[Axes]]:
+    """So many panels with room for names at their right, three a row (four: two) unless `columns` are given."""
     if columns is None:
         columns = min(count, 3) if count != 4 else 2
     rows = math.ceil(count / columns)

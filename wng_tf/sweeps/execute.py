@@ -243,7 +243,7 @@ def _attempt(job: Job, record: Record, lock: int, stopped: Callable[[], bool]) -
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=stderr,
-            env=_environment(),
+            env=environment(),
             pass_fds=[lock],  # the run holds its lock for as long as it lives
             start_new_session=True,  # the terminal's Ctrl-C reaches the sweep alone, which passes it on once
         )
@@ -312,7 +312,8 @@ def _kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """Environment variables of a process that a sweep starts."""
     # A worker of a cluster starts elsewhere: let it find this package even where it is not installed.
     package_parent = str(Path(wng_tf.__file__).parents[1])
     path = [package_parent, *filter(None, [os.environ.get("PYTHONPATH")])]

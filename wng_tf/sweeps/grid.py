@@ -111,7 +111,7 @@ class Grid:
                 raise UserError(f"--{name} is empty: name at least one.")
         self._check_names()
         runs = [
-            self._run(env, alg, seed, tuple(zip(self.axes, values, strict=True)))
+            self.run(env, alg, seed, tuple(zip(self.axes, values, strict=True)))
             for env, seed, alg in itertools.product(*map(_unique, (self.envs, self.seeds, self.algs)))
             for values in itertools.product(*map(_unique, self.axes.values()))
         ]
@@ -122,7 +122,8 @@ class Grid:
                 raise UserError(f"'{other.title}' and '{run.title}' would share the folder {run.name}: rename one.")
         return runs
 
-    def _run(self, env: str, alg: str, seed: int, axes: tuple[tuple[str, str], ...]) -> Run:
+    def run(self, env: str, alg: str, seed: int, axes: tuple[tuple[str, str], ...]) -> Run:
+        """The run at one place, with these values of the axes."""
         settings = dict(self.settings)
         for override in self.overrides:
             if override.matches(_values(env, alg, seed, axes)):
@@ -133,16 +134,14 @@ class Grid:
         for override in self.overrides:
             for name in override.conditions:
                 if name not in {"env", "alg", "seed", *self.axes}:
-                    raise UserError(
-                        f"--override='{override.text}': '{name}' is not env, alg, seed or a flag swept by --grid."
-                    )
+                    raise UserError(f"--override='{override.text}': '{name}' is not env, alg, seed or a flag that is swept.")
         fixed = [*self.settings, *(name for override in self.overrides for name in override.settings)]
         for name in [*self.axes, *fixed]:
             if name in RESERVED:
                 raise UserError(f"'{name}' is the sweep's own: use --algs, --envs, --seeds or --log_path.")
         for name in fixed:
             if name in self.axes:
-                raise UserError(f"'{name}' is both swept by --grid and set by --set or --override: keep one of them.")
+                raise UserError(f"'{name}' is both swept and set by --set or --override: keep one of them.")
 
 
 def parse_seeds(texts: Iterable[str]) -> list[int]:

@@ -1,0 +1,88 @@
+"""The studies that the flags of `python -m wng_tf.tune` ask for, checked before the first run starts. No Optuna needed."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+
+from wng_tf import algorithms
+from wng_tf.cli.parse import check_trust, is_typed
+from wng_tf.errors import UserError
+from wng_tf.sweeps import flags as given
+from wng_tf.sweeps.check import check_settings
+from wng_tf.sweeps.grid import Grid, Run
+from wng_tf.tuning.plan import Options, Plan, steps_of
+from wng_tf.tuning.space import Axis, grid_points, parse, parse_mapping
+
+
+def plans(options: Options, search: Sequence[str], settings: Mapping[str, str]) -> list[Plan]:
+    """A study for each task and algorithm.
+
+    Args:
+      search: the texts of --search; none: each algorithm's own space.
+      settings: flags of every run.
+
+    Raises:
+      UserError: a text of another form, a name that is unknown, flags that a run would refuse, or code that the user did not
+        ask for.
+    """
+    axes = parse(search)
+    grid = given.grid({}, settings)
+    grid.runs()  # refuses what a sweep would
+    typed = {axis.name for axis, text in zip(axes, _latest(search), strict=True) if _is_typed(text)}
+    made = []
+    for env, alg in itertools.product(dict.fromkeys(grid.envs), dict.fromkeys(grid.algs)):
+        own = axes or _own_axes(grid, env, alg, options)
+        if options.sampler == "grid":
+            grid_points(own)
+        steps = steps_of(grid, env, alg, own)
+        of_pair = dataclasses.replace(grid, envs=[env], algs=[alg], axes={axis.name: axis.probes() for axis in own})
+        of_pair.runs()
+        plan = Plan(env, alg, own, of_pair, steps)
+        runs = probes(plan)
+        untyped = [{k: v for k, v in (*run.settings, *run.axes) if k not in typed} for run in runs]
+        check_trust(settings=untyped)
+        given.check_runs(runs, {axis.name: "search" for axis in axes})
+        made.append(plan)
+    return made
+
+
+def probes(plan: Plan) -> list[Run]:
+    """Runs in which every axis has each of its probes once, the others having their first."""
+    first = {axis.name: axis.probes()[0] for axis in plan.axes}
+    tried = [{**first, axis.name: text} for axis in plan.axes for text in axis.probes()]
+    return [plan.runs(flags)[0] for flags in tried]
+
+
+def points(plans: Sequence[Plan]) -> list[Run]:
+    """Every run of grids, in the order of a sweep: task, seed, algorithm, axes."""
+    found = []
+    for _, of_env in itertools.groupby(plans, key=lambda plan: plan.env):
+        trials = [plan.runs(flags) for plan in of_env for flags in grid_points(plan.axes)]
+        found += [run for of_seed in zip(*trials, strict=True) for run in of_seed]
+    return found
+
+
+def _own_axes(grid: Grid, env: str, alg: str, options: Options) -> tuple[Axis, ...]:
+    """The algorithm's own space, without what the user has fixed and what then has no effect."""
+    fixed = {name for name, _ in grid.run(env, alg, grid.seeds[0], ()).settings}
+    fixed |= {name for override in grid.overrides for name in override.settings}
+    axes = tuple(axis for axis in parse_mapping(algorithms.SEARCH.get(alg, {})) if axis.name not in fixed)
+    if axes and options.runner == given.RUNNER:
+        values = tuple((axis.name, axis.probes()[0]) for axis in axes)
+        idle = check_settings(grid.run(env, alg, grid.seeds[0], values))
+        axes = tuple(axis for axis in axes if axis.name not in idle)
+    if not axes:
+        raise UserError(f"There is nothing to search for {alg}: name a flag, --search='lr=log:1e-5:1e-3'.")
+    return axes
+
+
+def _latest(search: Sequence[str]) -> list[str]:
+    """Of several texts on one flag the last, in the order in which the flags come first."""
+    return list({text.strip().partition("=")[0]: text for text in search}.values())
+
+
+def _is_typed(text: str) -> bool:
+    """Whether the user typed it as --search=TEXT or --search TEXT."""
+    return is_typed(text) or is_typed(text.partition("=")[2])
