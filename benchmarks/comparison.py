@@ -38,8 +38,8 @@ def define_flags(envs: Sequence[str], libraries: Sequence[str], output_dir: str)
     flags.DEFINE_string("one", None, "Used by the command itself: 'library,env,seed,steps' runs one and prints its return.")
 
 
-def compare(module: str, train: Mapping[str, Train]) -> None:
-    """Do what the flags say; `module` is the command, as after `python -m`."""
+def compare(module: str, alg: str, train: Mapping[str, Train]) -> None:
+    """Do what the flags say; `module` is the command, as after `python -m`, `alg` what is compared."""
     if FLAGS.one:
         run_one(FLAGS.one, train)
         return
@@ -50,7 +50,7 @@ def compare(module: str, train: Mapping[str, Train]) -> None:
     text = report(rows, FLAGS.envs, list(train))
     (folder / "table.md").write_text(text)
     print(text)
-    plot(rows, FLAGS.envs, list(train), folder / "returns.png")
+    plot(rows, FLAGS.envs, list(train), alg, folder / "returns.png")
 
 
 def train_wng_tf(env: str, seed: int, steps: int, **settings: Any) -> list[float]:
@@ -156,26 +156,24 @@ def report(rows: Sequence[dict[str, str]], envs: Sequence[str], libraries: Seque
     return "\n".join([*lines, "", *notes]) + "\n"
 
 
-def plot(rows: Sequence[dict[str, str]], envs: Sequence[str], libraries: Sequence[str], path: Path) -> None:
-    """Every run as a point, means with their intervals."""
-    import matplotlib
+def plot(rows: Sequence[dict[str, str]], envs: Sequence[str], libraries: Sequence[str], alg: str, path: Path) -> None:
+    """A panel a task: every run as a point, means with their intervals; the algorithm in its colour, the peer in grey."""
+    from wng_tf.plots.style import METHODS, in_style, method_name, new_figure, task_name
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, len(envs), figsize=(4 * len(envs), 3.2), squeeze=False)
-    for axis, env in zip(axes[0], envs, strict=True):
-        for x, (library, colour) in enumerate(zip(libraries, ("#0072B2", "#D55E00"), strict=True)):
-            finals = numbers(rows, env, library, "final_return")
-            if len(finals) < 2:
-                continue
-            mean, low, high = student_interval(finals)
-            axis.errorbar([x], [mean], yerr=[[mean - low], [high - mean]], fmt="o", capsize=6, color=colour)
-            axis.scatter(np.full(len(finals), x + 0.15), finals, s=14, alpha=0.6, color=colour)
-        axis.set_xticks(range(len(libraries)), libraries)
-        axis.set_xlim(-0.5, len(libraries) - 0.5)
-        axis.set_title(env)
-        axis.set_ylabel("mean return, last 100 episodes")
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
-    figure.savefig(path, dpi=150)
+    with in_style():
+        figure = new_figure(3.2 * len(envs), 2.8)
+        for axis, env in zip(figure.subplots(1, len(envs), squeeze=False)[0], envs, strict=True):
+            for x, (library, color) in enumerate(zip(libraries, (METHODS[alg][1], "#444444"), strict=True)):
+                finals = numbers(rows, env, library, "final_return")
+                if len(finals) > 1:
+                    mean, low, high = student_interval(finals)
+                    axis.errorbar(
+                        [x], [mean], yerr=[[mean - low], [high - mean]], fmt="o", markersize=4.5, capsize=4, color=color
+                    )
+                axis.plot(np.full(len(finals), x + 0.15), finals, "o", markersize=3.5, alpha=0.45, color=color)
+            axis.set_xticks(range(len(libraries)), libraries)
+            axis.set_xlim(-0.5, len(libraries) - 0.5)
+            axis.grid(axis="x", visible=False)
+            axis.set_title(f"{task_name(env)}, {method_name((alg, ''))}", loc="left")
+            axis.set_ylabel("Return, last 100 episodes")
+        figure.savefig(path, dpi=200)

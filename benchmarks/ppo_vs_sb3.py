@@ -36,7 +36,7 @@ TRAIN = {"wng_tf": train_wng_tf, "stable-baselines3": train_stable_baselines3}
 def main(argv: Sequence[str]) -> None:
     """Do what the flags say."""
     del argv
-    comparison.compare("benchmarks.ppo_vs_sb3", TRAIN)
+    comparison.compare("benchmarks.ppo_vs_sb3", "ppo", TRAIN)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ TRAIN = {"wng_tf": train_wng_tf, "sb3-contrib": train_sb3_contrib}
 def main(argv: Sequence[str]) -> None:
     """Do what the flags say."""
     del argv
-    comparison.compare("benchmarks.trpo_vs_sb3", TRAIN)
+    comparison.compare("benchmarks.trpo_vs_sb3", "trpo", TRAIN)
 
 
 if __name__ == "__main__":

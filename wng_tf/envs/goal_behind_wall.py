@@ -100,7 +100,7 @@ class GoalEnv(gymnasium.Env[Any, Any]):
     task: ClassVar[GoalTask]
     metadata: dict[str, Any]
 
-    def __init__(self, render_mode: str | None = None, width: int = 480, height: int = 480):
+    def __init__(self, render_mode: str | None = None, width: int = 640, height: int = 480):
         """Makes the world.
 
         Args:

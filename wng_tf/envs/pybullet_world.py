@@ -54,6 +54,6 @@ class FastWorld(MJCFBaseBulletEnv):
         """The observation after a reset; prepares what the next step compares with."""
 
     def render(self) -> np.ndarray | None:
-        """An image [240, 320, 3] uint8 with `render_mode="rgb_array"`; None with "human"."""
+        """An image [240, 320, 3] uint8 (films are larger) with `render_mode="rgb_array"`; None with "human"."""
         image = super().render()
         return None if image is None else np.ascontiguousarray(image, np.uint8)

@@ -31,6 +31,8 @@ from wng_tf.runtime.paths import expanded
 FORMATS = {".mp4": 60.0, ".gif": 25.0}
 _INSTALL = "pip install 'imageio[ffmpeg]' (the extra [video] of wng_tf)"
 _DEFAULT_FPS = 30.0
+#: Pixels of a frame, where the environment lets itself be told.
+WIDTH, HEIGHT = 640, 480
 _OPENGL_ADVICE = (
     "Without a screen MuJoCo draws through EGL (MUJOCO_GL=egl, Debian's libegl1 or a graphics driver) "
     "or in software (MUJOCO_GL=osmesa, Debian's libosmesa6)."
@@ -68,6 +70,7 @@ def check(path: str | os.PathLike[str]) -> None:
 def filming(path: str | os.PathLike[str], env: str, timeout: float = 0.0) -> Iterator[gymnasium.Env]:
     """An environment whose frames go to the file `path`, in real time, one for each reset and step.
 
+    Frames are 640 x 480 where the environment lets itself be told (MuJoCo's and PyBullet's do), else as it draws them.
     The film is complete when the block ends; after an exception there is none.
 
     Args:
@@ -86,6 +89,7 @@ def filming(path: str | os.PathLike[str], env: str, timeout: float = 0.0) -> Ite
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws in memory, and need not look for a screen
     unfinished = path.with_name(f".{path.stem}.unfinished{path.suffix.lower()}")
     with Guarded(env, timeout, render_mode="rgb_array") as world:
+        _set_size(world.unwrapped)
         fps = float(world.metadata.get("render_fps") or _DEFAULT_FPS)
         stride = math.ceil(fps / FORMATS[path.suffix.lower()])
         try:
@@ -202,6 +206,17 @@ class _Gif:
     def close(self) -> None:
         self._writer.close()
         self._path.write_bytes(self._bytes.getvalue())
+
+
+def _set_size(world: Any) -> None:
+    """Tells an environment that has drawn nothing yet how large its frames are to be, if it is of a known kind."""
+    renderer = getattr(world, "mujoco_renderer", None)
+    if hasattr(renderer, "width") and hasattr(renderer, "height"):  # Gymnasium's MuJoCo environments
+        buffer = world.model.vis.global_
+        buffer.offwidth, buffer.offheight = max(buffer.offwidth, WIDTH), max(buffer.offheight, HEIGHT)
+        renderer.width, renderer.height = WIDTH, HEIGHT
+    elif hasattr(world, "_render_width") and hasattr(world, "_render_height"):  # PyBullet's
+        world._render_width, world._render_height = WIDTH, HEIGHT
 
 
 def _choose_opengl() -> None:

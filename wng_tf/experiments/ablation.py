@@ -20,11 +20,13 @@ from wng_tf.cli.app import run_app
 from wng_tf.errors import UserError
 from wng_tf.experiments.ablation_record import (
     CELLS,
+    COLORS,
     METRICS,
-    STEPS,
     Cell,
     Measured,
     Outcome,
+    cell_of_parts,
+    name_of,
     read_record,
     write_record,
 )
@@ -130,8 +132,7 @@ def cell_of(run: LoadedRun) -> Cell:
         raise UserError(f"{run.folder}/flags.txt does not name the parts of the algorithm.")
     if parts["penalty"] != "none":
         raise UserError(f"{run.folder} has a penalty ({parts['penalty']}), which the ablation has no place for.")
-    step = "Adam + clip" if parts["surrogate"] == "clipped" else "Adam"
-    return Cell(METRICS[parts["metric"]], "trust region" if parts["step_rule"] == "trust_region" else step)
+    return cell_of_parts(str(parts["metric"]), str(parts["step_rule"]), str(parts["surrogate"]))
 
 
 def outcome_of(run: LoadedRun, curve: Curve) -> Outcome:
@@ -184,7 +185,7 @@ def write(measured: Sequence[Measured], out: Path, left_out: int = 0) -> list[Pa
     from wng_tf.plots import figures, tables
     from wng_tf.plots.curves import bands
     from wng_tf.plots.runs import LoadedRun
-    from wng_tf.plots.style import save, task_name
+    from wng_tf.plots.style import save
 
     measured = sorted(measured, key=lambda run: (run.outcome.env, CELLS.index(run.outcome.cell), run.outcome.seed))
     outcomes = [run.outcome for run in measured]
@@ -204,17 +205,11 @@ def write(measured: Sequence[Measured], out: Path, left_out: int = 0) -> list[Pa
     drawn = [(outcome, curve) for outcome, curve in measured if curve is not None]
     if not drawn:
         return written
-    # A row for each task, in it a panel for each step rule, with a line for each metric.
-    panels = bands(
-        (LoadedRun(out, alg=o.cell.metric, env=f"{task_name(o.env)}, {o.cell.step}", seed=o.seed, finished=True), curve)
-        for o, curve in drawn
-    )
-    steps = [step for step in STEPS if any(o.cell.step == step for o, _ in drawn)]
-    rows = [[f"{task}, {step}" for step in steps] for task in dict.fromkeys(task_name(o.env) for o, _ in drawn)]
+    # A panel for each task, with a line for each cell: what is compared stands together.
+    tasks = bands((LoadedRun(out, alg=name_of(o.cell), env=o.env, seed=o.seed, finished=True), curve) for o, curve in drawn)
     curves = out / "curves.csv"
-    curves.write_text(tables.curves_csv(panels, "steps"), encoding="utf-8")
-    figure = figures.draw_curves(panels, ylabel="Return", rows=rows)
-    return [*written, *save(figure, out / "curves"), curves]
+    curves.write_text(tables.curves_csv(tasks, "steps"), encoding="utf-8")
+    return [*written, *save(figures.draw_curves(tasks, ylabel="Return", colors=COLORS), out / "curves"), curves]
 
 
 def app() -> None:

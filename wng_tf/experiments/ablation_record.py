@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from wng_tf.algorithms import POLICY_GRADIENTS
 from wng_tf.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,6 +41,32 @@ class Cell(NamedTuple):
 
 
 CELLS = tuple(Cell(metric, step) for step in STEPS for metric in METRICS.values())
+
+
+def cell_of_parts(metric: str, step_rule: str, surrogate: str) -> Cell:
+    """The cell of an algorithm's parts, by their words in the registries."""
+    step = "Adam + clip" if surrogate == "clipped" else "Adam"
+    return Cell(METRICS[metric], "trust region" if step_rule == "trust_region" else step)
+
+
+#: The algorithms that are a cell, whose name and colour they have in every figure.
+ALGORITHMS = {
+    cell_of_parts(row.metric, row.step_rule, row.surrogate): name
+    for name, row in POLICY_GRADIENTS.items()
+    if row.penalty == "none"
+}
+_SHORT = {"none": "no metric", "Fisher, empirical": "Fisher emp.", "Fisher, exact": "Fisher",
+          "Wasserstein, exact": "W exact", "Wasserstein, kernel": "W kernel"}  # fmt: skip
+_PALETTE = ("#332288", "#44AA99", "#882255", "#999933", "#DDAA33", "#117733", "#CC6677", "#88CCEE", "#AA4499")
+
+
+def name_of(cell: Cell) -> str:
+    """What the cell is called in figures: the algorithm, or short words."""
+    return ALGORITHMS.get(cell) or f"{_SHORT[cell.metric]}, {cell.step}"
+
+
+#: The same colour in every figure for those that are no algorithm.
+COLORS = dict(zip([name_of(cell) for cell in CELLS if cell not in ALGORITHMS], _PALETTE, strict=False))
 
 
 class Outcome(NamedTuple):

@@ -295,7 +295,7 @@ def draw_paths(walked: Sequence[tuple[LoadedRun, np.ndarray]], env: str) -> Figu
     with in_style():
         columns = min(4, len(methods))
         rows = -(-len(methods) // columns)
-        figure = new_figure(2.1 * columns, 1.75 * rows)
+        figure = new_figure(2.1 * columns, 1.95 * rows)  # equal axes leave some of it empty, and titles need theirs
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for unused in axes[len(methods) :]:
             unused.remove()

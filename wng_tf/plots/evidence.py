@@ -29,6 +29,12 @@ COLUMNS = {
 Row = tuple[str, Method, dict[str, float]]
 
 
+def title(column: str) -> str:
+    """A column of progress.csv in the words of the report, capitalised; as it is, if the report does not have it."""
+    words = COLUMNS.get(column, column)
+    return words[0].upper() + words[1:] if column in COLUMNS and words[0].isascii() else words
+
+
 def medians(runs: Sequence[LoadedRun]) -> list[Row]:
     """For each task and method the median over its runs of each run's median over updates."""
     rows = []

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from wng_tf.plots.curves import Bands
+from wng_tf.plots.curves import Band, Bands
 from wng_tf.plots.statistics import Interval
 from wng_tf.plots.style import Look, Method, in_style, method_name, new_figure, ordered, spread, task_name
 
@@ -18,6 +19,8 @@ PANEL = (3.1, 2.2)
 STEPS, MINUTES = "Environment steps", "Minutes"
 
 _LABEL_POINTS = 7.0
+#: Of a panel's height, what its axes take.
+_AXES_SHARE = 0.72
 
 
 def draw_curves(
@@ -27,16 +30,20 @@ def draw_curves(
     xlabel: str = STEPS,
     log_y: bool = False,
     rows: Sequence[Sequence[str]] = (),
+    colors: Mapping[str, str] = MappingProxyType({}),
 ) -> Figure:
     """A panel a task: mean and standard deviation over runs, each line named at its end (Figure 2 of the paper).
+
+    Where no run has a value below zero (a return, a divergence, a distance) the band has none either. `colors`: see `Look`.
 
     With `rows`, of one length and with every task in one of them, the panels stand in these rows, each row with one range of
     values; a name in them that is no task leaves its place empty.
     """
     places = [name for row in rows for name in row] or list(tasks)
-    look = Look(method for bands in tasks.values() for method in bands)
+    look = Look((method for bands in tasks.values() for method in bands), colors)
+    height = max(PANEL[1], _height_for(max(map(len, tasks.values()))))
     with in_style():
-        figure, axes = new_panels(len(places), columns=len(rows[0]) if rows else None)
+        figure, axes = new_panels(len(places), columns=len(rows[0]) if rows else None, height=height)
         panels = dict(zip(places, axes, strict=True))
         for empty in [name for name in places if name not in tasks]:
             panels.pop(empty).remove()
@@ -45,9 +52,8 @@ def draw_curves(
             for method in reversed(ordered(bands)):  # the first of the legend is drawn on top
                 band = bands[method]
                 ax.plot(band.x, band.mean, color=look.color(method), linestyle=look.line(method))
-                ax.fill_between(
-                    band.x, band.mean - band.sd, band.mean + band.sd, color=look.color(method), alpha=0.13, linewidth=0
-                )
+                low, high = _edges(band)
+                ax.fill_between(band.x, low, high, color=look.color(method), alpha=0.13, linewidth=0)
             if log_y:
                 ax.set_yscale("log")
             ax.set_title(task_name(env), loc="left")
@@ -61,7 +67,7 @@ def draw_curves(
             for ax in together:
                 ax.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
         for env, bands in tasks.items():
-            _name_lines(panels[env], {method: (band.x, band.mean) for method, band in bands.items()}, look)
+            _name_lines(panels[env], {method: (band.x, band.mean) for method, band in bands.items()}, look, height)
     return figure
 
 
@@ -139,7 +145,18 @@ def new_panels(count: int, *, columns: int | None = None, height: float = PANEL[
     return figure, list(axes[:count])
 
 
-def _name_lines(ax: Axes, lines: Mapping[Method, tuple[np.ndarray, np.ndarray]], look: Look) -> None:
+def _edges(band: Band) -> tuple[np.ndarray, np.ndarray]:
+    """Mean less and plus standard deviation; not below zero where no run has been."""
+    low, high = band.mean - band.sd, band.mean + band.sd
+    return (np.maximum(low, 0.0) if np.nanmin(band.values, initial=np.inf) >= 0.0 else low), high
+
+
+def _height_for(lines: int) -> float:
+    """Inches of a panel with room for the names of so many lines."""
+    return 1.25 * _LABEL_POINTS * lines / (_AXES_SHARE * 72.0)
+
+
+def _name_lines(ax: Axes, lines: Mapping[Method, tuple[np.ndarray, np.ndarray]], look: Look, panel: float) -> None:
     """Names beside the right end of the lines, moved apart where they would overlap, with a thin leader."""
     ends = {}
     for method, (x, y) in lines.items():
@@ -152,9 +169,9 @@ def _name_lines(ax: Axes, lines: Mapping[Method, tuple[np.ndarray, np.ndarray]],
     ax.set_ylim(ax.get_ylim())  # what follows must not move the axes
     to_fraction = (ax.transData + ax.transAxes.inverted()).transform
     places = {method: to_fraction(end) for method, end in ends.items()}
-    height = PANEL[1] * 0.72 * 72.0  # points of an axes, about
+    height = panel * _AXES_SHARE * 72.0  # points of an axes, about
     methods = list(places)
-    heights = spread([float(places[method][1]) for method in methods], 1.25 * _LABEL_POINTS / height)
+    heights = spread([float(places[method][1]) for method in methods], 1.25 * _LABEL_POINTS / height, 0.0, 1.0)
     for method, label_height in zip(methods, heights, strict=True):
         ax.annotate(
             method_name(method),

@@ -85,7 +85,7 @@ def write_report(folders: Sequence[str | os.PathLike[str]], out: Path, options: 
         for name in options.figures:
             drawings[name]()
         for name, pairs in metrics.items():
-            draw_bands(f"metric_{re.sub(r'[^0-9A-Za-z]+', '_', name)}", pairs, "steps", name)
+            draw_bands(f"metric_{re.sub(r'[^0-9A-Za-z]+', '_', name)}", pairs, "steps", evidence.title(name))
         write("returns.csv", _returns_csv(curves))
         summaries = tables.summarise(returns)
         write("summary.csv", tables.summary_csv(summaries, paper))

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import colorsys
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+import math
+import zlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import matplotlib
 from matplotlib.colors import to_hex, to_rgb
@@ -84,17 +87,26 @@ def task_name(env: str) -> str:
 
 
 class Look:
-    """Colours and line styles for the methods of one figure."""
+    """Colours and line styles for the methods of one figure.
 
-    def __init__(self, methods: Iterable[Method]):
+    Args:
+      methods: what is drawn.
+      colors: of algorithms that are not in `METHODS`. One that is in neither has a colour by its name, the same in every
+        figure unless another one of the figure has it already.
+    """
+
+    def __init__(self, methods: Iterable[Method], colors: Mapping[str, str] = MappingProxyType({})):
         self._look: dict[Method, tuple[str, object]] = {}
-        others = itertools.cycle(_OTHERS)
+        known = {**{alg: color for alg, (_, color) in METHODS.items()}, **colors}
+        taken: set[str] = set()
         for alg, group in itertools.groupby(ordered(methods), key=lambda method: method[0]):
-            variants = list(group)
-            base = METHODS[alg][1] if alg in METHODS else next(others)
-            lines = itertools.cycle(_LINES)
-            for place, method in enumerate(variants):
-                self._look[method] = (_shade(base, place, len(variants)), next(lines))
+            base = known.get(alg) or _by_name(alg, taken)
+            taken.add(base)
+            # The method as such comes first and has the colour that it has everywhere.
+            variants = sorted(group, key=lambda method: method[1] != "")
+            shades = _shades(base, len(variants), keep_first=variants[0][1] == "")
+            for method, shade, line in zip(variants, shades, itertools.cycle(_LINES), strict=False):
+                self._look[method] = (shade, line)
 
     def color(self, method: Method) -> str:
         return self._look[method][0]
@@ -123,13 +135,24 @@ def contrast_with_white(color: str) -> float:
     return 1.05 / (luminance + 0.05)
 
 
-def _shade(color: str, place: int, count: int) -> str:
-    """The colour itself for one variant; from light to dark around it for several."""
+def _by_name(alg: str, taken: Collection[str]) -> str:
+    first = zlib.crc32(alg.encode()) % len(_OTHERS)
+    order = [*_OTHERS[first:], *_OTHERS[:first]]
+    return next((color for color in order if color not in taken), order[0])
+
+
+def _shades(color: str, count: int, *, keep_first: bool) -> list[str]:
+    """Of a colour from light to dark around it; with `keep_first` the colour itself, and then darker and lighter ones."""
     if count == 1:
-        return color
+        return [color]
     hue, lightness, saturation = colorsys.rgb_to_hls(*to_rgb(color))
-    factor = 1.45 - 0.9 * place / (count - 1)
-    return to_hex(colorsys.hls_to_rgb(hue, min(lightness * factor, 0.8), saturation))
+
+    def shade(factor: float) -> str:
+        return to_hex(colorsys.hls_to_rgb(hue, min(lightness * factor, 0.8), saturation))
+
+    if keep_first:
+        return [color, *(shade((0.6, 1.4, 0.4, 1.7, 0.8)[place % 5]) for place in range(count - 1))]
+    return [shade(1.45 - 0.9 * place / (count - 1)) for place in range(count)]
 
 
 def _by_number(variant: str) -> tuple:
@@ -144,9 +167,18 @@ def _by_number(variant: str) -> tuple:
     return tuple(parts)
 
 
-def spread(positions: Sequence[float], gap: float) -> list[float]:
-    """Moves numbers as little as possible (least squares) so that any two are at least `gap` apart; order is kept."""
+def spread(positions: Sequence[float], gap: float, low: float = -math.inf, high: float = math.inf) -> list[float]:
+    """Moves numbers as little as possible (least squares) so that any two are at least `gap` apart; order is kept.
+
+    Args:
+      low, high: where they are to stay, as far as the gaps leave room; `low` goes before `high`.
+    """
     order = sorted(range(len(positions)), key=lambda i: positions[i])
+    places = dict(zip(order, range(len(order)), strict=True))
+    last = len(positions) - 1
+    positions = [
+        max(min(position, high - (last - places[i]) * gap), low + places[i] * gap) for i, position in enumerate(positions)
+    ]
     # With the gaps subtracted this is isotonic regression: pool neighbours that are out of order.
     blocks: list[list[float]] = []
     for rank, index in enumerate(order):

@@ -35,7 +35,9 @@ def draw_history(studies: Mapping[Name, Sequence[tuple[int, float, bool]]], *, y
             whole = sorted((number, value) for number, value, pruned in trials if not pruned)
             if whole:
                 best = np.maximum.accumulate([value for _, value in whole])
-                ax.plot([number for number, _ in whole], best, color=color, drawstyle="steps-post", label="best so far")
+                last = max(number for number, *_ in trials)
+                numbers = [*(number for number, _ in whole), last]
+                ax.plot(numbers, [*best, best[-1]], color=color, drawstyle="steps-post", label="best so far")
             ax.set_title(f"{task_name(env)}, {method_name((alg, ''))}", loc="left")
             ax.set_xlabel("Trial")
             ax.set_ylabel(ylabel)
