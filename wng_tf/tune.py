@@ -92,7 +92,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _options() -> Any:
-    from wng_tf.tuning.plan import Options
+    from wng_tf.sweeps import flags as given
+    from wng_tf.tuning.plan import DETERMINISTIC, Options
 
     if FLAGS.sampler == "grid" and FLAGS.n_trials is not None:
         raise UserError("--n_trials has no effect with --sampler=grid, which has as many trials as points: leave it out.")
@@ -112,6 +113,8 @@ def _options() -> Any:
         raise UserError(f"--coverage must be from 0 to 1, not {FLAGS.coverage}.")
     if not FLAGS.objective:
         raise UserError("--objective is empty: name eprewmean, deterministic, or a column of progress.csv.")
+    if FLAGS.objective == DETERMINISTIC and FLAGS.runner != given.RUNNER:
+        raise UserError(f"--objective={DETERMINISTIC} knows the runs of {given.RUNNER} alone: name a column of progress.csv.")
     return Options(
         n_trials=None if FLAGS.sampler == "grid" else FLAGS.n_trials or 20,
         sampler=FLAGS.sampler,

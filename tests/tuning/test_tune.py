@@ -286,6 +286,7 @@ BAD = {
     "--search=lr=1|2 --sampler=grid --n_trials=3": "as many trials as points",
     "--n_trials=0": "--n_trials must be at least 1",
     "--coverage=2 --pruner=coverage": "--coverage must be from 0 to 1",
+    "--objective=deterministic --runner=tests.tuning.toy_runner": "knows the runs of wng_tf.run alone",
     "--reduction_factor=1": "--reduction_factor must be at least 2",
     "--pruner=median": "median",
     "--alg=zzz": "Unknown algorithm 'zzz'",

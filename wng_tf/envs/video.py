@@ -210,7 +210,7 @@ class _Gif:
 
 def _set_size(world: Any) -> None:
     """Tells an environment that has drawn nothing yet how large its frames are to be, if it is of a known kind."""
-    renderer = getattr(world, "mujoco_renderer", None)
+    renderer: Any = getattr(world, "mujoco_renderer", None)
     if hasattr(renderer, "width") and hasattr(renderer, "height"):  # Gymnasium's MuJoCo environments
         buffer = world.model.vis.global_
         buffer.offwidth, buffer.offheight = max(buffer.offwidth, WIDTH), max(buffer.offheight, HEIGHT)

@@ -111,7 +111,7 @@ def execute(job: Job, stopped: Callable[[], bool] = lambda: False) -> Outcome:
         return outcome
     start = time.monotonic()
     try:
-        reason = evaluation.evaluate(job.paths.folder, job.episodes, _environment(), stopped)
+        reason = evaluation.evaluate(job.paths.folder, job.episodes, environment(), stopped)
     except KeyboardInterrupt:
         return dataclasses.replace(outcome, status="interrupted", earlier=False)
     seconds = outcome.seconds + time.monotonic() - start

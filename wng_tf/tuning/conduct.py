@@ -112,10 +112,10 @@ class _Conductor:
     def _leg(self, trial: Trial, runs: Sequence) -> Leg:
         options, study = self._options, trial.study.plan.name
         self._at_work[study, trial.number] = trial
-        jobs = tuple(Job(run, self._root, options.runner, options.retries, options.stall_seconds) for run in runs)
-        given_up = self._root / BOOK_FOLDER / study / f"trial{trial.number}.given_up"
         episodes = options.eval_episodes if options.objective == DETERMINISTIC else 0
-        return Leg(study, trial.number, jobs, given_up, episodes)
+        jobs = tuple(Job(run, self._root, options.runner, options.retries, options.stall_seconds, episodes) for run in runs)
+        given_up = self._root / BOOK_FOLDER / study / f"trial{trial.number}.given_up"
+        return Leg(study, trial.number, jobs, given_up)
 
     def _tick(self) -> None:
         """Lets the trials at work report, at most every half second; those that the pruner gives up are told to end."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import warnings
 from pathlib import Path
@@ -14,11 +13,8 @@ from baselines_compat.whole_rows import DamagedFileWarning
 from wng_tf.sweeps.execute import is_finished, read_summary
 from wng_tf.sweeps.grid import Run
 from wng_tf.sweeps.progress import STEPS_COLUMN, steps_done
+from wng_tf.training import run_folder
 from wng_tf.tuning.plan import DETERMINISTIC, RETURN, Options
-
-EVALUATION = "evaluation.json"
-#: Seed of the start states of the episodes that are played after training.
-EVALUATION_SEED = 0
 
 
 def value_at(folder: Path, run: Run, steps: int, column: str) -> float | None:
@@ -60,15 +56,5 @@ def objective(folder: Path, run: Run, options: Options) -> float:
     if options.objective != DETERMINISTIC:
         value = final_value(folder, run, options.column)
         return math.nan if value is None else value
-    return read_evaluation(folder, options.eval_episodes)
-
-
-def read_evaluation(folder: Path, episodes: int) -> float:
-    """Mean return of the deterministic policy, as `python -m wng_tf.evaluate` wrote it; NaN if it did not, or for others."""
-    try:
-        found = json.loads((folder / EVALUATION).read_text(encoding="utf-8"))
-        same = (found["episodes"], found["seed"], found["which"]) == (episodes, EVALUATION_SEED, "latest")
-        newer = (folder / EVALUATION).stat().st_mtime_ns >= (folder / "summary.json").stat().st_mtime_ns
-        return float(found["deterministic"]["mean"]) if same and newer else math.nan
-    except (OSError, ValueError, KeyError, TypeError):
-        return math.nan
+    value = run_folder.evaluated_return(folder, read_summary(folder), options.eval_episodes)
+    return math.nan if value is None else value
