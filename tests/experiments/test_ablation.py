@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
 
 import numpy as np
@@ -13,7 +14,7 @@ from tests.sweeps.planned_runs import runs_of
 from wng_tf.errors import UserError
 from wng_tf.experiments import ablation, ablation_report
 from wng_tf.experiments.ablation import Cell
-from wng_tf.experiments.ablation_record import Measured, read_record, write_record
+from wng_tf.experiments.ablation_record import COLORS, Measured, read_record, write_record
 from wng_tf.plots.curves import Curve
 from wng_tf.plots.runs import load_runs, up_to
 from wng_tf.training import checkpoint
@@ -211,3 +212,14 @@ def test_nearly_deterministic_policies_differ_in_the_radius_alone():
     for flags in (("--grid=trust_radius=0.06",), ("--grid=radius_unit=absolute", "--grid=trust_radius=1e-4,1e-3")):
         runs = runs_of("variance_radii", *flags)
         assert runs and {tuple(run[name] for name in kept) for run in runs} < before
+
+
+def test_cells_of_a_task_stand_in_one_panel(tmp_path):
+    ablation.write(measured(tmp_path / "runs"), tmp_path / "out")
+    with open(tmp_path / "out" / "curves.csv") as file:
+        drawn = {(row["env"], row["alg"]) for row in csv.DictReader(file)}
+    cells = {"pg", "wnpg", "ppo", "trpo", "wtrpo"}  # cells that are algorithms have their names, and so their colours
+    assert {env for env, _ in drawn} == {"Hopper-v5", "HalfCheetah"}
+    assert all({alg for env, alg in drawn if env == task} <= cells | set(COLORS) for task in ("Hopper-v5", "HalfCheetah"))
+    assert len(drawn) == 2 * 5
+    assert len(set(COLORS.values())) == len(COLORS) and not set(COLORS) & cells

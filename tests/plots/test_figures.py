@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from wng_tf.algorithms import EVOLUTION_STRATEGIES, POLICY_GRADIENTS
-from wng_tf.plots import figures
+from wng_tf.plots import figures, tuning
 from wng_tf.plots.curves import Band
 from wng_tf.plots.statistics import Interval
 from wng_tf.plots.style import METHODS, Look, contrast_with_white, method_name, ordered, readable, spread, task_name
@@ -106,3 +106,81 @@ def test_labels_move_as_little_as_they_can(positions, gap):
     start[order] = np.linspace(0, gap * len(positions), len(positions))
     best = minimize(lambda z: np.sum((z - positions) ** 2), start, constraints=constraints, method="SLSQP")
     assert cost <= best.fun + 1e-5
+
+
+def test_a_method_as_such_keeps_its_colour_beside_its_variants():
+    methods = [("es", ""), ("es", "grad-clip"), ("bges", ""), ("bges", "β = 0.5"), ("bges", "β = 0.75")]
+    look = Look(methods)
+    assert look.color(("es", "")) == METHODS["es"][1] and look.color(("bges", "")) == METHODS["bges"][1]
+    assert len({look.color(method) for method in methods}) == len(methods)
+    assert look.line(("bges", "")) == "-"
+
+
+def test_a_stranger_has_the_same_colour_whoever_is_beside_it():
+    alone = Look([("sb3", "")]).color(("sb3", ""))
+    assert Look([("sb3", ""), PPO, WNPG, ("zzz", "")]).color(("sb3", "")) == alone
+    assert Look([("sb3", "")], {"sb3": "#123456"}).color(("sb3", "")) == "#123456"
+    many = [(f"own {place}", "") for place in range(8)]
+    assert len({Look(many).color(method) for method in many}) == 8
+
+
+def edges(figure) -> list[tuple[float, float]]:
+    """Lowest and highest point of each band."""
+    paths = [path.vertices[:, 1] for ax in figure.axes for band in ax.collections for path in band.get_paths()]
+    return [(float(y.min()), float(y.max())) for y in paths]
+
+
+def test_a_band_is_not_below_zero_where_no_run_was():
+    x = np.array([0.0, 1.0])
+    kl = {PPO: Band(x, np.array([[0.0, 0.1], [0.0, 2.0]]))}  # mean 1.05, sd 1.34
+    ((low, high),) = edges(figures.draw_curves({"A": kl}, ylabel="KL"))
+    assert low == 0.0 and high == pytest.approx(1.05 + np.std([0.1, 2.0], ddof=1))
+    below = {PPO: Band(x, np.array([[0.0, 0.1], [-1.0, 2.0]]))}
+    ((low, _),) = edges(figures.draw_curves({"A": below}, ylabel="Return"))
+    assert low == pytest.approx(-0.5 - np.std([0.0, -1.0], ddof=1))
+
+
+def test_names_of_many_lines_stay_beside_the_axes():
+    x = np.array([0.0, 1.0])
+    methods = [*list(METHODS)[:9], *(f"own {place}" for place in range(6))]
+    made = {(alg, ""): Band(x, np.array([[0.0, 10.0 + 1e-3 * place]])) for place, alg in enumerate(methods)}
+    figure = figures.draw_curves({"A": made}, ylabel="Return")
+    heights = sorted(text.xyann[1] for text in figure.axes[0].texts)
+    assert len(heights) == len(methods) and heights[0] >= -1e-9 and heights[-1] <= 1.0 + 1e-9
+    points = 72.0 * figure.get_size_inches()[1] * 0.7  # of the axes, about
+    assert min(np.diff(heights)) * points >= 7.0  # the size of the letters
+
+
+def test_six_tasks_are_six_panels_with_every_method_in_each():
+    x = np.array([0.0, 1.0])
+    tasks = {f"Task{i}": {PPO: Band(x, np.array([[0.0, i]])), WNPG: Band(x, np.array([[0.0, 2.0 * i]]))} for i in range(6)}
+    figure = figures.draw_curves(tasks, ylabel="Return")
+    assert len(figure.axes) == 6 and all(len(ax.lines) == 2 for ax in figure.axes)
+    colors = {tuple(line.get_color() for line in ax.lines) for ax in figure.axes}
+    assert len(colors) == 1
+
+
+def test_history_of_a_search():
+    trials = [(0, 1.0, False), (1, 0.5, True), (2, 3.0, False), (3, 2.0, False), (4, 0.1, True)]
+    figure = tuning.draw_history({("Hopper-v5", "ppo"): trials}, ylabel="Return")
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    assert lines["complete"].get_xdata().tolist() == [0, 2, 3] and lines["pruned"].get_xdata().tolist() == [1, 4]
+    assert lines["best so far"].get_ydata().tolist() == [1.0, 3.0, 3.0, 3.0]
+    assert lines["best so far"].get_xdata().tolist() == [0, 2, 3, 4]
+    figure = tuning.draw_history({("Hopper-v5", "ppo"): [(0, 1.0, True)]}, ylabel="Return")
+    assert [line.get_label() for line in figure.axes[0].lines] == ["pruned"]
+
+
+def test_importance_of_flags():
+    figure = tuning.draw_importance({("Hopper-v5", "ppo"): {"gamma": 0.2, "lr": 0.8}})
+    (ax,) = figure.axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["lr", "gamma"]
+    assert [bar.get_width() for bar in ax.patches] == [0.8, 0.2]
+
+
+@settings(deadline=None, max_examples=40, derandomize=True)
+@given(st.lists(st.floats(-1, 2), min_size=1, max_size=6))
+def test_labels_stay_within_their_limits(positions):
+    moved = np.array(spread(positions, 0.1, 0.0, 1.0))
+    assert moved.min() >= -1e-9 and moved.max() <= 1.0 + 1e-9
+    assert np.all(np.diff(np.sort(moved)) >= 0.1 - 1e-9)
