@@ -15,7 +15,21 @@ from absl import app, flags
 
 from benchmarks.rows import write_rows
 
-flags.DEFINE_list("tasks", ["Hopper-v5", "Walker2d-v5", "HalfCheetah-v5", "InvertedDoublePendulum-v5"], "Gymnasium ids.")
+TASKS = (
+    "Hopper",
+    "Walker2d",
+    "HalfCheetah",
+    "Swimmer",
+    "InvertedPendulum",
+    "InvertedDoublePendulum",
+    "Ant",
+    "Humanoid",
+    "HumanoidStandup",
+    "Reacher",
+    "Pusher",
+)
+
+flags.DEFINE_list("tasks", [f"{name}-v5" for name in TASKS], "Gymnasium ids.")
 flags.DEFINE_integer("steps", 1000, "Steps of each contender in a round.", lower_bound=1)
 flags.DEFINE_integer("repetitions", 15, "Rounds.", lower_bound=1)
 flags.DEFINE_string("output_dir", "runs/results/throughput", "Where the table goes.")

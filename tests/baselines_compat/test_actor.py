@@ -63,6 +63,30 @@ def test_activations_stay_in_float32_and_finite_far_out(name):
             assert np.isfinite(result).all()
 
 
+@pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_actions_are_those_of_the_network_to_the_last_bit(name, layers):
+    spec = ActorSpec((*[(4, 4, name)] * (layers - 1), (4, 4, "linear")))
+    rng = np.random.default_rng(0)
+    actor = Actor(spec, rng.normal(size=spec.size).astype(np.float32))
+    states, noise = rng.normal(size=(2, 9, 4)).astype(np.float32)
+    actions = [actor.act(state, row) for state, row in zip(states, noise, strict=True)]
+    for state, row, action in zip(states, noise, actions, strict=True):  # after all have been taken: none is overwritten
+        assert action.tobytes() == (actor.params(state) + row).tobytes()
+
+
+def test_discrete_actions_are_where_the_sum_of_probabilities_passes_the_uniform_number():
+    rng = np.random.default_rng(0)
+    for count in (1, 2, 7):
+        logits = rng.normal(size=count).astype(np.float32)
+        cumulative = np.cumsum(np.exp(logits - logits.max(), dtype=np.float64))
+        actor = categorical(logits)
+        for row in rng.random((50, 1)):
+            action = actor.act(np.zeros(1, np.float32), row)
+            assert type(action) is int
+            assert action == np.searchsorted(cumulative, row[0] * cumulative[-1], side="right")
+
+
 def test_frequencies_of_discrete_actions():
     actor = categorical(LOGITS)
     noise = actor.draw_perturbations(np.random.default_rng(0), 20_000)

@@ -37,6 +37,22 @@ def test_each_observation_is_normalized_by_statistics_that_include_it(observatio
         np.testing.assert_allclose(local.normalize(row), expected, rtol=1e-6, atol=1e-7)
 
 
+def test_in_place_arithmetic_rounds_as_the_formula(observations):
+    normalizer = started(SETTINGS, observations)
+    local = LocalNormalizer(normalizer.snapshot(), SETTINGS)
+    count, mean, m2 = normalizer.ob_rms.moments
+    for observation in observations:
+        out = np.empty(observation.shape, np.float32)
+        local.observe(observation, out)
+        count += 1.0
+        delta = observation - mean
+        mean = mean + delta / count
+        m2 = m2 + delta * (observation - mean)
+        scaled = (observation - mean) / np.sqrt(m2 / count + SETTINGS.epsilon)
+        expected = np.maximum(np.minimum(scaled, SETTINGS.clipob), -SETTINGS.clipob).astype(np.float32)
+        assert out.tobytes() == expected.tobytes()
+
+
 def test_rewards_are_scaled_by_the_deviation_of_the_return_that_includes_them(observations):
     rewards = observations[:, 0]
     normalizer = Normalizer((3,), SETTINGS)

@@ -8,8 +8,8 @@ import pytest
 
 from wng_tf.envs import tasks
 
-NAMES = ("Hopper-v5", "Walker2d-v5", "HalfCheetah-v5", "InvertedDoublePendulum-v5")
-ENDLESS = ("HalfCheetah-v5",)
+ENDLESS = ("HalfCheetah-v5", "Swimmer-v5", "Reacher-v5", "Pusher-v5", "HumanoidStandup-v5")
+NAMES = ("Hopper-v5", "Walker2d-v5", "InvertedPendulum-v5", "InvertedDoublePendulum-v5", "Ant-v5", "Humanoid-v5", *ENDLESS)
 
 
 @pytest.fixture
@@ -26,9 +26,15 @@ def pair():
         env.close()
 
 
+def same_info(ours, theirs):
+    assert list(ours) == list(theirs)
+    for name, value in ours.items():
+        assert np.asarray(value, np.float64).tobytes() == np.asarray(theirs[name], np.float64).tobytes(), name
+
+
 def same_reset(ours, theirs):
     assert ours[0].tobytes() == theirs[0].tobytes()
-    assert ours[1] == theirs[1]
+    same_info(ours[1], theirs[1])
 
 
 def run_both(fast, packaged, steps):
@@ -43,7 +49,8 @@ def run_both(fast, packaged, steps):
         ours, theirs = fast.step(action), packaged.step(action)
         assert ours[0].dtype == theirs[0].dtype == np.float64
         assert ours[0].tobytes() == theirs[0].tobytes()
-        assert ours[1:] == theirs[1:]
+        assert ours[1:4] == theirs[1:4]
+        same_info(ours[4], theirs[4])
         assert [type(x) for x in ours[1:4]] == [float, bool, bool]
         if ours[2] or ours[3]:
             ends += ours[2:4]
@@ -80,6 +87,33 @@ def test_equal_to_the_packaged_environment(name, pair):
         ("Walker2d-v5", {"healthy_z_range": (1.1, 1.3), "forward_reward_weight": 2.0, "ctrl_cost_weight": 0.5}),
         ("HalfCheetah-v5", {"exclude_current_positions_from_observation": False, "reset_noise_scale": 0.0}),
         ("InvertedDoublePendulum-v5", {"healthy_reward": 3.0}),
+        ("InvertedPendulum-v5", {"reset_noise_scale": 0.1, "frame_skip": 1}),
+        ("Swimmer-v5", {"exclude_current_positions_from_observation": False, "forward_reward_weight": 2.0}),
+        ("Reacher-v5", {"reward_dist_weight": 0.5, "reward_control_weight": 0.3}),
+        ("Pusher-v5", {"reward_near_weight": 0.1, "reward_dist_weight": 3, "reward_control_weight": 1}),
+        (
+            "Ant-v5",
+            {
+                "include_cfrc_ext_in_observation": False,
+                "exclude_current_positions_from_observation": False,
+                "contact_force_range": (0.0, 0.5),
+                "contact_cost_weight": 0.1,
+                "main_body": "front_left_leg",
+                "healthy_z_range": (0.4, 0.8),
+            },
+        ),
+        ("Ant-v5", {"terminate_when_unhealthy": False, "healthy_reward": 0, "reset_noise_scale": 0.5}),
+        (
+            "Humanoid-v5",
+            {
+                "include_cinert_in_observation": False,
+                "include_qfrc_actuator_in_observation": False,
+                "contact_cost_range": (1e-3, 2e-3),
+                "contact_cost_weight": 1e-4,
+                "terminate_when_unhealthy": False,
+            },
+        ),
+        ("HumanoidStandup-v5", {"impact_cost_range": (-1.0, 1e-3), "include_cfrc_ext_in_observation": False}),
     ],
 )
 def test_settings_of_the_packaged_environment_count(name, settings, pair):

@@ -1,4 +1,5 @@
-"""Gymnasium's MuJoCo tasks with the same numbers in less time: Hopper, Walker2d, HalfCheetah, InvertedDoublePendulum (v5).
+"""Gymnasium's MuJoCo tasks with the same numbers in less time: those in a plane (v5). The others are beside it, in
+`mujoco_stepping_bodies`.
 
 A third to a half of the packaged `step` is Python: arrays of a few numbers made and joined, and forces computed after
 every step (`mj_rnePostConstraint`, for `data.cfrc_ext`) that these tasks do not observe. Here a step is one engine
@@ -13,6 +14,7 @@ Observations, rewards, endings and infos equal the packaged ones to the last bit
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import mujoco
@@ -20,13 +22,23 @@ import numpy as np
 from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv as PackagedHalfCheetah
 from gymnasium.envs.mujoco.hopper_v5 import HopperEnv as PackagedHopper
 from gymnasium.envs.mujoco.inverted_double_pendulum_v5 import InvertedDoublePendulumEnv as PackagedDoublePendulum
+from gymnasium.envs.mujoco.inverted_pendulum_v5 import InvertedPendulumEnv as PackagedPendulum
 from gymnasium.envs.mujoco.mujoco_env import MujocoEnv
+from gymnasium.envs.mujoco.swimmer_v5 import SwimmerEnv as PackagedSwimmer
 from gymnasium.envs.mujoco.walker2d_v5 import Walker2dEnv as PackagedWalker2d
 
 _SPEED = 10.0  # bound of observed velocities
 
+#: What a step returns: observation, reward, terminated, truncated, info.
+Stepped = tuple[np.ndarray, Any, bool, bool, dict[str, Any]]
 
-class _FastStepping(MujocoEnv):
+
+def length(vector: np.ndarray) -> float:
+    """`np.linalg.norm` of a vector, to the last bit."""
+    return math.sqrt(vector.dot(vector))
+
+
+class FastStepping(MujocoEnv):
     """Mixin before a packaged environment: an engine step without what nothing reads. Keeps views of the state."""
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -45,7 +57,7 @@ class _FastStepping(MujocoEnv):
             self.render()
 
 
-class _FastRunner(_FastStepping):
+class _FastRunner(FastStepping):
     """A planar body that is paid for running: position and velocity, less the cost of its actions."""
 
     # Of the packaged environments.
@@ -81,7 +93,7 @@ class _FastFaller(_FastRunner):
         least, most = self._healthy_angle_range
         return low < qpos[1] < high and least < qpos[2] < most
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
+    def step(self, action: np.ndarray) -> Stepped:
         """As packaged: observation float64, reward, terminated, False, info.
 
         Raises:
@@ -119,7 +131,7 @@ class FastWalker2d(_FastFaller, PackagedWalker2d):
 class FastHalfCheetah(_FastRunner, PackagedHalfCheetah):
     """`HalfCheetah-v5`: [17] observations, [6] torques."""
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
+    def step(self, action: np.ndarray) -> Stepped:
         """As packaged: observation float64, reward, False, False, info.
 
         Raises:
@@ -131,7 +143,7 @@ class FastHalfCheetah(_FastRunner, PackagedHalfCheetah):
         return np.array(qpos[self._first :] + qvel), forward - cost, False, False, info
 
 
-class FastDoublePendulum(_FastStepping, PackagedDoublePendulum):
+class FastDoublePendulum(FastStepping, PackagedDoublePendulum):
     """`InvertedDoublePendulum-v5`: [9] observations, [1] force."""
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -139,7 +151,7 @@ class FastDoublePendulum(_FastStepping, PackagedDoublePendulum):
         self._tip = self.data.site_xpos[0]
         self._force = self.data.qfrc_constraint
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
+    def step(self, action: np.ndarray) -> Stepped:
         """As packaged: observation float64, reward, terminated, False, info.
 
         Raises:
@@ -161,3 +173,49 @@ class FastDoublePendulum(_FastStepping, PackagedDoublePendulum):
         np.minimum(np.maximum(self._qvel, -_SPEED), _SPEED, out=observation[5:8])
         observation[8] = force
         return observation
+
+
+class FastPendulum(FastStepping, PackagedPendulum):
+    """`InvertedPendulum-v5`: [4] observations, [1] force."""
+
+    def step(self, action: np.ndarray) -> Stepped:
+        """As packaged: observation float64, reward, terminated, False, info.
+
+        Raises:
+          ValueError: an action of the wrong shape.
+        """
+        self._advance(action)
+        state = [*self._qpos.tolist(), *self._qvel.tolist()]
+        terminated = not all(map(math.isfinite, state)) or abs(state[1]) > 0.2
+        reward = int(not terminated)
+        self._seen()
+        return np.array(state), float(reward), terminated, False, {"reward_survive": reward}
+
+
+class FastSwimmer(_FastRunner, PackagedSwimmer):
+    """`Swimmer-v5`: [8] observations, [2] torques."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._first *= 2  # both coordinates
+        self._place = self._qpos[:2]
+
+    def step(self, action: np.ndarray) -> Stepped:
+        """As packaged: observation float64, reward, False, False, info.
+
+        Raises:
+          ValueError: an action of the wrong shape.
+        """
+        before = self._qpos.item(1)
+        qpos, qvel, velocity, forward, cost = self._run(action)
+        info = {
+            "x_position": qpos[0],
+            "y_position": qpos[1],
+            "distance_from_origin": length(self._place),
+            "x_velocity": velocity,
+            "y_velocity": (qpos[1] - before) / self._seconds,
+            "reward_forward": forward,
+            "reward_ctrl": -cost,
+        }
+        self._seen()
+        return np.array(qpos[self._first :] + qvel), forward - cost, False, False, info

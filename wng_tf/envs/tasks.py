@@ -56,12 +56,20 @@ _KIND_OF_MODULE: dict[str, Kind] = {
 
 # Entry points of Gymnasium's and of the faster class with the same numbers.
 _FASTER: dict[str, str] = {
-    "gymnasium.envs.mujoco.hopper_v5:HopperEnv": "wng_tf.envs.mujoco_stepping:FastHopper",
-    "gymnasium.envs.mujoco.walker2d_v5:Walker2dEnv": "wng_tf.envs.mujoco_stepping:FastWalker2d",
-    "gymnasium.envs.mujoco.half_cheetah_v5:HalfCheetahEnv": "wng_tf.envs.mujoco_stepping:FastHalfCheetah",
-    "gymnasium.envs.mujoco.inverted_double_pendulum_v5:InvertedDoublePendulumEnv": (
-        "wng_tf.envs.mujoco_stepping:FastDoublePendulum"
-    ),
+    f"gymnasium.envs.mujoco.{packaged}": f"wng_tf.envs.{faster}"
+    for packaged, faster in {
+        "hopper_v5:HopperEnv": "mujoco_stepping:FastHopper",
+        "walker2d_v5:Walker2dEnv": "mujoco_stepping:FastWalker2d",
+        "half_cheetah_v5:HalfCheetahEnv": "mujoco_stepping:FastHalfCheetah",
+        "swimmer_v5:SwimmerEnv": "mujoco_stepping:FastSwimmer",
+        "inverted_pendulum_v5:InvertedPendulumEnv": "mujoco_stepping:FastPendulum",
+        "inverted_double_pendulum_v5:InvertedDoublePendulumEnv": "mujoco_stepping:FastDoublePendulum",
+        "ant_v5:AntEnv": "mujoco_stepping_bodies:FastAnt",
+        "humanoid_v5:HumanoidEnv": "mujoco_stepping_bodies:FastHumanoid",
+        "humanoidstandup_v5:HumanoidStandupEnv": "mujoco_stepping_bodies:FastHumanoidStandup",
+        "reacher_v5:ReacherEnv": "mujoco_stepping_bodies:FastReacher",
+        "pusher_v5:PusherEnv": "mujoco_stepping_bodies:FastPusher",
+    }.items()
 }
 
 _INSTALL: dict[Kind, str] = {
