@@ -151,6 +151,26 @@ def test_coverage_gives_no_second_seed_to_what_learned_too_little(tmp_path):
     assert [row["state"] for row in found] == ["pruned"] + ["complete"] * 3
 
 
+def test_rounds_go_task_by_task(tmp_path):
+    engine = Inline()
+    axes = parse(["lr=1e-4|1e-3"])
+    plans = []
+    for env, alg in (("Hopper-v5", "ppo"), ("Hopper-v5", "pg"), ("Walker2d-v5", "ppo")):
+        grid = Grid([alg], [env], (0, 1), {"lr": ("1e-4", "1e-3")}, {"num_timesteps": str(STEPS)})
+        plans.append(Plan(env, alg, axes, grid, STEPS))
+    options = Options(runner=RUNNER, n_trials=None, sampler="grid", pruner="coverage")
+    assert conduct(plans, options, tmp_path, lambda: engine, show_bar=False) == 0
+    places = [folder.split("/") for folder in engine.folders]
+    assert [(env, seed) for env, _, _, seed in places] == [
+        *[("Hopper-v5", "seed0")] * 4, *[("Hopper-v5", "seed1")] * 4, *[("Walker2d-v5", "seed0")] * 2,
+        *[("Walker2d-v5", "seed1")] * 2
+    ]  # fmt: skip
+    # A study of each pair: no best.flags of all, and the lines of a sweep for each.
+    assert not (tmp_path / "best.flags").exists() and (tmp_path / "Walker2d-v5" / "ppo" / "best.flags").exists()
+    assert (tmp_path / "best_sweep.flags").read_text().count("--override=env=") == 3
+    assert {(row["env"], row["alg"]) for row in rows(tmp_path)} == {(plan.env, plan.alg) for plan in plans}
+
+
 def test_nobody_is_given_up_where_nobody_has_learned_anything(tmp_path, monkeypatch):
     monkeypatch.setattr(toy_runner, "optimum", lambda flags: -11.0 - float(flags["lr"]))
     found = study(tmp_path, "lr=1e-2|1e-1", seeds=(0, 1), sampler="grid", pruner="coverage")
@@ -260,6 +280,16 @@ def test_a_run_at_work_is_stopped_when_its_trial_is_pruned(tmp_path):
     assert [row["state"] for row in rows(tmp_path)] == ["complete", "pruned"]
     folder = tmp_path / "Hopper-v5" / "ppo" / "lr=1e-6"
     assert not (folder / "seed0" / "summary.json").exists() and not (folder / "seed1").exists()
+
+
+@pytest.mark.slow
+def test_on_ray(tmp_path):
+    pytest.importorskip("ray")
+    flags = ("--search=lr=1e-3|1e-6", "--sampler=grid", "--set=hold_lr=1e-6", "--seeds=0,1", "--engine=ray")
+    code, out, _ = finished(tmp_path, *flags)
+    assert code == 0, out
+    assert [row["state"] for row in rows(tmp_path)] == ["complete", "pruned"]
+    assert not (tmp_path / "Hopper-v5" / "ppo" / "lr=1e-6" / "seed0" / "summary.json").exists()
 
 
 def test_a_grid_is_that_of_the_sweep(call, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -79,29 +80,30 @@ class _Conductor:
 
     def _as_they_come(self) -> bool:
         """Every trial with all its seeds; the next one is asked for when there is room for it."""
-        legs = (self._leg(trial, trial.runs) for trial in self._trials() if self._is_open(trial))
+        legs = (self._leg(trial, trial.runs) for trial in self._trials(self._studies) if self._is_open(trial))
         return run_all(work, legs, self._make_engine(), self._tick, self._settle)
 
     def _in_rounds(self) -> bool:
-        """Every trial with its first seed, then those that are left with their second."""
-        trials = [trial for trial in self._trials() if self._is_open(trial)]
-        engine = self._make_engine() if trials else None
-        for seed in range(len(trials[0].runs) if trials else 0):
-            trials = [trial for trial in trials if trial.state is None]
-            legs = [self._leg(trial, trial.runs[seed : seed + 1]) for trial in trials]
-            assert engine is not None
-            if run_all(work, legs, engine, self._tick, self._settle):
-                return True
-            for trial in trials:
-                if seed + 1 < len(trial.runs) and trial.state is None and trial.prune_after_round():
-                    self._conclude(trial)
+        """Task by task every trial with its first seed, then those that are left with their second."""
+        engine: Engine | None = None
+        for _, of_task in itertools.groupby(self._studies, key=lambda study: study.plan.env):
+            trials = [trial for trial in self._trials(list(of_task)) if self._is_open(trial)]
+            for seed in range(len(trials[0].runs) if trials else 0):
+                trials = [trial for trial in trials if trial.state is None]
+                legs = [self._leg(trial, trial.runs[seed : seed + 1]) for trial in trials]
+                engine = engine or self._make_engine()
+                if run_all(work, legs, engine, self._tick, self._settle):
+                    return True
+                for trial in trials:
+                    if seed + 1 < len(trial.runs) and trial.state is None and trial.prune_after_round():
+                        self._conclude(trial)
         return False
 
-    def _trials(self) -> Iterator[Trial]:
+    def _trials(self, studies: Sequence[Study]) -> Iterator[Trial]:
         """What an earlier process left, then new ones, of the studies in turn."""
-        for study in self._studies:
+        for study in studies:
             yield from study.left_behind()
-        while asked := [trial for study in self._studies if (trial := study.ask()) is not None]:
+        while asked := [trial for study in studies if (trial := study.ask()) is not None]:
             yield from asked
 
     def _is_open(self, trial: Trial) -> bool:
