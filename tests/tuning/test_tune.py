@@ -195,6 +195,27 @@ def test_a_column_of_the_log_is_an_objective(tmp_path):
     assert [row["state"] for row in found] == ["failed", "failed"] and "no/such" in found[0]["error"]
 
 
+class Evaluated(Inline):
+    """Leaves what `wng_tf.evaluate` would have written, too."""
+
+    def map(self, function: Callable, items: Iterable, tick: Callable[[], None]) -> Iterator[tuple]:
+        for leg, outcomes in super().map(function, items, tick):
+            for job in leg.jobs:
+                lr = float(dict(job.run.axes)["lr"])
+                played = {"step": STEPS, "episodes": job.episodes, "deterministic": {"mean": 10.0 * lr + job.run.seed}}
+                (job.paths.folder / "evaluation.json").write_text(json.dumps(played))
+            yield leg, outcomes
+
+
+def test_the_deterministic_policy_is_an_objective(tmp_path):
+    options = {"sampler": "grid", "objective": "deterministic", "eval_episodes": 3, "seeds": (0, 1), "pruner": "none"}
+    found = study(tmp_path, "lr=0.1|1e-3", engine=Evaluated(), **options)
+    assert [float(row["value"]) for row in found] == pytest.approx([1.5, 0.51])
+    assert "--lr=0.1\n" in (tmp_path / "best.flags").read_text()  # by the training returns it would be 1e-3
+    found = study(tmp_path / "none", "lr=0.1|1e-3", engine=Inline(), **options)
+    assert [row["state"] for row in found] == ["failed", "failed"] and "deterministic" in found[0]["error"]
+
+
 def test_more_trials_go_on_and_other_flags_are_refused(tmp_path):
     few = study(tmp_path, n_trials=2)
     more = study(tmp_path, n_trials=5)
