@@ -11,6 +11,7 @@ from short_runs import TINY, as_flags, uncompiled
 import wng_tf
 from wng_tf import playing, run
 from wng_tf.envs import screen
+from wng_tf.envs.goal_behind_wall import GoalEnv
 from wng_tf.errors import UserError
 from wng_tf.policy_gradient.learn import learn
 
@@ -42,7 +43,7 @@ class Window(gymnasium.Env):
         return self._seen(), float(action), False, False, {}
 
     def render(self):
-        return None
+        SHOWN.append("drawn")
 
 
 class Broken(Window):
@@ -131,6 +132,35 @@ def test_where_there_is_a_display(monkeypatch):
         monkeypatch.delenv(name)
     monkeypatch.setattr("sys.platform", "darwin")
     screen.check("Hopper-v5")
+
+
+def test_windows_that_do_not_draw_by_themselves(folder, monkeypatch):
+    """PyBullet's; whatever its kind, an environment is drawn as often."""
+    monkeypatch.setattr(screen, "_DRAWN_BY_HAND", {"other"})
+    playing.show(wng_tf.load(folder), "play/Window-v0", episodes=2)
+    assert SHOWN.count("drawn") == 2 * 6 == len(SHOWN) / 2
+
+
+@pytest.mark.parametrize("name", ["Point", "Quadruped"])
+def test_our_own_worlds_have_windows(name, monkeypatch):
+    frames = []
+
+    class Renderer:
+        viewer = None
+
+        def render(self, mode):
+            frames.append(mode)
+
+        def close(self):
+            frames.append("closed")
+
+    monkeypatch.setattr(GoalEnv, "_make_renderer", lambda self: Renderer())
+    monkeypatch.setenv("DISPLAY", ":0")
+    with screen.showing(name) as world:
+        world.reset(seed=0)
+        for _ in range(3):
+            world.step(world.action_space.sample())
+    assert frames == ["human"] * 4 + ["closed"]
 
 
 def test_windows_that_cannot_be(folder, call):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
-from short_runs import TINY, uncompiled
+from short_runs import TINY, as_flags, uncompiled
 
 import wng_tf
 from baselines_compat.running_mean_std import RunningMeanStd
@@ -232,3 +233,27 @@ def test_the_command_takes_the_environment_of_the_source(call, sources, tmp_path
     assert outcome.code == 2 and "network 4-8-8-2, tanh, dense, and this run 4-16-16-2" in outcome.stderr  # not Hopper
     outcome = call(run.app, f"--load_path={tmp_path / 'nowhere'}", *flags)
     assert outcome.code == 2 and "There is no" in outcome.stderr and "Loading TensorFlow" not in outcome.stdout
+
+
+def test_the_command_trains_and_resumes_when_the_source_is_gone(call, sources, tmp_path):
+    source, folder = tmp_path / "source", tmp_path / "run"
+    shutil.copytree(sources("ppo pole"), source)
+    flags = as_flags(**TINY, alg="ppo", log_path=folder)
+    with uncompiled():
+        outcome = call(run.app, *flags, f"--load_path={source}", "--num_timesteps=64")
+        assert outcome.code == 0 and f"Starting from the policy of {source}" in outcome.stdout
+        kept = (folder / "flags.txt").read_text()
+        assert "--env=CartPole-v1\n" in kept and f"--load_path={source}\n" in kept
+        shutil.rmtree(source)
+        outcome = call(run.app, *flags, f"--load_path={source}", "--num_timesteps=128", "--resume")  # its own environment
+        assert outcome.code == 0 and "Continuing from step 64" in outcome.stdout
+        outcome = call(run.app, f"--flagfile={folder / 'flags.txt'}", "--num_timesteps=192", "--resume")
+        assert outcome.code == 0 and "Continuing from step 128" in outcome.stdout
+    assert wng_tf.load(folder).statistics.observations.count > 192
+
+
+def test_an_environment_of_a_stranger_is_not_imported_unasked(call, tmp_path, sources):
+    policy = wng_tf.load(sources("ppo pole"))
+    policy = dataclasses.replace(policy, about={"alg": "ppo", "env": "strange_module:CartPole-v1"})
+    outcome = call(run.app, f"--load_path={policy.save(tmp_path / 'policy')}", "--alg=ppo", f"--log_path={tmp_path / 'run'}")
+    assert outcome.code == 2 and "strange_module" in outcome.stderr and "--trust" in outcome.stderr

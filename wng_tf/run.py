@@ -105,10 +105,12 @@ def _take_environment() -> None:
     values = flags.FLAGS
     if values.load_path is None or values["env"].present:
         return
-    env = saved_policy.load(values.load_path).about.get("env")
+    kept = expanded(values.log_path or "") / run_folder.START  # of a run that is resumed the original may be gone
+    source = kept if values.resume and values.log_path and kept.is_file() else values.load_path
+    env = saved_policy.load(source).about.get("env")
     if env is not None:
         if not trusted():
-            trust.check(env, f"'{values.load_path}'")
+            trust.check(env, f"'{source}'")
         values.env = env
 
 

@@ -104,7 +104,7 @@ class GoalEnv(gymnasium.Env[Any, Any]):
         """Makes the world.
 
         Args:
-          render_mode: None, "rgb_array" or "depth_array".
+          render_mode: None, "rgb_array", "depth_array", or "human": a window that shows every reset and step.
           width, height: of the picture, in pixels.
         """
         self.model = self.task.model
@@ -125,6 +125,7 @@ class GoalEnv(gymnasium.Env[Any, Any]):
         mujoco.mj_setState(self.model, self.data, self.task.start(self.np_random), _STATE)
         mujoco.mj_forward(self.model, self.data)
         observation, _, info = self._read()
+        self._show()
         return observation, info
 
     def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float64], float, bool, bool, dict[str, float]]:
@@ -139,6 +140,7 @@ class GoalEnv(gymnasium.Env[Any, Any]):
         self.data.ctrl[:] = action
         mujoco.mj_step(self.model, self.data, self.task.frame_skip)
         observation, reward, info = self._read()
+        self._show()
         return observation, reward, False, False, info
 
     def _read(self) -> tuple[NDArray[np.float64], float, dict[str, float]]:
@@ -146,8 +148,12 @@ class GoalEnv(gymnasium.Env[Any, Any]):
         info = {"x_position": float(self._state[1]), "y_position": float(self._state[2])}
         return self.task.observe(self._state), float(self.task.reward(self._state)), info
 
+    def _show(self) -> None:
+        if self.render_mode == "human":
+            self.render()
+
     def render(self) -> NDArray[Any] | None:
-        """The current frame, [height, width, 3] of uint8 for "rgb_array"."""
+        """The current frame, [height, width, 3] of uint8 for "rgb_array"; None for "human", which shows it."""
         if self.render_mode is None:
             gymnasium.logger.warn("render() needs a render_mode: gym.make(..., render_mode='rgb_array').")
             return None

@@ -92,7 +92,7 @@ class PointEnv(GoalEnv):
     """Observation: x, y, heading and their velocities. Action: thrust along x and y in [-1, 1]. Step: 0.04 s."""
 
     task = POINT
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "depth_array"], "render_fps": 25}
+    metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array", "depth_array"], "render_fps": 25}
 
 
 class PointVectorEnv(GoalVectorEnv):

@@ -47,7 +47,7 @@ class QuadrupedEnv(GoalEnv):
     """Observation: qpos, qvel and 84 zeros. Action: torques of the eight joints in [-1, 1]. Step: 0.05 s."""
 
     task = QUADRUPED
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "depth_array"], "render_fps": 20}
+    metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array", "depth_array"], "render_fps": 20}
 
 
 class QuadrupedVectorEnv(GoalVectorEnv):

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import gymnasium
 
@@ -15,6 +16,8 @@ from wng_tf.errors import UserError
 
 #: Kinds of tasks whose windows are known to need a screen; others are tried.
 _WINDOWS = frozenset({"mujoco", "pybullet", "classic"})
+#: Those that do not draw by themselves, as Gymnasium's do with render_mode="human".
+_DRAWN_BY_HAND = frozenset({"pybullet"})
 _FILM = "film the policy instead, with python -m wng_tf.evaluate --run=FOLDER --video=film.mp4"
 
 
@@ -50,4 +53,18 @@ def showing(env: str, timeout: float = 0.0) -> Iterator[gymnasium.Env]:
     with Guarded(env, timeout, render_mode="human") as world:
         if "human" not in (world.metadata.get("render_modes") or ()):
             raise UserError(f"{env} cannot be shown: it has no render mode 'human'. Where it draws pictures, {_FILM}.")
-        yield world
+        yield _Drawn(world) if tasks.resolve(env).kind in _DRAWN_BY_HAND else world
+
+
+class _Drawn(gymnasium.Wrapper):
+    """Renders after every reset and step, which lets PyBullet's window keep the pace of time."""
+
+    def reset(self, **kwargs: Any):
+        result = self.env.reset(**kwargs)
+        self.env.render()
+        return result
+
+    def step(self, action: Any):
+        result = self.env.step(action)
+        self.env.render()
+        return result

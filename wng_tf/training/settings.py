@@ -38,7 +38,13 @@ _ELSEWHERE = {
     "n_envs": "num_env",
     "num_envs": "num_env",
     "log_std_init": "init_logstd",
+    "num_timesteps": "total_timesteps",
+    "tensorboard_log": "log_path",
+    "log_dir": "log_path",
+    "save_path": "log_path",
 }
+#: Arguments of `learn` that are no settings.
+_BESIDE = ("alg", "env", "network", "total_timesteps", "seed", "log_path", "load_path", "resume", "progress", "callback")
 
 #: Of whole numbers: TensorFlow counts in 32 bits.
 LARGEST = 2**31 - 1
@@ -112,7 +118,7 @@ def build(cls: type[Settings], *layers: Mapping[str, Any]) -> Settings:
 
 def did_you_mean(name: str, known: Collection[str]) -> str:
     """A question with the settings that a word may stand for, after a space; nothing where none is like it."""
-    meant = _ELSEWHERE.get(name)
+    meant, known = _ELSEWHERE.get(name), {*known, *_BESIDE}
     near = [meant] if meant in known else difflib.get_close_matches(name, known, n=3)
     return f" Did you mean {' or '.join(near)}?" if near else ""
 
