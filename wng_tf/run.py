@@ -111,7 +111,7 @@ def _take_environment() -> None:
     if env is not None:
         if not trusted():
             trust.check(env, f"'{source}'")
-        values.env = env
+        values["env"].value = env
 
 
 def _play(policy: saved_policy.SavedPolicy) -> None:

@@ -46,7 +46,8 @@ class Statistics(NamedTuple):
     @classmethod
     def from_tree(cls, tree: Mapping[str, Any]) -> Statistics:
         """The inverse of `to_tree`. KeyError, TypeError, ValueError: the tree of something else."""
-        return cls(**{name: None if moments is None else _moments(moments) for name, moments in tree.items()})
+        returns = tree["returns"]
+        return cls(_moments(tree["observations"]), None if returns is None else _moments(returns))
 
 
 def _moments(tree: Mapping[str, Any]) -> Moments:

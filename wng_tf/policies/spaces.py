@@ -27,7 +27,8 @@ def to_tree(space: spaces.Space[Any]) -> dict[str, Any]:
     if isinstance(space, spaces.MultiDiscrete):
         return {"nvec": np.asarray(space.nvec)}
     if isinstance(space, spaces.MultiBinary):
-        return {"bits": [int(size) for size in space.shape] if np.ndim(space.n) else int(space.n)}  # unequal in Gymnasium
+        bits: Any = space.n
+        return {"bits": [int(size) for size in space.shape] if np.ndim(bits) else int(bits)}  # unequal in Gymnasium
     raise ValueError(f"A policy is kept with a Box or a space of whole numbers, not with {space}.")
 
 
