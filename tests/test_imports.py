@@ -17,7 +17,7 @@ LAYERS = (
     {"tuning"},
     {"sweeps", "plots"},
     {"cli"},
-    {"saved_policy", "learning", "evaluations"},
+    {"saved_policy", "learning", "evaluation_files"},
     {"families"},
     {"policy_gradient", "evolution"},
     {"policies"},

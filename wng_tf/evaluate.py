@@ -25,7 +25,7 @@ from scipy import special
 
 from baselines_compat.vec_env import NonFiniteError, WorkerError, faults
 from baselines_compat.vec_env.intake import Intake
-from wng_tf import evaluations, saved_policy
+from wng_tf import evaluation_files, saved_policy
 from wng_tf.cli import app as cli
 from wng_tf.cli import flags as run_flags
 from wng_tf.cli.parse import checkpoint_name, required, trusted
@@ -198,7 +198,7 @@ def main(argv: Sequence[str]) -> int:
         video.check(values.video)
         if values.video_episodes < 1:
             raise UserError(f"--video_episodes must be at least 1, not {values.video_episodes}.")
-    output = None if values.output is None else evaluations.check(values.output, values.overwrite).absolute()
+    output = None if values.output is None else evaluation_files.check(values.output, values.overwrite).absolute()
     limit = values.max_episode_steps
     try:
         if values.video is not None:
@@ -208,8 +208,8 @@ def main(argv: Sequence[str]) -> int:
             print(f"Wrote {values.video}", flush=True)
         with _bar(2 * values.episodes) as advance:
             result = evaluate_run(run, values.episodes, values.seed, which, advance, trusted(), limit, values.env_timeout)
-        kept = evaluations.keep_another(folder / OUTPUT, result) if output is None else None
-        evaluations.write(output or folder / OUTPUT, result)
+        kept = evaluation_files.keep_another(folder / OUTPUT, result) if output is None else None
+        evaluation_files.write(output or folder / OUTPUT, result)
         print(_report(run, result))
         if kept is not None:
             print(f"Kept the evaluation that was there as {kept}")

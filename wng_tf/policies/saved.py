@@ -92,6 +92,8 @@ def _complete(state: Mapping[str, Any]) -> dict[str, Any]:
         tree["theta"] = state["learner"]["theta"]
         tree["normaliser"] = {"settings": tree["normalizer"], "mean": statistics.mean, "var": statistics.var}
         tree["statistics"] = {"observations": normalizer["ob_rms"], "returns": normalizer.get("ret_rms")}
+    elif tree.get("statistics") is None:  # of an earlier version: what the strategy has seen, the last generation included
+        tree["statistics"] = {"observations": state["strategy"]["moments"], "returns": None}
     return tree
 
 
