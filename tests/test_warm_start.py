@@ -257,3 +257,34 @@ def test_an_environment_of_a_stranger_is_not_imported_unasked(call, tmp_path, so
     policy = dataclasses.replace(policy, about={"alg": "ppo", "env": "strange_module:CartPole-v1"})
     outcome = call(run.app, f"--load_path={policy.save(tmp_path / 'policy')}", "--alg=ppo", f"--log_path={tmp_path / 'run'}")
     assert outcome.code == 2 and "strange_module" in outcome.stderr and "--trust" in outcome.stderr
+
+
+def test_a_run_begins_from_one_of_an_earlier_version(sources, tmp_path):
+    """Which kept the layers of actor and critic, and nothing of heads."""
+    folder = tmp_path / "earlier"
+    shutil.copytree(sources("ppo pole"), folder)
+    whole = wng_tf.load(folder)
+    step, state = checkpoint.load(folder / "checkpoints")
+    now = state["learner"]["policy"]
+    layers = [[row[:3] for row in tree["layers"]] for tree in (now["spec"], now["value"])]
+    state["learner"]["policy"] = {
+        **{name: now[name] for name in ("observation_space", "action_space", "normalizer")},
+        "actor": layers[0],
+        "critic": layers[1],
+        "discrete": True,
+    }
+    checkpoint.save(folder / "checkpoints", step, state)
+    policy = wng_tf.load(folder)
+    np.testing.assert_array_equal(policy.theta, whole.theta)
+    assert policy.statistics.observations.count == whole.statistics.observations.count
+    begun, _ = first_batch(alg="ppo", load_path=folder)
+    np.testing.assert_allclose(begun.theta, whole.theta, rtol=1e-6)
+
+
+def test_a_strategy_of_an_earlier_version_has_seen_what_its_state_has(sources, tmp_path):
+    folder = tmp_path / "earlier"
+    shutil.copytree(sources("es pole"), folder)
+    step, state = checkpoint.load(folder / "checkpoints")
+    del state["learner"]["policy"]["statistics"], state["learner"]["policy"]["about"]
+    checkpoint.save(folder / "checkpoints", step, state)
+    assert wng_tf.load(folder).statistics.observations.count == state["learner"]["strategy"]["moments"]["count"]

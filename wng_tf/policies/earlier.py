@@ -40,6 +40,7 @@ def _of_policy_gradients(tree: Mapping[str, Any]) -> dict[str, Any]:
         "spec": {**Network.of_dense(tree["actor"]).to_tree(), "head": head},
         "value": Network.of_dense(tree["critic"]).to_tree(),
         **{name: tree[name] for name in ("theta", "normaliser", "observation_space", "action_space")},
+        "statistics": tree.get("statistics"),
     }
 
 
@@ -60,4 +61,5 @@ def _of_evolution(tree: Mapping[str, Any]) -> dict[str, Any]:
         "value": None,
         "action_space": space_trees.to_tree(action_space),
         **{name: tree[name] for name in ("theta", "normaliser", "observation_space")},
+        "statistics": tree.get("statistics"),
     }
