@@ -197,7 +197,7 @@ def test_a_run_is_resumed_whose_source_is_gone(sources, tmp_path):
             monitor.unlink()
         anew = learn(log_path=tmp_path / "parts", resume=True, **given)
         np.testing.assert_array_equal(anew.theta, whole.theta)
-    with pytest.raises(UserError, match="There is no '.*source'"):
+    with pytest.raises(UserError, match="There is no run in '.*source'"):
         learn(log_path=tmp_path / "other", **given)
 
 
