@@ -168,6 +168,25 @@ def test_evolution_strategies_have_neither_values_nor_densities(policies):
         policy.value(observations(policy))
 
 
+@pytest.mark.parametrize("name", ["ppo on CartPole", "wnes on Point"])
+def test_callbacks_are_handed_a_policy_that_acts(name, tmp_path):
+    """The one of then: that of the last call is the one returned."""
+    seen = []
+
+    def keep(local, _):
+        seen.append((local["policy"], local["policy"].save(tmp_path / f"{len(seen)}")))
+
+    with uncompiled():
+        returned = wng_tf.learn(callback=keep, progress=False, **settings_of(name))
+    raw = observations(returned)
+    for policy, path in seen:
+        np.testing.assert_array_equal(policy.act(raw), wng_tf.load(path).act(raw))
+    np.testing.assert_array_equal(seen[-1][0].act(raw), returned.act(raw))
+    assert len(seen) > 1 and not np.array_equal(seen[0][0].theta, returned.theta)
+    if returned.normalizer is not None:
+        assert seen[0][0].statistics.observations.count < returned.statistics.observations.count
+
+
 def test_the_keras_networks_are_there_where_they_were_trained(policies):
     found = policies("ppo on CartPole")
     returned = found["returned"]

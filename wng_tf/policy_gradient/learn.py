@@ -70,7 +70,8 @@ def learn(
       progress: True or False forces the progress bar; None shows it on a terminal.
       callback: called after every update as `callback(locals, globals)`, Baselines' form, or a list of such. `locals` has
         `steps`, `number` (of the update), `total_timesteps`, `eprewmean`, `report` (the columns of the log), `batch`, and
-        `learner`, whose `policy` acts with the weights of then. False, from any of them, stops the run and saves it.
+        `learner`, whose `policy` acts with the weights of then on normalized observations, and `policy`, which acts on the
+        environment's own and can be saved. False, from any of them, stops the run and saves it.
       conclude: called with the run's folder when the last checkpoint is saved, before the run counts as finished.
       refuse_unused: refuse settings that have no effect with this algorithm, as the command line does.
       load_path: run, checkpoint or saved policy whose policy, value function and normalizers the run begins from: anything
@@ -175,6 +176,8 @@ def learn(
                 run.log(row | diagnostics(batch, learner), steps, number)
             local = Names(learner=learner, batch=batch, steps=steps, number=number, report=report)
             local.update(total_timesteps=total_timesteps, eprewmean=run.eprewmean)
+            if go_on.called:
+                local.update(policy=acting(policy, venv, run.info.about))
             if not go_on(local, globals()):
                 run.stop("callback", steps)
             if not run.goes_on and not logged:

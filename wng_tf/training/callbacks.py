@@ -39,6 +39,11 @@ class Callbacks:
             raise UserError(f"callback must be a function of (locals, globals), or a list of them, not {given!r}.")
         self._calls = [(one, _takes_globals(one)) for one in listed]
 
+    @property
+    def called(self) -> bool:
+        """Whether there are any."""
+        return bool(self._calls)
+
     def __call__(self, local: Names, world: Mapping[str, Any]) -> bool:
         """Whether training goes on: False if one of them returned False. None, and anything else, is no False."""
         returned = [one(local, world) if both else one(local) for one, both in self._calls]
