@@ -24,6 +24,7 @@ LAYERS = (
     {"training"},
     {"envs"},
     {"parts"},
+    {"cluster"},
     {"algorithms", "embeddings", "transport"},
     {"runtime", "natural_gradient"},
     {"errors", "__init__"},
@@ -135,7 +136,13 @@ def test_files_are_short():
     assert not long
 
 
-WORKERS = ("baselines_compat.vec_env.subproc_vec_env", "wng_tf.evolution.frozen_vector_env", "wng_tf.envs.guarded")
+WORKERS = (
+    "baselines_compat.vec_env.subproc_vec_env",
+    "wng_tf.evolution.frozen_vector_env",
+    "wng_tf.envs.guarded",
+    "wng_tf.cluster.vec_env",
+    "wng_tf.cluster.ray_actors",
+)
 
 
 @pytest.mark.parametrize("module", WORKERS)

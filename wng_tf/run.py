@@ -18,7 +18,7 @@ from absl import flags
 from wng_tf import algorithms, families, playing, saved_policy
 from wng_tf.cli import app as cli
 from wng_tf.cli import flags as run_flags
-from wng_tf.cli.parse import check_trust, is_given, trusted
+from wng_tf.cli.parse import check_cluster, check_trust, is_given, trusted
 from wng_tf.envs import screen, tasks
 from wng_tf.errors import UserError
 from wng_tf.policies import warm_start
@@ -46,6 +46,8 @@ def main(argv: Sequence[str]) -> int:
         if values.num_timesteps == 0:
             return _play_alone()
     given = _check(algorithm, task)
+    if given.get("engine") == "ray":
+        check_cluster(given.get("ray_address"))
     if task.env_id != values.env:
         print(f"{values.env} is {task.env_id}", flush=True)
     log_path = values.log_path or str(Path("runs", "out", f"{algorithm.name}-{_plain(values.env)}-{values.seed}"))
@@ -61,7 +63,8 @@ def main(argv: Sequence[str]) -> int:
     cli.load_tensorflow()
     family = families.of(algorithm)
     # Loops that have fewer threads between operations than they are would take turns.
-    loops = given.get("num_workers", 1) if family.worker_loops else 1
+    local = given.get("engine", "local") == "local"
+    loops = given.get("num_workers", 1) if family.worker_loops and local else 1
     _limit_threads(values.num_threads, max(values.num_threads, loops))
     from baselines_compat.errors import UnusableOutput
     from baselines_compat.vec_env import NonFiniteError, WorkerError

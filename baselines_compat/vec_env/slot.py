@@ -255,7 +255,8 @@ class EnvSlot:
         if self._reset_state is None:
             return {"started": False, "noise": self.rng.bit_generator.state}
         self._find_generators()
-        played = np.concatenate(self._played) if self._played else np.empty(0)
+        pieces = [piece for piece in self._played if len(piece)]  # nothing played is the same however it came about
+        played = np.concatenate(pieces) if pieces else np.empty(0)
         return {
             "started": True,
             "noise": self.rng.bit_generator.state,

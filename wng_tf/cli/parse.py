@@ -12,6 +12,7 @@ import wng_tf
 from wng_tf import parts
 from wng_tf.cli import flagfile
 from wng_tf.cli.help import help_text
+from wng_tf.cluster.connect import check_ray, is_here
 from wng_tf.errors import UserError
 from wng_tf.runtime import trust
 
@@ -38,6 +39,19 @@ def check_trust(envs: Iterable[str] = (), settings: Iterable[Mapping[str, str | 
             registry = parts.BY_FLAG.get(parts.RENAMED.get(flag, flag))
             if registry is not None and value is not None and not is_typed(value):
                 trust.check_part(value, "The flagfile", registry)
+
+
+def check_cluster(address: str | None) -> None:
+    """UserError if a run cannot join the Ray cluster at `address`, or should not: it gets what the cluster sends unpickled.
+
+    So a cluster of another machine is one that the user typed himself, or that of a flagfile with --trust.
+    """
+    if address is not None and not (trusted() or is_typed(address) or is_here(address)):
+        raise UserError(
+            f"The flagfile names the Ray cluster '{address}', of another machine, which can run any code here: give "
+            "--ray_address yourself, or --trust."
+        )
+    check_ray(address)
 
 
 def trusted() -> bool:

@@ -74,8 +74,20 @@ class EvolutionConfig:
     num_env: int = setting(0, "worlds that step together; 0: the whole population", low=0)
     num_workers: int = setting(
         1,
-        "parts of the population, each with a thread (and a process) of its own; the result is the same",
+        "parts of the population, each with a thread (and a process) or a Ray actor of its own; the result is the same",
         low=1,
+        role="operational",
+    )
+    engine: str = setting(
+        "local",
+        "where workers are: local, processes of this machine; ray, actors of a cluster; the result is the same",
+        choices=("local", "ray"),
+        role="operational",
+    )
+    ray_address: str | None = setting(
+        None,
+        "Ray cluster: auto or host:6379; without one, a cluster of this machine alone",
+        when={"engine": "ray"},
         role="operational",
     )
     env_timeout: float = setting(

@@ -13,6 +13,7 @@ from gymnasium.envs.registration import registry
 from baselines_compat.vec_env.faults import WorkerError
 from wng_tf.envs.tasks import Task
 from wng_tf.errors import UserError
+from wng_tf.evolution.evaluation import Evaluate, Evaluator, Plan
 from wng_tf.evolution.frozen_vector_env import FrozenVectorEnv
 from wng_tf.parts import HEADS
 
@@ -38,6 +39,14 @@ class EnvPartitions:
     def action_space(self) -> spaces.Space[Any]:
         """Of one environment."""
         return self.parts[0].single_action_space
+
+    def evaluator(self, plan: Plan) -> Evaluate:
+        """What evaluates the generations of a run in these environments."""
+        return Evaluator(plan, self)
+
+    def remarks(self) -> list[str]:
+        """Nothing happens here that users should know of."""
+        return []
 
     def close(self) -> None:
         """Ends threads and processes. EnvironmentFailure, once all have ended, if closing an environment raised."""

@@ -13,15 +13,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wng_tf.evolution.env_partitions import EnvPartitions
 from wng_tf.evolution.episode_loop import EpisodeLoop, Rollouts, concatenate
 from wng_tf.policies.normalizers import ObservationNormalizer
 from wng_tf.policies.spec import PolicySpec
+
+if TYPE_CHECKING:
+    from wng_tf.evolution.env_partitions import EnvPartitions
 
 
 class Generation:

@@ -12,8 +12,11 @@ from typing import Any
 from baselines_compat.vec_env.segment import EpisodeRecord
 from wng_tf import parts
 from wng_tf.algorithms import EvolutionAlgorithm
+from wng_tf.cluster.ray_actors import RayActors
+from wng_tf.envs.tasks import Task
 from wng_tf.evolution.config import EvolutionConfig, check, default_network, resolve
-from wng_tf.evolution.env_partitions import horizon_of, make_partitions
+from wng_tf.evolution.env_partitions import EnvPartitions, horizon_of, make_partitions
+from wng_tf.evolution.remote_population import RemotePopulation
 from wng_tf.evolution.trainer import Progress, Report, Trainer
 from wng_tf.policies import warm_start
 from wng_tf.policies.saved import SavedPolicy
@@ -98,9 +101,9 @@ def learn(
     members = 2 * config.population + config.evaluation_episodes
     horizon = horizon_of(begun.task, config.horizon)
     memory.check({f"--horizon={horizon} with --population={config.population}": 8.0 * members * horizon})
-    with make_partitions(begun.task, config.num_env or members, config.num_workers, config.env_timeout) as partitions, run:
+    with _places(begun.task, config.num_env or members, config) as places, run:
         trainer = Trainer(
-            partitions,
+            places,
             begun.network,
             config,
             horizon=horizon,
@@ -122,6 +125,8 @@ def learn(
             started = time.process_time()
             now, report = trainer.advance(now)
             used = time.process_time() - started
+            for line in places.remarks():
+                run.note(line)
             run.add_episodes([_episodes(report)])
             run.show(now.steps, now.policy_return)
             row = {**report.diagnostics, "es/cpu_seconds": used}  # this process; other people's load does not count
@@ -158,6 +163,14 @@ def _names(now: Progress, report: Report, total_timesteps: int) -> tuple[Names, 
     local = Names(progress=now, report=report, number=now.state.generation, eprewmean=now.policy_return, **own, **fields)
     local.update(total_timesteps=total_timesteps)
     return local, Names({**globals(), **fields})
+
+
+def _places(task: Task, num_envs: int, config: EvolutionConfig) -> EnvPartitions | RemotePopulation:
+    """Where the rollouts of a run are made."""
+    sizes = (task, num_envs, config.num_workers, config.env_timeout)
+    if config.engine == "local":
+        return make_partitions(*sizes)
+    return RemotePopulation(RayActors(config.ray_address, min(config.num_workers, num_envs)), *sizes)
 
 
 def _episodes(report: Report) -> list[EpisodeRecord]:

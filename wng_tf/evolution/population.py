@@ -36,9 +36,28 @@ def generator(seed: int, generation: int, stream: Stream) -> np.random.Generator
     return streams.generator(seed, stream.value, generation)
 
 
-def perturbations(seed: int, generation: int, shape: tuple[int, int], *, unit_norm: bool = False) -> NDArray[np.float64]:
-    """ξ of `shape` [n, P], rows N(0, I); with `unit_norm` uniform on the sphere of radius √P: E[ξ ξᵀ] is still I."""
-    xi = generator(seed, generation, Stream.PERTURBATIONS).standard_normal(shape)
+def perturbations(
+    seed: int,
+    generation: int,
+    shape: tuple[int, int],
+    *,
+    unit_norm: bool = False,
+    rows: NDArray[np.int64] | None = None,
+) -> NDArray[np.float64]:
+    """ξ of `shape` [n, P], rows N(0, I); with `unit_norm` uniform on the sphere of radius √P: E[ξ ξᵀ] is still I.
+
+    Args:
+      rows: in ascending order, the only ones that are wanted [k]: the same numbers, without the memory of the others.
+    """
+    rng = generator(seed, generation, Stream.PERTURBATIONS)
+    if rows is None:
+        xi = rng.standard_normal(shape)
+    else:
+        # How many words of the stream a normal number takes is not known: those before are drawn and thrown away.
+        xi, row = np.empty((len(rows), shape[1])), np.empty(shape[1])
+        wanted = {int(which): place for place, which in enumerate(rows)}
+        for which in range(max(wanted, default=-1) + 1):
+            rng.standard_normal(out=xi[wanted[which]] if which in wanted else row)
     if unit_norm:
         xi *= np.sqrt(shape[1]) / np.linalg.norm(xi, axis=1, keepdims=True)
     return xi
@@ -76,12 +95,30 @@ def start_seeds(seed: int, generation: int, num_pairs: int, num_evaluations: int
 
 
 def action_noise(
-    seed: int, generation: int, horizon: int, num_pairs: int, num_evaluations: int, size: int
+    seed: int,
+    generation: int,
+    horizon: int,
+    num_pairs: int,
+    num_evaluations: int,
+    size: int,
+    members: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float32]:
-    """Standard normal noise [horizon, 2n + evaluations, size]; zero for the evaluations, which act without noise."""
-    noise = np.zeros((horizon, 2 * num_pairs + num_evaluations, size), np.float32)
+    """Standard normal noise [horizon, 2n + evaluations, size]; zero for the evaluations, which act without noise.
+
+    Args:
+      members: the only ones whose noise is wanted [k]: the same numbers [horizon, k, size], without the memory of the
+        others.
+    """
+    count = 2 * num_pairs + num_evaluations
     rng = generator(seed, generation, Stream.ACTIONS)
-    noise[:, : 2 * num_pairs] = rng.standard_normal((horizon, 2 * num_pairs, size), dtype=np.float32)
+    if members is None:
+        noise = np.zeros((horizon, count, size), np.float32)
+        noise[:, : 2 * num_pairs] = rng.standard_normal((horizon, 2 * num_pairs, size), dtype=np.float32)
+        return noise
+    noise, step = np.empty((horizon, len(members), size), np.float32), np.zeros((count, size), np.float32)
+    for own in noise:
+        step[: 2 * num_pairs] = rng.standard_normal((2 * num_pairs, size), dtype=np.float32)
+        own[:] = step[members]
     return noise
 
 

@@ -13,9 +13,8 @@ from baselines_compat.running_mean_std import Moments
 from wng_tf.evolution import population, strategy
 from wng_tf.evolution.config import EvolutionConfig
 from wng_tf.evolution.embeddings import PopulationEmbedding
-from wng_tf.evolution.env_partitions import EnvPartitions
 from wng_tf.evolution.episode_loop import Rollouts
-from wng_tf.evolution.generation import Generation
+from wng_tf.evolution.evaluation import Evaluations, Places, Plan
 from wng_tf.evolution.population import Stream
 from wng_tf.policies import heads, networks, saved
 from wng_tf.policies.normalizers import Normalizer
@@ -63,13 +62,13 @@ class Report:
 
     Attributes:
       returns, lengths: of every rollout, those of the unperturbed policy last.
-      rollouts: all that is known of them.
+      rollouts: all that is known of them; None where they were made on other machines.
       diagnostics: numbers to log.
     """
 
     returns: NDArray[np.float64]
     lengths: NDArray[np.int64]
-    rollouts: Rollouts
+    rollouts: Rollouts | None
     diagnostics: dict[str, float]
 
     @property
@@ -83,7 +82,7 @@ class Trainer:
 
     def __init__(
         self,
-        partitions: EnvPartitions,
+        places: Places,
         network: str,
         config: EvolutionConfig,
         *,
@@ -94,7 +93,7 @@ class Trainer:
         """Prepares the compiled loop.
 
         Args:
-          partitions: from `env_partitions.make_partitions`.
+          places: from `env_partitions.make_partitions`, or `remote_population.RemotePopulation`.
           network: one of `parts.NETWORKS`, or `package.module:function`.
           config: settings.
           horizon: steps of a rollout at most.
@@ -104,20 +103,14 @@ class Trainer:
         Raises:
           UserError: an unknown embedding.
         """
-        self.config, self.horizon, self.seed, self._schedule = config, horizon, seed, schedule
-        self._embed = PopulationEmbedding(config.embedding, horizon, config.embedding_length)
-        self._observation_space = partitions.observation_space
-        self._action_space = partitions.action_space
-        head = heads.deterministic(partitions.action_space, config.action_noise)
-        inputs = partitions.observation_space.shape[0]
+        self.config, self.seed, self._schedule = config, seed, schedule
+        self._observation_space = places.observation_space
+        self._action_space = places.action_space
+        head = heads.deterministic(places.action_space, config.action_noise)
+        inputs = places.observation_space.shape[0]
         self.spec = PolicySpec(networks.build(network, inputs, config.hidden, head.num_outputs), head)
-        self._generation = Generation(
-            self.spec,
-            partitions,
-            horizon,
-            every_step=self._embed.needs_steps,
-            normalize=config.normalize_observations,
-        )
+        embedding = PopulationEmbedding(config.embedding, horizon, config.embedding_length)
+        self._evaluate = places.evaluator(Plan(self.spec, embedding, config, horizon, seed))
 
     def start(self) -> Progress:
         """Before the first generation."""
@@ -164,38 +157,24 @@ class Trainer:
         """
         config, state = self.config, progress.state
         policy = self.policy(state)
-        xi, rollouts = self._run(policy, state.generation)
+        outcome = self._evaluate(state.generation, policy.theta, policy.normalizer)
+        all_of_them = outcome.evaluations
         members = 2 * config.population
-        embeddings = self._embed(rollouts.trajectories)
-        results = strategy.Results(rollouts.returns[:members], embeddings[:members], embeddings[members:])
+        returns, embeddings, lengths = all_of_them.returns, all_of_them.embeddings, all_of_them.lengths
+        results = strategy.Results(returns[:members], embeddings[:members], embeddings[members:])
         lr = self._schedule(progress.steps)
-        after, diagnostics = strategy.tell(state, xi, results, config, seed=self.seed, lr=lr)
+        after, diagnostics = strategy.tell(state, outcome.xi, results, config, seed=self.seed, lr=lr)
         if config.normalize_observations:
-            after = after._replace(moments=state.moments.merge(moments_of(rollouts)))
-        lengths = rollouts.trajectories.lengths
-        own_return = float(rollouts.returns[members:].mean())
+            after = after._replace(moments=state.moments.merge(moments_of(all_of_them)))
+        own_return = float(returns[members:].mean())
         diagnostics = {"eprewmean": own_return, "eplenmean": float(lengths[members:].mean()), **diagnostics, "misc/lr": lr}
-        report = Report(rollouts.returns, lengths, rollouts, diagnostics)
+        report = Report(returns, lengths, outcome.rollouts, diagnostics)
         return Progress(progress.steps + int(lengths.sum()), after, policy, own_return), report
 
-    def _run(self, policy: SavedPolicy, number: int) -> tuple[NDArray[np.float64], Rollouts]:
-        """The perturbations ξ and the rollouts of generation `number`: 2n perturbed policies, then the evaluations."""
-        config, pairs, evaluations = self.config, self.config.population, self.config.evaluation_episodes
-        unit = config.perturbation == "unit"
-        xi = population.perturbations(self.seed, number, (pairs, self.spec.num_parameters), unit_norm=unit)
-        sigma = strategy.spread(config, self.spec.num_parameters)
-        parameters = np.concatenate([population.mirrored(policy.theta, xi, sigma), np.tile(policy.theta, (evaluations, 1))])
-        seeds = population.start_seeds(self.seed, number, pairs, evaluations, config.start_states)
-        head: Any = self.spec.head  # a `DeterministicHead`
-        noise, size = None, head.num_noise
-        if config.action_noise and size:
-            noise = population.action_noise(self.seed, number, self.horizon, pairs, evaluations, size)
-        return xi, self._generation(parameters, seeds, noise, policy.normalizer)
 
-
-def moments_of(rollouts: Rollouts) -> Moments:
+def moments_of(evaluations: Evaluations) -> Moments:
     """Of all observations that were acted on, summed in the order of the rollouts."""
-    count = float(rollouts.trajectories.lengths.sum())
-    mean = rollouts.trajectories.observation_sums.sum(axis=0) / count
-    squares = rollouts.observation_squares.sum(axis=0)
+    count = float(evaluations.lengths.sum())
+    mean = evaluations.observation_sums.sum(axis=0) / count
+    squares = evaluations.observation_squares.sum(axis=0)
     return Moments(count, mean, np.maximum(squares - count * np.square(mean), 0.0))

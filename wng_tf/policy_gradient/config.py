@@ -47,7 +47,22 @@ class PolicyGradientConfig:
 
     num_env: int = setting(1, "number of environments", low=1)
     num_workers: int = setting(
-        1, "processes that step the environments; the result does not depend on it", low=1, role="operational"
+        1,
+        "processes, or Ray actors, that step the environments; the result does not depend on it",
+        low=1,
+        role="operational",
+    )
+    engine: str = setting(
+        "local",
+        "where workers are: local, processes of this machine; ray, actors of a cluster; the result is the same",
+        choices=("local", "ray"),
+        role="operational",
+    )
+    ray_address: str | None = setting(
+        None,
+        "Ray cluster: auto or host:6379; without one, a cluster of this machine alone",
+        when={"engine": "ray"},
+        role="operational",
     )
     env_timeout: float = setting(
         0.0, "give up an environment that does not come back for so many seconds; 0: never", low=0.0, role="operational"

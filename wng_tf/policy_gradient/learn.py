@@ -17,6 +17,8 @@ from baselines_compat.runner import Batch, Runner
 from baselines_compat.vec_env import VecNormalize, make_vec_env
 from wng_tf import embeddings, parts
 from wng_tf.algorithms import PolicyGradientAlgorithm
+from wng_tf.cluster.ray_actors import RayActors
+from wng_tf.cluster.vec_env import ClusterVecEnv
 from wng_tf.envs import tasks
 from wng_tf.errors import UserError
 from wng_tf.policies import heads, warm_start
@@ -216,7 +218,11 @@ def explained_variance(predictions: np.ndarray, targets: np.ndarray) -> float:
 def make_normalized(env: str, config: PolicyGradientConfig, seed: int) -> VecNormalize:
     """The normalized environments of a run."""
     make = functools.partial(tasks.make, env, heads=[head for _, head in parts.HEADS.own()])
-    venv = make_vec_env(make, config.num_env, seed, num_workers=config.num_workers, timeout=config.env_timeout)
+    if config.engine == "local":
+        venv = make_vec_env(make, config.num_env, seed, num_workers=config.num_workers, timeout=config.env_timeout)
+    else:
+        engine = RayActors(config.ray_address, config.num_workers)
+        venv = ClusterVecEnv(engine, [make] * config.num_env, seed, config.num_workers, config.env_timeout)
     return VecNormalize(venv, ob=config.normalize_observations, ret=config.normalize_rewards, gamma=config.gamma)
 
 

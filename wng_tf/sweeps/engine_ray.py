@@ -6,12 +6,10 @@ left on disk: a run that is still alive is waited for, a dead one continues from
 
 from __future__ import annotations
 
-import logging
-import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from wng_tf.errors import UserError
+from wng_tf.cluster.connect import join
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -34,22 +32,10 @@ class RayEngine:
     """
 
     def __init__(self, jobs: int | None = None, address: str | None = None):
-        try:
-            import ray
-        except ImportError:
-            raise UserError("--engine=ray needs Ray: pip install 'wng_tf[ray]'.") from None
-        if address is not None:
-            _check_reachable(address)
-        self._ray = ray
+        self._ray = join(address, jobs)  # a cluster of our own gets --jobs CPUs; one that runs already has its own number
         self._jobs = jobs
         self._tasks: dict[Any, Any] = {}
         self._stopping = False
-        # A cluster of our own gets --jobs CPUs; one that runs already has its own number.
-        own: dict[str, Any] = {"num_cpus": jobs, "include_dashboard": False} if address is None else {}
-        try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True, **own)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise UserError(_no_answer(address, error)) from error
 
     def map(
         self, function: Callable[[Item, Callable[[], bool]], Result], items: Iterable[Item], tick: Callable[[], None]
@@ -85,22 +71,6 @@ class RayEngine:
         self._stopping = True
         for reference in self._tasks:
             self._ray.cancel(reference, force=False)
-
-
-def _check_reachable(address: str) -> None:
-    """Ray itself keeps trying an address that nobody listens at for more than five minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host:
-        return  # auto: Ray finds out at once
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10.0).close()
-    except (OSError, ValueError) as error:
-        raise UserError(_no_answer(address, error)) from error
-
-
-def _no_answer(address: str | None, error: Exception) -> str:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return f"The Ray cluster '{address}' does not answer ({reason}): check --ray_address."
 
 
 def _call(function: Callable[[Item, Callable[[], bool]], Result], item: Item) -> Result:

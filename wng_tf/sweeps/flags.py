@@ -9,7 +9,7 @@ from pathlib import Path
 from absl import flags
 
 from wng_tf import algorithms
-from wng_tf.cli.parse import check_trust, is_typed, trusted
+from wng_tf.cli.parse import check_cluster, check_trust, is_typed, trusted
 from wng_tf.envs import tasks
 from wng_tf.errors import UserError
 from wng_tf.runtime.paths import expanded
@@ -126,6 +126,7 @@ def check_runs(runs: Sequence[Run], swept: Mapping[str, str]) -> None:
 def engine() -> Engine:
     """The engine of the flags."""
     if FLAGS.engine == "ray":
+        check_cluster(FLAGS.ray_address)
         from wng_tf.sweeps.engine_ray import RayEngine
 
         return RayEngine(FLAGS.jobs, FLAGS.ray_address)
