@@ -46,6 +46,7 @@ BAD_FLAGS = {
     "--optimizer=rmsprop": "adam, momentum, sgd",
     "--nminibatches=7": "does not divide the batch of 2048",
     "--num_workers=3": "is more than --num_env=1",
+    "--engine=slurm": "--engine must be one of local, ray, not 'slurm'",
     "--population=3": "not a setting of policy gradients",
     "--normalize_rewards=maybe": "--normalize_rewards=maybe",
     "--flagfile=no_such_file": "no_such_file",
@@ -87,12 +88,28 @@ WITHOUT_EFFECT = [
     ("--alg=trpo --noptepochs=3", "--step_rule=minibatch, as in pg, ppo,"),
     ("--alg=wtrpo --epsilon=0.3", "--step_rule=minibatch --metric=fisher_empirical|fisher_exact|wasserstein_kernel|"),
     ("--alg=wnpg --nodiagonal_damping --preconditioner=identity", "--step_rule=minibatch --metric=fisher_empirical|"),
+    ("--alg=ppo --ray_address=auto", "--engine=ray."),
     ("--alg=es --delta=-1", "--metric=wasserstein_kernel, as in wnes, bg_wnes"),
     ("--alg=wnes --repulsion_coef=0.7", "--repulsion=wasserstein|novelty, as in bges, nsr_es, bg_wnes"),
     ("--alg=bges --novelty_k=3", "--repulsion=novelty, as in nsr_es"),
     ("--alg=bges --inner_steps=3", "--repulsion=wasserstein --distance=test_functions."),
     ("--alg=es --perturbation=unit --sigma=0.3", "--perturbation=gaussian, as in es,"),
 ]
+
+
+@pytest.mark.parametrize("alg", ["ppo", "es"])
+def test_a_cluster_that_cannot_be_joined_is_refused_before_tensorflow_is_loaded(alg, call, tmp_path):
+    pytest.importorskip("ray")
+    words = [f"--log_path={tmp_path / 'run'}", "--env=Hopper-v5", f"--alg={alg}", "--engine=ray"]
+    outcome = call(run.app, *words, "--ray_address=no-such-host:1")
+    assert outcome.code == 2 and outcome.stdout == ""
+    assert_sentence(outcome.stderr, "The Ray cluster 'no-such-host:1' does not answer", "check --ray_address")
+    flagfile = tmp_path / "flags.txt"
+    flagfile.write_text("--engine=ray\n--ray_address=192.0.2.7:6379\n")
+    outcome = call(run.app, *words[:3], f"--flagfile={flagfile}")
+    assert outcome.code == 2 and outcome.stdout == ""
+    assert_sentence(outcome.stderr, "The flagfile names the Ray cluster '192.0.2.7:6379', of another machine", "or --trust")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(("flags", "where"), WITHOUT_EFFECT)

@@ -39,7 +39,16 @@ def test_learn_sends_algorithms_of_the_other_family_there(family, other):
 
 def test_what_changes_no_number_is_the_same_in_both():
     names = families.beside_the_numbers()
-    assert {"num_workers", "log_interval", "save_interval", "keep_checkpoints", "log_path", "num_threads"} <= names
+    assert {
+        "num_workers",
+        "engine",
+        "ray_address",
+        "log_interval",
+        "save_interval",
+        "keep_checkpoints",
+        "log_path",
+        "num_threads",
+    } <= names
     for family in FAMILIES:
         for field in dataclasses.fields(family.config):
             assert (field.metadata["role"] == "operational") == (field.name in names), field.name
