@@ -42,10 +42,10 @@ class RayActors:
         pickling = self._ray.cloudpickle
         pickling.register_pickle_by_value(shell)
         self._dumps = pickling.dumps
+        self._class = self._ray.remote(max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD")(shell.Shell)
 
     def start(self, make: Callable[[], Any], *, cpus: int = 1) -> Any:
-        options = {"num_cpus": cpus, "max_restarts": 0, "max_task_retries": 0, "scheduling_strategy": "SPREAD"}
-        actor = self._ray.remote(**options)(shell.Shell).remote(sys.path, _variables(), self._dumps(Served(make)))
+        actor = self._class.options(num_cpus=cpus).remote(sys.path, _variables(), self._dumps(Served(make)))
         self._actors.add(actor)
         return actor
 
