@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import pickle
 import signal
 import socket
 import sys
 import types
 
+import numpy
 import pytest
 
 from baselines_compat.errors import NonFiniteError
@@ -112,21 +115,26 @@ def test_a_shell_says_which_module_it_lacks():
     """The object is of a module that is not there, as on a node with fewer packages."""
     pickled = b"cno_such_module\nThing\n."
     with pytest.raises(UserError, match="(?s)cannot load its part .* No module named 'no_such_module'.*same packages"):
-        opened(Shell([], {}, pickled).call("anything"))
+        opened(Shell([], {}, {}, pickled).call("anything"))
 
 
 def test_a_shell_takes_folders_and_variables(tmp_path, monkeypatch):
-    import os
-    import pickle
-
     (tmp_path / "module_of_a_shell.py").write_text("def answer(method, args):\n    return 'ok', (method, args)\n")
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("TF_OF_A_SHELL", "0")
     pickled = b"cmodule_of_a_shell\n__spec__\n."
-    Shell([str(tmp_path), "/no/such/folder"], {"TF_OF_A_SHELL": "1"}, pickled)
+    Shell([str(tmp_path), "/no/such/folder"], {"TF_OF_A_SHELL": "1"}, {}, pickled)
     assert str(tmp_path) in sys.path and "/no/such/folder" not in sys.path
     assert os.environ["TF_OF_A_SHELL"] == "1"
     assert pickle.loads(pickled).name == "module_of_a_shell"
+
+
+def test_a_shell_says_which_package_is_of_another_version():
+    pickled = pickle.dumps(Served(Thing))
+    with pytest.raises(UserError, match=f"numpy is {numpy.__version__} there, and 1.0 here: .*the same packages"):
+        opened(Shell([], {}, {"numpy": "1.0"}, pickled).call("works", 1))
+    versions = {"numpy": numpy.__version__, "no-such-package": "1.0"}
+    assert opened(Shell([], {}, versions, pickled).call("works", 1)) == 2
 
 
 class Thing:

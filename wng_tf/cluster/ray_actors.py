@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from typing import Any
 
 from baselines_compat.vec_env.faults import WorkerError
@@ -14,6 +16,9 @@ from wng_tf.cluster.connect import join
 from wng_tf.cluster.engine import Lost
 from wng_tf.cluster.served import Served, opened
 from wng_tf.errors import UserError
+
+_DECIDING = ("numpy", "tensorflow", "gymnasium", "mujoco", "pybullet")
+"""Packages of which another version may give other last digits."""
 
 
 class RayActors:
@@ -45,7 +50,8 @@ class RayActors:
         self._class = self._ray.remote(max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD")(shell.Shell)
 
     def start(self, make: Callable[[], Any], *, cpus: int = 1) -> Any:
-        actor = self._class.options(num_cpus=cpus).remote(sys.path, _variables(), self._dumps(Served(make)))
+        about = sys.path, _variables(), _versions()
+        actor = self._class.options(num_cpus=cpus).remote(*about, self._dumps(Served(make)))
         self._actors.add(actor)
         return actor
 
@@ -95,6 +101,15 @@ def _variables() -> dict[str, str]:
     """TensorFlow's settings of this process: some of them change the last digits."""
     own = {name: value for name, value in os.environ.items() if name.startswith("TF_")}
     return {"TF_CPP_MIN_LOG_LEVEL": "3", **own}
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _DECIDING:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
 
 
 def _is_joined() -> bool:
