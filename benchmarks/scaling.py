@@ -12,6 +12,7 @@ Writes CSV files, a plot and a README.
 from __future__ import annotations
 
 import contextlib
+import os
 import pickle
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -49,7 +50,8 @@ def main(argv: Sequence[str]) -> int:
     folder = Path(OUTPUT.value)
     from wng_tf.cluster.ray_actors import RayActors
 
-    engine = RayActors(None, max(WORKERS))
+    engine = RayActors(None, sum(WORKERS))  # all of them at the same time, of which some wait for their turn
+    load = os.getloadavg()[0]
     try:
         rows, messages, costs = evolution(engine)
         more, sizes = policy_gradient(engine)
@@ -61,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
     simulated = simulation.simulate(costs)
     write_rows(folder / "simulation.csv", simulated)
     simulation.plot(simulated, folder / "scaling")
-    (folder / "README.md").write_text(readme(rows + more, messages + sizes, costs, simulated), encoding="utf-8")
+    (folder / "README.md").write_text(readme(rows + more, messages + sizes, costs, simulated, load), encoding="utf-8")
     print((folder / "README.md").read_text(encoding="utf-8"))
     return 0
 
@@ -134,16 +136,8 @@ def evolution(engine: Any) -> tuple[list[dict], list[dict], simulation.Costs]:
 
             return run
 
-        contenders = {}
-        for key, place in places.items():
-            if key[0] == "ray":  # two actors have the cluster's processors: one set of them at a time
-                continue
-            contenders[key] = generation(key, place.evaluator(plan))
+        contenders = {key: generation(key, place.evaluator(plan)) for key, place in places.items()}
         seconds = interleaved(contenders, REPETITIONS.value)
-        for workers in WORKERS:
-            key = "ray", workers
-            seconds |= interleaved({key: generation(key, places[key].evaluator(plan))}, REPETITIONS.value)
-            places[key].close()
         rows = efficiencies(f"generation of es, {members} rollouts", seconds, taken)
         told, part = (theta, normalizer), np.arange(0, members, 2)
         evaluations = found[0].evaluations
@@ -258,42 +252,33 @@ def policy_gradient(engine: Any) -> tuple[list[dict], list[dict]]:
     layers = ((inputs, 64, "tanh"), (64, 64, "tanh"), (64, outputs, "linear"))
     spec = ActorSpec(layers, discrete=False)
     weights = np.random.default_rng(0).normal(scale=0.1, size=spec.size).astype(np.float32)
-    seconds: dict[tuple[str, int], float] = {}
-
-    def measured(venvs: Mapping[tuple[str, int], Any]) -> None:
-        contenders = {key: lambda venv=venv: venv.collect(spec, weights, nsteps) for key, venv in venvs.items()}
-        seconds.update(interleaved(contenders, REPETITIONS.value))
-
+    venvs: dict[tuple[str, int], VecNormalize] = {}
     with contextlib.ExitStack() as stack:
-        measured(
-            {
-                ("local", workers): VecNormalize(stack.enter_context(make_vec_env(make, environments, num_workers=workers)))
-                for workers in WORKERS
-            }
-        )
-    sizes: list[dict] = []
-    for workers in WORKERS:
-        with ClusterVecEnv(Borrowed(engine), [make] * environments, 0, workers) as venv:
-            normalized = VecNormalize(venv)
-            measured({("ray", workers): normalized})
-            if workers == max(WORKERS):
-                normalizer = normalized.normalizer
-                told = (spec, weights, normalizer.snapshot(), normalizer.settings, nsteps)
-                place = venv._places[0]
-                ticket = engine.call(place.actor, "collect", told)
-                while not engine.wait([ticket], 1.0):
-                    pass
-                answer = engine.result(ticket)
-                sizes = [
-                    size("ppo", "to all actors, once an update: weights and statistics", told),
-                    size("ppo", f"from an actor: {len(place.indices)} segments of {nsteps} steps, and states", answer),
-                    size("ppo", "of which states, to lead another actor there", answer[2]),
-                ]
+        for workers in WORKERS:
+            local = stack.enter_context(make_vec_env(make, environments, num_workers=workers))
+            remote = stack.enter_context(ClusterVecEnv(Borrowed(engine), [make] * environments, 0, workers))
+            venvs["local", workers], venvs["ray", workers] = VecNormalize(local), VecNormalize(remote)
+        contenders = {key: lambda venv=venv: venv.collect(spec, weights, nsteps) for key, venv in venvs.items()}
+        seconds = interleaved(contenders, REPETITIONS.value)
+        normalizer = venvs["ray", max(WORKERS)].normalizer
+        told = (spec, weights, normalizer.snapshot(), normalizer.settings, nsteps)
+        place = remote._places[0]
+        ticket = engine.call(place.actor, "collect", told)
+        while not engine.wait([ticket], 1.0):
+            pass
+        answer = engine.result(ticket)
+    sizes = [
+        size("ppo", "to all actors, once an update: weights and statistics", told),
+        size("ppo", f"from an actor: {len(place.indices)} segments of {nsteps} steps, and states", answer),
+        size("ppo", "of which states, to lead another actor there", answer[2]),
+    ]
     steps = dict.fromkeys(seconds, environments * nsteps)
     return efficiencies(f"rollout of ppo, {environments} environments", seconds, steps), sizes
 
 
-def readme(rows: Sequence[dict], messages: Sequence[dict], costs: simulation.Costs, simulated: Sequence[dict]) -> str:
+def readme(
+    rows: Sequence[dict], messages: Sequence[dict], costs: simulation.Costs, simulated: Sequence[dict], load: float
+) -> str:
     """What was found, in words and tables."""
     workers = "\n".join(
         f"| {row['what']} | {row['engine']} | {row['workers']} | {row['steps_per_second']:,.0f} | {row['efficiency']:.2f} |"
@@ -301,7 +286,8 @@ def readme(rows: Sequence[dict], messages: Sequence[dict], costs: simulation.Cos
     )
     sizes = "\n".join(f"| `{row['family']}` | {row['what']} | {row['bytes']:,} |" for row in messages)
     largest = "\n".join(
-        f"| {row['rollouts']:,} | {row['workers']:,} | {row['seconds']:.3f} | {row['efficiency']:.2f} | {row['largest']} |"
+        f"| {row['policies']} | {row['rollouts']:,} | {row['workers']:,} | {row['seconds']:.3f} | {row['efficiency']:.2f} "
+        f"| {row['largest']} |"
         for row in simulated
         if row["workers"] in (10, 100, 1000)
     )
@@ -309,8 +295,9 @@ def readme(rows: Sequence[dict], messages: Sequence[dict], costs: simulation.Cos
 
     python -m benchmarks.scaling{"" if ENV.value == "Hopper-v5" else f" --env={ENV.value}"}
 
-Task {ENV.value}, rollouts of the population of at most {HORIZON.value} steps. The machine has two cores, and was shared with
-other work while this ran: efficiencies with two workers are lower bounds, and rates mean little.
+Task {ENV.value}, rollouts of the population of at most {HORIZON.value} steps. The machine has {os.cpu_count()} cores and was
+shared: {load:.0f} other processes wanted them when this began. So a second worker found no core that was free, and neither
+efficiencies nor rates say what a quiet machine would do; local processes and Ray, which took turns, can be compared.
 
 ## Measured here
 
@@ -334,10 +321,12 @@ From the costs measured here (`costs.csv`): {1e6 * costs.seconds_per_turn:.0f} �
 {1e6 * costs.seconds_per_step:.0f} µs a step of a member, {1e9 * costs.seconds_per_normal:.1f} ns a perturbation drawn,
 {1e9 * costs.seconds_per_update_number:.1f} ns of the update for each of them, {1e6 * costs.seconds_per_call:.0f} µs a call;
 and an assumed network of {simulation.BYTES_PER_SECOND / 1e6:.0f} MB/s. Parts are shared out once a generation, so that one
-lasts as long as its largest part; each actor draws all perturbations up to its last member's.
+lasts as long as its largest part; each actor draws all perturbations up to its last member's. Rollouts are as long as those
+measured ({costs.mean_length:.0f} steps: untrained policies), or of {simulation.LONG[0]:.0f} ± {simulation.LONG[1]:.0f} of
+at most {simulation.LONG[2]} steps (long: assumed).
 
-| rollouts a generation | workers | seconds a generation | efficiency | the largest loss |
-|---|---|---|---|---|
+| policies | rollouts a generation | workers | seconds a generation | efficiency | the largest loss |
+|---|---|---|---|---|---|
 {largest}
 
 (`simulation.csv`)

@@ -16,6 +16,8 @@ PAIRS = (50, 500, 5000)
 BYTES_PER_SECOND = 125e6
 """Of the network card of the machine where the run is: 1 Gbit/s."""
 GENERATIONS = 20
+LONG = (800.0, 200.0, 1000)
+"""Mean, deviation and bound of the lengths of rollouts of policies that have learnt to stay alive: assumed."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +54,20 @@ def parts_of(lengths: NDArray[np.float64], workers: int) -> list[NDArray[np.floa
     return [lengths[k::workers] for k in range(min(workers, len(lengths)))]
 
 
-def generation(costs: Costs, pairs: int, workers: int, rng: np.random.Generator) -> dict[str, float]:
+def generation(
+    costs: Costs, pairs: int, workers: int, rollout: tuple[float, float, int], rng: np.random.Generator
+) -> dict[str, float]:
     """Seconds of one generation by what they go to; their sum is what it lasts.
 
     Calls are sent and gathered one after another by one process; every actor is on a machine of its own and gets θ from
     that process. An actor draws all perturbations up to its last member's. Meanwhile the process draws them itself.
+
+    Args:
+      rollout: mean, deviation and bound of the lengths.
     """
+    mean, deviation, longest = rollout
     rollouts = 2 * pairs + 1
-    lengths = np.clip(rng.normal(costs.mean_length, costs.deviation_of_length, rollouts), 1, costs.longest)
+    lengths = np.clip(rng.normal(mean, deviation, rollouts), 1, longest)
     parts = parts_of(lengths, workers)
     work = [costs.seconds_per_turn * part.max() + costs.seconds_per_step * part.sum() for part in parts]
     share = float(np.mean(work))  # what an even division would give
@@ -81,52 +89,56 @@ def simulate(costs: Costs, seed: int = 0) -> list[dict[str, float | str]]:
     Efficiency is against one worker without calls and network, over the number of workers.
     """
     rng = np.random.default_rng(seed)
-    rows = []
-    for pairs in PAIRS:
-        alone = 0.0
-        for workers in WORKERS:
-            several = [generation(costs, pairs, workers, rng) for _ in range(GENERATIONS)]
-            mean = {name: float(np.mean([one[name] for one in several])) for name in several[0]}
-            seconds = sum(mean.values())
-            if workers == 1:
-                alone = seconds - mean["calls"] - mean["network"]
-            losses = {name: value for name, value in mean.items() if name != "rollouts"}
-            rows.append(
-                {
-                    "rollouts": 2 * pairs + 1,
-                    "workers": workers,
-                    "seconds": seconds,
-                    "efficiency": alone / seconds / workers,
-                    "largest": max(losses, key=lambda name: losses[name]),
-                    **{f"seconds of {name}": value for name, value in mean.items()},
-                }
-            )
+    rows: list[dict[str, float | str]] = []
+    cases = {"untrained": (costs.mean_length, costs.deviation_of_length, costs.longest), "long": LONG}
+    for case, rollout in cases.items():
+        for pairs in PAIRS:
+            alone = 0.0
+            for workers in WORKERS:
+                several = [generation(costs, pairs, workers, rollout, rng) for _ in range(GENERATIONS)]
+                mean = {name: float(np.mean([one[name] for one in several])) for name in several[0]}
+                seconds = sum(mean.values())
+                if workers == 1:
+                    alone = seconds - mean["calls"] - mean["network"]
+                losses = {name: value for name, value in mean.items() if name != "rollouts"}
+                rows.append(
+                    {
+                        "policies": case,
+                        "rollouts": 2 * pairs + 1,
+                        "workers": workers,
+                        "seconds": seconds,
+                        "efficiency": alone / seconds / workers,
+                        "largest": max(losses, key=lambda name: losses[name]),
+                        **{f"seconds of {name}": value for name, value in mean.items()},
+                    }
+                )
     return rows
 
 
 def plot(rows: Sequence[dict], stem: Path) -> None:
-    """Efficiency over the number of workers, a line for each size of a generation."""
+    """Efficiency over the number of workers, a line for each size of a generation, a panel for each kind of policies."""
+    cases = list(dict.fromkeys(row["policies"] for row in rows))
+    sizes = sorted({row["rollouts"] for row in rows})
+    look = style.Look([("wnes", f"{rollouts:,} rollouts") for rollouts in sizes])
     with style.in_style():
-        figure = style.new_figure(4.5, 3.0)
-        axes = figure.subplots()
-        look = style.Look([("wnes", f"{rollouts:,} rollouts") for rollouts in sorted({row["rollouts"] for row in rows})])
-        for rollouts in sorted({row["rollouts"] for row in rows}):
-            method = "wnes", f"{rollouts:,} rollouts"
-            own = [row for row in rows if row["rollouts"] == rollouts]
-            workers, efficiency = [row["workers"] for row in own], [row["efficiency"] for row in own]
-            axes.plot(workers, efficiency, color=look.color(method), linestyle=look.line(method))
-            axes.annotate(
-                f"{rollouts:,} rollouts",
-                (workers[-1], efficiency[-1]),
-                xytext=(4, 0),
-                textcoords="offset points",
-                va="center",
-                color=look.text_color(method),
-            )
-        axes.set_xscale("log")
-        axes.set_ylim(0.0, 1.05)
-        axes.set_xlim(1, 1000)
-        axes.set_xlabel("workers")
-        axes.set_ylabel("efficiency")
-        axes.set_title("A generation of ES, simulated from measured costs", loc="left")
+        figure = style.new_figure(6.5, 2.8)
+        panels = figure.subplots(1, len(cases), sharey=True)
+        for axes, case in zip(panels, cases, strict=True):
+            ends = []
+            for rollouts in sizes:
+                method = "wnes", f"{rollouts:,} rollouts"
+                own = [row for row in rows if row["rollouts"] == rollouts and row["policies"] == case]
+                efficiency = [row["efficiency"] for row in own]
+                axes.plot([row["workers"] for row in own], efficiency, color=look.color(method), linestyle=look.line(method))
+                ends.append(efficiency[-1])
+            for rollouts, end in zip(sizes, style.spread(ends, 0.07), strict=True):
+                color = look.text_color(("wnes", f"{rollouts:,} rollouts"))
+                place = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "fontsize": 7}
+                axes.annotate(f"{rollouts:,} rollouts", (WORKERS[-1], end), color=color, annotation_clip=False, **place)
+            axes.set_xscale("log")
+            axes.set_ylim(0.0, 1.05)
+            axes.set_xlim(1, WORKERS[-1])
+            axes.set_xlabel("workers")
+            axes.set_title(f"{case} policies", loc="left")
+        panels[0].set_ylabel("efficiency")
     style.save(figure, stem)
