@@ -394,8 +394,11 @@ def test_the_door_imports_no_tensorflow_until_it_is_used(trained):
         ({"alg": "ppo", "learning_rate": 1e-3}, "Unknown setting 'learning_rate'.*Did you mean lr?"),
         ({"alg": "es", "sigmma": 1e-3}, "Unknown setting 'sigmma'.*Did you mean sigma"),
         ({"alg": "pppo"}, "Did you mean ppo"),
+        ({"alg": "ppo", "log_dir": "x"}, "Did you mean log_path"),
+        ({"alg": "ppo", "total_timesteps": 1.5}, "whole number, not 1.5"),
+        ({"alg": "es", "total_timesteps": "many"}, "whole number, not 'many'"),
     ],
 )
 def test_the_door_refuses_what_the_command_refuses(given, sentence, monkeypatch):
     with pytest.raises(UserError, match=sentence):
-        wng_tf.learn(env="CartPole-v1", total_timesteps=1, **given)
+        wng_tf.learn(**{"env": "CartPole-v1", "total_timesteps": 1, **given})

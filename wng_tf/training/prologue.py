@@ -104,6 +104,8 @@ def begin(
     if not isinstance(algorithm, recipe.row):
         raise UserError(f"--alg={alg} is {algorithm.is_a}: use {algorithm.package}.learn.")
     total_timesteps = whole(total_timesteps)
+    if not isinstance(total_timesteps, int) or isinstance(total_timesteps, bool):
+        raise UserError(f"--num_timesteps must be a whole number, not {total_timesteps!r}.")
     if total_timesteps < 1:
         raise UserError(f"--num_timesteps must be at least 1, not {total_timesteps}.")
     if seed < 0 and recipe.seeds is None:
