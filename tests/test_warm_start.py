@@ -134,6 +134,21 @@ def test_policy_gradients_begin_from_evolution_strategies(source, sources):
     assert len(policy.theta) > size and policy.statistics.observations.count > begun.statistics.observations.count
 
 
+@pytest.mark.parametrize("source", ["ppo pole", "es pole"])
+def test_workers_change_no_bit(source, sources):
+    begun = {"env": "CartPole-v1", "load_path": sources(source)}
+    thetas = []
+    for workers in (1, 2):
+        with uncompiled():
+            if source == "ppo pole":
+                policy = learn(alg="ppo", total_timesteps=128, num_env=2, num_workers=workers, **{**POLE, **begun})
+            else:
+                policy = evolve(alg="es", total_timesteps=300, num_workers=workers, **SMALL, **begun)
+        thetas.append(policy.theta)
+    np.testing.assert_array_equal(*thetas)
+    assert not np.array_equal(thetas[0], wng_tf.load(sources(source)).theta)
+
+
 REFUSED = [
     ("ppo pole", {"env": "warm/Free-v0"}, r"CartPole-v1.*observations Box.*\(4,\).*warm/Free-v0.*\(3,\)"),
     ("ppo free", {"env": "warm/Four-v0"}, r"observations .*\(3,\).*\(4,\)"),
