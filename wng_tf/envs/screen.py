@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -50,7 +51,10 @@ def showing(env: str, timeout: float = 0.0) -> Iterator[gymnasium.Env]:
       EnvironmentFailure: from the world's methods: the environment raised, such as where its window cannot be opened.
     """
     check(env)
-    with Guarded(env, timeout, render_mode="human") as world:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*render_mode='human'.*")  # what it warns of is refused below
+        made = Guarded(env, timeout, render_mode="human")
+    with made as world:
         if "human" not in (world.metadata.get("render_modes") or ()):
             raise UserError(f"{env} cannot be shown: it has no render mode 'human'. Where it draws pictures, {_FILM}.")
         yield _Drawn(world) if tasks.resolve(env).kind in _DRAWN_BY_HAND else world
