@@ -51,6 +51,12 @@ setup(
         "video": ["imageio[ffmpeg]>=2.34,<3"],
         "tune": [TUNE],
         "ray": ["ray>=2.40,<3"],
+        "docs": [
+            "mkdocs>=1.6,<2",
+            "mkdocs-material>=9.6,<10",
+            "mkdocstrings[python]>=1.0,<2",
+            "latex2mathml>=3.77,<4",  # formulas without a script
+        ],
         "peers": ["stable-baselines3>=2.6,<3", "sb3-contrib>=2.6,<3"],
     },
     entry_points={

@@ -52,7 +52,7 @@ def one_sided_ema(
     Args:
       xolds, yolds: the points [m], xolds ascending.
       low, high: ends of the grid, inside the points (nothing is extrapolated); by default the first and last
-      point.
+        point.
       n: how many grid points.
       low_counts_threshold: where the sum of weights is below, the value is NaN.
 

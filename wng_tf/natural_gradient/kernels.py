@@ -68,7 +68,7 @@ class KernelBasis(NamedTuple):
         coordinate_indices: tf.Tensor,
         log_bandwidth: float | tf.Tensor = 0.0,
     ) -> KernelBasis:
-        """Takes the points Y = embeddings[sample_indices] [M, d] and the coordinates [M] as given.
+        """Takes the points Y [M, d], `embeddings` at `sample_indices`, and the coordinates [M] as given.
 
         s² is the mean of |Y_m - X_n|² over m and n times 10^log_bandwidth. Where every embedding coincides that mean
         is zero; s² is then 10^log_bandwidth, and each basis function measures the mean of one coordinate.
