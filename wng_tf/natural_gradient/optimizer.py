@@ -24,12 +24,12 @@ __all__ = ["WassersteinNaturalGradient"]
 class WassersteinNaturalGradient(tf.Module):
     """Turns the gradient of a loss into its Wasserstein natural gradient, behind any Keras optimiser.
 
-    wng = WassersteinNaturalGradient(num_basis=5)
-    with tf.GradientTape(persistent=True) as tape:
-        embeddings = model(inputs)              # what the model does, [N, d]
-        loss = loss_function(embeddings)
-    gradients, diagnostics = wng(tape, loss, embeddings, model.trainable_variables)
-    optimizer.apply_gradients(zip(gradients, model.trainable_variables))
+        wng = WassersteinNaturalGradient(num_basis=5)
+        with tf.GradientTape(persistent=True) as tape:
+            embeddings = model(inputs)              # what the model does, [N, d]
+            loss = loss_function(embeddings)
+        gradients, diagnostics = wng(tape, loss, embeddings, model.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, model.trainable_variables))
 
     Works eagerly, in `tf.function` and with `jit_compile=True`. Two tf.Variables are its state (they are saved with
     a checkpoint): the damping, and the number of calls, from which each call draws its own basis.
