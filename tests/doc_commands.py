@@ -29,6 +29,16 @@ def budget(words: tuple[str, ...]) -> list[str]:
         return [f"--{name}={value}" for name, value in (STRATEGY if strategy else GRADIENT).items()]
     if module == "wng_tf.evaluate":
         return ["--episodes=2", "--max_episode_steps=20", "--video="]
+    if module == "wng_tf.tune":
+        if "flagfile" in given:
+            return ["--dry_run"]
+        return [
+            "--n_trials=2",
+            "--seeds=0",
+            "--num_timesteps=64",
+            "--set=nsteps=64,nminibatches=2,noptepochs=1",
+            "--pruner=none",
+        ]
     if module == "wng_tf.sweep":
         small = ",".join(f"{name}={value}" for name, value in GRADIENT.items())
         names = "|".join(algorithms.POLICY_GRADIENTS)

@@ -77,7 +77,7 @@ def checked(module, main, positionals: bool) -> int:
     if module.__name__ == "wng_tf.run":
         check_trust([values.env], [values.flag_values_dict()])
         module._check(algorithms.find(values.alg), tasks.resolve(values.env))
-    if module.__name__ == "wng_tf.sweep":
+    if "dry_run" in values:
         values["dry_run"].value = True
         return main(argv)
     return 0
@@ -108,12 +108,14 @@ def check_ours(words: tuple[str, ...], call, monkeypatch) -> None:
 
 
 def leave_flags(words: tuple[str, ...]) -> None:
-    """What a run leaves for a later command of its page: the file of its flags."""
+    """What a command leaves for a later one of its page: the file of a run's flags, or of the best that were found."""
     given = dict(word[2:].partition("=")[::2] for word in words if word.startswith("--"))
-    if words[2] == "wng_tf.run" and "log_path" in given and "flagfile" not in given:
+    file, kept = {"wng_tf.run": ("flags.txt", None), "wng_tf.tune": ("best.flags", ("alg", "env"))}.get(words[2], ("", ()))
+    if file and "log_path" in given and "flagfile" not in given:
         folder = Path(given["log_path"])
-        folder.mkdir(parents=True)
-        (folder / "flags.txt").write_text("".join(f"{word}\n" for word in words[3:]))
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = [f"--{name}={value}\n" for name, value in given.items() if kept is None or name in kept]
+        (folder / file).write_text("".join(lines))
 
 
 def check_other(words: tuple[str, ...]) -> None:
