@@ -57,10 +57,13 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def algorithm_table(family: str) -> str:
-    """The table of a family: a row an algorithm."""
+    """The table of a family: a row an algorithm, which links to its page beside this one."""
     of = PARTS_OF[family]
     head = ["`--alg`", *(f"`--{part}`" for part in of.parts), ""]
-    rows = [[f"`{row.name}`", *(f"`{getattr(row, part)}`" for part in of.parts), row.summary] for row in of.table.values()]
+    rows = [
+        [f"[`{row.name}`]({row.name}.md)", *(f"`{getattr(row, part)}`" for part in of.parts), row.summary]
+        for row in of.table.values()
+    ]
     return table(head, rows)
 
 

@@ -130,7 +130,7 @@ class WassersteinPenalty(Penalty):
 
 
 def from_setup(setup: Setup) -> WassersteinPenalty:
-    """The penalty of a run.
+    """(β/2) W2²(old, present), by test functions fitted per state, with the settings of a run.
 
     Raises:
       UserError: a discrete action space.
