@@ -68,4 +68,5 @@ def on_page_content(html: str, page: Any, **_: Any) -> str:
     if page.file.src_uri.startswith(repository.SOURCES):
         # MkDocs looks for anchors before the lines of listings have theirs.
         page.present_anchor_ids |= set(re.findall(r'id="(__codelineno-[0-9-]+)"', html))
-    return formulas.as_mathml(html)
+    # The style keeps code in tables on one line, which a whole command would make as wide as itself.
+    return re.sub(r"<code>([^<]{40,})</code>", r'<code class="long">\1</code>', formulas.as_mathml(html))
