@@ -8,6 +8,7 @@ from wng_tf import algorithms
 ONLY_CHECKED = {
     "benchmarks.ppo_vs_sb3": "trains both libraries to 300 000 steps",
     "benchmarks.trpo_vs_sb3": "trains both libraries to 300 000 steps",
+    "benchmarks.scaling": "starts a cluster",
     "benchmarks.evotorch_peer": "needs EvoTorch",
     "benchmarks.same_bits": "needs an older checkout",
     "wng_tf.experiments.figure3": "of runs of tasks that a tiny sweep does not have",

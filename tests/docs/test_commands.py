@@ -75,6 +75,8 @@ def checked(module, main, positionals: bool) -> int:
         raise UserError(f"{argv[1]} is no flag.")
     values = flags.FLAGS
     if module.__name__ == "wng_tf.run":
+        if values.play and values.num_timesteps == 0:
+            return 0  # of a run that is there by then
         check_trust([values.env], [values.flag_values_dict()])
         module._check(algorithms.find(values.alg), tasks.resolve(values.env))
     if "dry_run" in values:
