@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from baselines_compat.conform import shape_of, size_of
+
 
 def is_whole(space: spaces.Box) -> bool:
     """Whether the space's numbers are integers or bools."""
@@ -47,17 +49,51 @@ def _float_beside(whole: int, *, up: bool) -> float:
     return nearest
 
 
+def chosen_shape(space: spaces.Space[Any]) -> tuple[int, ...]:
+    """The shape of one action as a policy chooses it: () of Discrete, else the vector of the member's numbers [size]."""
+    return () if isinstance(space, spaces.Discrete) else (size_of(space),)
+
+
 def to_environment(space: spaces.Space[Any]) -> Callable[[Any], Any]:
     """A function from the actions of a policy to those of the environment.
 
-    It takes the chosen action, or a batch with leading axes: for a Box real numbers [..., *shape]; otherwise the
-    number of the choice, or of each choice, counted from zero. It returns a new array of the space's dtype (a NumPy
-    integer for one choice), which nobody else writes to. Not-a-number stays what it is among floats, and becomes the
-    lower bound among whole numbers: who chose it has to notice.
+    It takes the chosen action, or a batch with leading axes: for a Box its real numbers [..., size]; otherwise the
+    number of the choice, or of each choice [..., size], counted from zero. It returns a new array [..., *shape] of the
+    space's dtype (a NumPy integer for one choice), which nobody else writes to. Not-a-number stays what it is among
+    floats, and becomes the lower bound among whole numbers: who chose it has to notice.
 
     Args:
       space: a Box, or one of whole numbers, such as Discrete.
     """
+    shape = shape_of(space)
+    if isinstance(space, spaces.Discrete) or len(shape) == 1:
+        return _in_bounds(space)
+    send = _in_bounds(space)
+
+    def shaped(action: Any) -> np.ndarray:
+        return np.asarray(send(np.reshape(action, (*np.shape(action)[:-1], *shape))))
+
+    return shaped
+
+
+def from_environment(space: spaces.Space[Any]) -> Callable[[Any], np.ndarray]:
+    """The inverse of `to_environment`: members of the space [..., *shape] as a policy chooses them.
+
+    Actions [..., size] in the space's own numbers for a Box, choices counted from zero else ([...] of Discrete).
+    """
+    axes, chosen = len(shape_of(space)), chosen_shape(space)
+    start = None if isinstance(space, spaces.Box) else getattr(space, "start", 0)
+
+    def flat(action: Any) -> np.ndarray:
+        action = np.asarray(action)
+        counted = action if start is None else action - start
+        return counted.reshape((*action.shape[: action.ndim - axes], *chosen))
+
+    return flat
+
+
+def _in_bounds(space: spaces.Space[Any]) -> Callable[[Any], Any]:
+    """`to_environment`, from actions that have the shape of the space's members already."""
     dtype = space.dtype
     if not isinstance(space, spaces.Box):
         start, integer = getattr(space, "start", 0), np.dtype(dtype).type

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from gymnasium import spaces
+
+from baselines_compat.conform import size_of
 
 if TYPE_CHECKING:
     from baselines_compat.distributions import PdType
@@ -180,17 +183,100 @@ class CategoricalHead(ActionHead):
         return CategoricalPdType(self.choices)
 
 
+@dataclasses.dataclass(frozen=True)
+class MultiCategoricalHead(ActionHead):
+    """Several choices, independent of each other: the outputs are the logits of the first, of the second, and so on."""
+
+    choices: tuple[int, ...]
+
+    @property
+    def num_outputs(self) -> int:
+        return sum(self.choices)
+
+    @functools.cached_property
+    def _places(self) -> np.ndarray:
+        """[parts, most choices]: where each logit is among the outputs, and -1 (see `_rows`) where a part has no more."""
+        places = np.full((len(self.choices), max(self.choices)), -1)
+        start = 0
+        for row, count in zip(places, self.choices, strict=True):
+            row[:count] = np.arange(start, start + count)
+            start += count
+        return places
+
+    @functools.cached_property
+    def _last(self) -> np.ndarray:
+        return np.array(self.choices) - 1
+
+    def _rows(self, outputs: np.ndarray) -> np.ndarray:
+        """Logits [..., parts, most choices] from outputs [..., num_outputs]; -inf in the places of choices there are none."""
+        none = np.full((*outputs.shape[:-1], 1), -np.inf, outputs.dtype)
+        return np.concatenate([outputs, none], axis=-1)[..., self._places]
+
+    def draw(self, free: np.ndarray, rng: np.random.Generator, steps: int) -> np.ndarray:
+        """Uniforms [steps, parts]."""
+        del free
+        return rng.random((steps, len(self.choices)))
+
+    def act(self, outputs: np.ndarray, perturbation: np.ndarray) -> np.ndarray:
+        """Choices [..., parts] counted from zero, for outputs [..., num_outputs] and uniforms [..., parts]."""
+        rows = self._rows(outputs)
+        weights = np.exp(rows - rows.max(axis=-1, keepdims=True), dtype=np.float64)
+        cumulative = np.cumsum(weights, axis=-1)
+        reached = cumulative <= perturbation[..., np.newaxis] * cumulative[..., -1:]
+        return np.minimum(np.count_nonzero(reached, axis=-1), self._last)
+
+    def mode(self, outputs: np.ndarray) -> np.ndarray:
+        return np.argmax(self._rows(outputs), axis=-1)
+
+    def pdtype(self) -> PdType:
+        from baselines_compat.distributions import MultiCategoricalPdType
+
+        return MultiCategoricalPdType(self.choices)
+
+
+@dataclasses.dataclass(frozen=True)
+class BernoulliHead(ActionHead):
+    """Switches, independent of each other: the outputs are the logits of their being on."""
+
+    size: int
+
+    @property
+    def num_outputs(self) -> int:
+        return self.size
+
+    def draw(self, free: np.ndarray, rng: np.random.Generator, steps: int) -> np.ndarray:
+        """Uniforms [steps, size]."""
+        del free
+        return rng.random((steps, self.size))
+
+    def act(self, outputs: np.ndarray, perturbation: np.ndarray) -> np.ndarray:
+        """Bits [..., size] for outputs and uniforms of that shape."""
+        return (perturbation < _sigmoid(np.asarray(outputs, np.float64))).astype(np.int64)
+
+    def mode(self, outputs: np.ndarray) -> np.ndarray:
+        return (outputs > 0).astype(np.int64)
+
+    def pdtype(self) -> PdType:
+        from baselines_compat.distributions import BernoulliPdType
+
+        return BernoulliPdType(self.size)
+
+
 def head_of(space: spaces.Space[Any]) -> ActionHead:
     """The head for an action space.
 
     Raises:
-      ValueError: the space is neither a Box of one dimension nor Discrete.
+      ValueError: the space is none of Box, Discrete, MultiDiscrete and MultiBinary.
     """
-    if isinstance(space, spaces.Box) and len(space.shape) == 1:
-        return GaussianHead(space.shape[0])
+    if isinstance(space, spaces.Box):
+        return GaussianHead(size_of(space))
     if isinstance(space, spaces.Discrete):
         return CategoricalHead(int(space.n))
-    raise ValueError(f"Actions must be a Box of one dimension or Discrete, not {space}.")
+    if isinstance(space, spaces.MultiDiscrete):
+        return MultiCategoricalHead(tuple(np.ravel(space.nvec).tolist()))
+    if isinstance(space, spaces.MultiBinary):
+        return BernoulliHead(size_of(space))
+    raise ValueError(f"Actions must be a Box, Discrete, MultiDiscrete or MultiBinary, not {space}.")
 
 
 @dataclasses.dataclass(frozen=True)

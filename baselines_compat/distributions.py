@@ -1,19 +1,24 @@
 """Probability distributions of actions, in Baselines' names, over TensorFlow Probability.
 
 `make_pdtype(action_space)` gives a `PdType`; `pdtype.pdfromflat(flat)` gives a `Pd`, whose `flat` parameters are
-[mean, logstd] for a diagonal Gaussian (Box actions) and the logits for a categorical one (Discrete actions).
+[mean, logstd] for a diagonal Gaussian (Box actions), the logits for a categorical one (Discrete), those of each choice one
+after another for several (MultiDiscrete), and of being 1 for Bernoulli ones (MultiBinary).
 """
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 from gymnasium import spaces
+
+from baselines_compat.conform import size_of
 
 tfd = tfp.distributions
 
@@ -115,10 +120,77 @@ class CategoricalPd(Pd):
         return tf.argmax(self.logits, axis=-1, output_type=tf.int32)
 
     def sample(self, seed: tf.Tensor) -> tf.Tensor:
-        uniform = tf.random.stateless_uniform(
-            tf.shape(self.logits), seed, minval=np.finfo(np.float32).tiny, dtype=self.logits.dtype
-        )
-        return tf.argmax(self.logits - tf.math.log(-tf.math.log(uniform)), axis=-1, output_type=tf.int32)
+        return tf.argmax(self.logits + gumbel_noise(self.logits, seed), axis=-1, output_type=tf.int32)
+
+
+def runs_of(choices: Sequence[int]) -> list[tuple[int, int]]:
+    """(how many, n) of neighbours that have equally many choices n: what can be computed as one tensor."""
+    return [(len(list(same)), count) for count, same in itertools.groupby(choices)]
+
+
+def split_runs(flat: tf.Tensor, choices: Sequence[int]) -> list[tf.Tensor]:
+    """Tensors [..., r, n], one for each of `runs_of`, from [..., Σ choices]."""
+    runs = runs_of(choices)
+    pieces = tf.split(flat, [r * n for r, n in runs], axis=-1) if len(runs) > 1 else [flat]
+    leading = [-1 if length is None else length for length in flat.shape[:-1]]
+    return [tf.reshape(piece, [*leading, *run]) for piece, run in zip(pieces, runs, strict=True)]
+
+
+class MultiCategoricalPd(Pd):
+    """Independent categorical distributions with logits `flat` [..., Σ nvec]; actions [..., len(nvec)] are int32."""
+
+    def __init__(self, nvec: Sequence[int], flat: tf.Tensor):
+        self.nvec = tuple(nvec)
+        self.runs = [tfd.Categorical(logits=logits) for logits in split_runs(flat, self.nvec)]
+        super().__init__(flat, self.runs)
+
+    def logp(self, x: tf.Tensor) -> tf.Tensor:
+        x = _fitting(tf.cast(x, tf.int32), self.mode(), "Actions")
+        pieces = tf.split(x, [count for count, _ in runs_of(self.nvec)], axis=-1)
+        return self._total(run.log_prob(piece) for run, piece in zip(self.runs, pieces, strict=True))
+
+    def entropy(self) -> tf.Tensor:
+        return self._total(run.entropy() for run in self.runs)
+
+    def kl(self, other: Pd) -> tf.Tensor:
+        _fitting(other.flat, self.flat, "Parameters")
+        pairs = zip(self.runs, other.distribution, strict=True)
+        return self._total(tfd.kl_divergence(run, its) for run, its in pairs)
+
+    def mode(self) -> tf.Tensor:
+        return tf.concat([tf.argmax(run.logits, axis=-1, output_type=tf.int32) for run in self.runs], axis=-1)
+
+    def sample(self, seed: tf.Tensor) -> tf.Tensor:
+        gumbel = gumbel_noise(self.flat, seed)
+        return MultiCategoricalPd(self.nvec, self.flat + gumbel).mode()
+
+    @staticmethod
+    def _total(terms: Iterable[tf.Tensor]) -> tf.Tensor:
+        return tf.add_n([tf.reduce_sum(term, axis=-1) for term in terms])
+
+
+class BernoulliPd(Pd):
+    """Independent switches with logits `flat` [..., size] of being 1; actions [..., size] are int32."""
+
+    def __init__(self, flat: tf.Tensor):
+        super().__init__(flat, tfd.Independent(tfd.Bernoulli(logits=flat), reinterpreted_batch_ndims=1))
+
+    def mode(self) -> tf.Tensor:
+        return tf.cast(self.flat > 0, tf.int32)
+
+    def sample(self, seed: tf.Tensor) -> tf.Tensor:
+        uniform = tf.random.stateless_uniform(tf.shape(self.flat), seed, dtype=self.flat.dtype)
+        return tf.cast(uniform < tf.sigmoid(self.flat), tf.int32)
+
+    def logp(self, x: tf.Tensor) -> tf.Tensor:
+        x = _fitting(tf.cast(tf.stop_gradient(x), tf.int32), self.flat, "Actions")
+        return self.distribution.log_prob(tf.cast(x, self.flat.dtype))
+
+
+def gumbel_noise(like: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Draws in the shape of `like`, by a stateless `seed` [2]: the largest of logits with them is a sample."""
+    uniform = tf.random.stateless_uniform(tf.shape(like), seed, minval=np.finfo(np.float32).tiny, dtype=like.dtype)
+    return -tf.math.log(-tf.math.log(uniform))
 
 
 class PdType(abc.ABC):
@@ -174,14 +246,52 @@ class CategoricalPdType(PdType):
         return tf.int32
 
 
+class MultiCategoricalPdType(PdType):
+    def __init__(self, nvec: Sequence[int]):
+        self.ncats = tuple(int(count) for count in nvec)
+
+    def pdclass(self) -> Callable[[tf.Tensor], Pd]:
+        return functools.partial(MultiCategoricalPd, self.ncats)
+
+    def param_shape(self) -> list[int]:
+        return [sum(self.ncats)]
+
+    def sample_shape(self) -> list[int]:
+        return [len(self.ncats)]
+
+    def sample_dtype(self) -> tf.DType:
+        return tf.int32
+
+
+class BernoulliPdType(PdType):
+    def __init__(self, size: int):
+        self.size = size
+
+    def pdclass(self) -> type[Pd]:
+        return BernoulliPd
+
+    def param_shape(self) -> list[int]:
+        return [self.size]
+
+    def sample_shape(self) -> list[int]:
+        return [self.size]
+
+    def sample_dtype(self) -> tf.DType:
+        return tf.int32
+
+
 def make_pdtype(ac_space: spaces.Space) -> PdType:
     """The distribution family of an action space.
 
     Raises:
-      ValueError: the space is neither a Box of one dimension nor Discrete.
+      ValueError: the space is none of Box, Discrete, MultiDiscrete and MultiBinary.
     """
-    if isinstance(ac_space, spaces.Box) and len(ac_space.shape) == 1:
-        return DiagGaussianPdType(ac_space.shape[0])
+    if isinstance(ac_space, spaces.Box):
+        return DiagGaussianPdType(size_of(ac_space))
     if isinstance(ac_space, spaces.Discrete):
         return CategoricalPdType(int(ac_space.n))
-    raise ValueError(f"Actions must be a Box of one dimension or Discrete, not {ac_space}.")
+    if isinstance(ac_space, spaces.MultiDiscrete):
+        return MultiCategoricalPdType(np.ravel(ac_space.nvec))
+    if isinstance(ac_space, spaces.MultiBinary):
+        return BernoulliPdType(size_of(ac_space))
+    raise ValueError(f"Actions must be a Box, Discrete, MultiDiscrete or MultiBinary, not {ac_space}.")

@@ -8,14 +8,19 @@ import tensorflow as tf
 from gymnasium import spaces
 
 from baselines_compat.actions import float_bounds, innermost_floats, is_whole
+from baselines_compat.conform import shape_of
 
 
 def to_environment(action: tf.Tensor, space: spaces.Space[Any]) -> tf.Tensor:
-    """What an environment with this action space is sent for `action` [..., *shape]; to the last bit as in NumPy.
+    """What an environment with this action space is sent [B, *shape] for the choices of a policy, `action` [B, size].
+
+    Of Discrete [B] for [B]. To the last bit as in NumPy.
 
     TensorFlow takes subnormal numbers (below 1e-37) for zero.
     """
-    dtype = tf.as_dtype(space.dtype)
+    dtype, shape = tf.as_dtype(space.dtype), shape_of(space)
+    if not isinstance(space, spaces.Discrete) and len(shape) != 1:
+        action = tf.reshape(action, [-1, *shape])
     if not isinstance(space, spaces.Box):
         return tf.cast(action, dtype) + tf.constant(getattr(space, "start", 0), dtype)
     if is_whole(space):

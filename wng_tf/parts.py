@@ -82,8 +82,12 @@ HEADS: Registry[Any] = Registry(
     {
         "gaussian": f"{_POLICIES}.heads.gaussian:Gaussian",
         "categorical": f"{_POLICIES}.heads.categorical:Categorical",
+        "multi_categorical": f"{_POLICIES}.heads.product:MultiCategorical",
+        "multi_bernoulli": f"{_POLICIES}.heads.product:Bernoulli",
         "stretched": f"{_POLICIES}.heads.stretched:Stretched",
         "argmax": f"{_POLICIES}.heads.argmax:Argmax",
+        "multi_argmax": f"{_POLICIES}.heads.argmax:Argmaxes",
+        "multi_sign": f"{_POLICIES}.heads.argmax:Signs",
     },
 )
 

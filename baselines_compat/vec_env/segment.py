@@ -8,7 +8,7 @@ from typing import NamedTuple
 import gymnasium as gym
 import numpy as np
 
-from baselines_compat.conform import shape_of
+from baselines_compat.actions import chosen_shape
 from baselines_compat.running_mean_std import Moments
 
 
@@ -42,7 +42,7 @@ class SegmentArrays:
         """Shapes and dtypes of the arrays for one environment."""
         # Boxes take real numbers, all other spaces the numbers of choices.
         dtype = "float32" if isinstance(action_space, gym.spaces.Box) else "int32"
-        actions = ((steps, *shape_of(action_space)), dtype)
+        actions = ((steps, *chosen_shape(action_space)), dtype)
         return {
             "observations": ((steps, obs_size), "float32"),
             "actions": actions,

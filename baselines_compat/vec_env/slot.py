@@ -15,7 +15,7 @@ import gymnasium as gym
 import numpy as np
 
 from baselines_compat import streams
-from baselines_compat.actions import to_environment
+from baselines_compat.actions import chosen_shape, to_environment
 from baselines_compat.actor import Actor
 from baselines_compat.errors import NonFiniteError
 from baselines_compat.running_mean_std import Moments
@@ -51,6 +51,7 @@ class EnvSlot:
         self._draws_from_shared = False
         self._find_generators()
         self.environment_action = to_environment(self.env.action_space)
+        self._chosen = chosen_shape(self.env.action_space)
         self._intake = Intake(self.env, self.who)
         self.resets = 0
         self._begin()
@@ -112,7 +113,12 @@ class EnvSlot:
         return np.array(self._intake.reset(result)[0], np.float64)
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
-        """Clip, act, and record. Returns raw observation [obs] float64, raw reward, terminated, truncated, info."""
+        """Clip, act, and record. Returns raw observation [obs] float64, raw reward, terminated, truncated, info.
+
+        The action is what a policy chooses, or has the shape of the space's members: choices count from zero.
+        """
+        if np.ndim(action) != len(self._chosen):
+            action = np.reshape(action, self._chosen)
         self._played.append(np.array([action]))
         sent = self.environment_action(action)
         with faults.naming(self.who, "step"):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from baselines_compat import graph_actions
-from baselines_compat.actions import to_environment
+from baselines_compat.actions import chosen_shape, from_environment, to_environment
 
 FLOATS = ("float16", "float32", "float64")
 WHOLE = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool")
@@ -122,3 +122,34 @@ def test_choices_are_counted_from_the_start_in_the_dtype_of_the_space(start):
         sent = convert(choice)
         assert type(sent) is np.int64 and sent == start + 1 and space.contains(sent)
     np.testing.assert_array_equal(convert(np.array([0, 2], np.int32)), [start, start + 2])
+
+
+SHAPED = {
+    "matrix": spaces.Box(-1.0, 1.0, (2, 3), np.float64),
+    "whole matrix": spaces.Box(-3, 3, (3, 2), np.int16),
+    "number": spaces.Box(-1.0, 1.0, (), np.float32),
+    "choices": spaces.MultiDiscrete([3, 2], start=[5, -1]),
+    "matrix of choices": spaces.MultiDiscrete([[3, 2], [2, 4]], dtype=np.int32, start=[[1, 2], [3, 4]]),
+    "switches": spaces.MultiBinary(3),
+    "matrix of switches": spaces.MultiBinary((2, 2)),
+    "choice": spaces.Discrete(4, start=-2),
+}
+
+
+@pytest.mark.parametrize("name", SHAPED)
+def test_policies_choose_vectors_and_environments_get_members(name):
+    space = SHAPED[name]
+    space.seed(0)
+    members = [space.sample() for _ in range(5)]
+    chosen = from_environment(space)(np.array(members))
+    assert chosen.shape == (5, *chosen_shape(space))
+    send = to_environment(space)
+    for member, choice in zip(members, chosen, strict=True):
+        sent = send(choice)
+        assert type(sent) is type(member) and sent.dtype == space.dtype and space.contains(sent)
+        np.testing.assert_array_equal(sent, member)
+        np.testing.assert_array_equal(from_environment(space)(sent), choice)
+    np.testing.assert_array_equal(send(chosen), members)
+    in_graph = graph_actions.to_environment(tf.constant(chosen), space).numpy()
+    assert in_graph.dtype == space.dtype
+    np.testing.assert_array_equal(in_graph, members)

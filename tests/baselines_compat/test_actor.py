@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from baselines_compat.actor import ACTIVATIONS, Actor, ActorSpec
+from baselines_compat.actor import (
+    ACTIVATIONS,
+    Actor,
+    ActorSpec,
+    BernoulliHead,
+    CategoricalHead,
+    MultiCategoricalHead,
+)
 
 SMALL = ActorSpec(((2, 3, "tanh"), (3, 2, "linear")), discrete=False)
 LOGITS = np.array([0.3, -1.0, 1.5, 0.0])
@@ -121,3 +128,33 @@ def test_perturbations_of_gaussian_actions_have_the_policys_deviation_and_repeat
     assert drawn.dtype == np.float32
     assert stats.kstest((drawn / [0.5, 3.0]).ravel(), "norm").pvalue > 0.01
     np.testing.assert_array_equal(drawn, actor.draw_perturbations(np.random.default_rng(0), 5_000))
+
+
+def test_several_choices_of_which_one_is_a_choice():
+    """The numbers, to the last bit, of the categorical head for the same uniforms."""
+    rng = np.random.default_rng(0)
+    outputs = (3.0 * rng.normal(size=(200, 4))).astype(np.float32)
+    one, alone = MultiCategoricalHead((4,)), CategoricalHead(4)
+    drawn = [head.draw(np.zeros(0), np.random.default_rng(1), 200) for head in (one, alone)]
+    np.testing.assert_array_equal(*drawn)
+    expected = [[alone.act(row, uniform)] for row, uniform in zip(outputs, drawn[0], strict=True)]
+    np.testing.assert_array_equal(one.act(outputs, drawn[0]), expected)
+    np.testing.assert_array_equal([one.act(*pair) for pair in zip(outputs, drawn[0], strict=True)], expected)
+    np.testing.assert_array_equal(one.mode(outputs)[:, 0], alone.mode(outputs))
+
+
+def test_frequencies_of_several_choices_and_switches():
+    logits = np.array([0.3, -1.0, 1.5, 0.0, 2.0], np.float32)
+    head = MultiCategoricalHead((3, 2))
+    uniforms = head.draw(np.zeros(0), np.random.default_rng(0), 20_000)
+    chosen = head.act(np.tile(logits, (20_000, 1)), uniforms)
+    joint = np.outer(*(np.exp(part) / np.exp(part).sum() for part in (logits[:3], logits[3:]))).ravel()
+    assert stats.chisquare(np.bincount(2 * chosen[:, 0] + chosen[:, 1], minlength=6), joint * 20_000).pvalue > 0.01
+    assert head.mode(logits).tolist() == [2, 1]
+    impossible = head.act(np.float32([0, 0, -np.inf, 0, -np.inf]), np.full(2, np.nextafter(1.0, 0.0)))
+    assert impossible.tolist() == [1, 0]
+    switches = BernoulliHead(2)
+    bits = switches.act(np.tile(logits[:2], (20_000, 1)), switches.draw(np.zeros(0), np.random.default_rng(0), 20_000))
+    for bit, logit in zip(bits.T, logits[:2], strict=True):
+        assert stats.binomtest(int(bit.sum()), len(bit), 1.0 / (1.0 + math.exp(-logit))).pvalue > 0.01
+    assert switches.mode(logits[:2]).tolist() == [1, 0]

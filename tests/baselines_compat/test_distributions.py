@@ -8,7 +8,13 @@ import tensorflow as tf
 from gymnasium import spaces
 from scipy import special, stats
 
-from baselines_compat.distributions import CategoricalPd, DiagGaussianPd, make_pdtype
+from baselines_compat.distributions import (
+    BernoulliPd,
+    CategoricalPd,
+    DiagGaussianPd,
+    MultiCategoricalPd,
+    make_pdtype,
+)
 
 RNG = np.random.default_rng(0)
 MEAN, LOGSTD = RNG.normal(size=(6, 3)), RNG.normal(scale=0.5, size=(6, 3))
@@ -103,11 +109,69 @@ def test_types_by_action_space():
     assert (discrete.param_shape(), discrete.sample_shape(), discrete.sample_dtype()) == ([4], [], tf.int32)
     assert isinstance(discrete.pdfromflat(tf.constant(LOGITS)), CategoricalPd)
 
+    several = make_pdtype(spaces.MultiDiscrete([[2, 3]]))
+    assert (several.param_shape(), several.sample_shape(), several.sample_dtype()) == ([5], [2], tf.int32)
+    switches = make_pdtype(spaces.MultiBinary((2, 2)))
+    assert (switches.param_shape(), switches.sample_shape(), switches.sample_dtype()) == ([4], [4], tf.int32)
+    assert make_pdtype(spaces.Box(-1.0, 1.0, (2, 2))).param_shape() == [8]
 
-@pytest.mark.parametrize("space", [spaces.Box(-1.0, 1.0, (2, 2)), spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(2)])
+
+@pytest.mark.parametrize("space", [spaces.Text(3), spaces.Dict(a=spaces.Discrete(2)), spaces.Tuple([spaces.Discrete(2)])])
 def test_other_action_spaces_are_refused(space):
-    with pytest.raises(ValueError, match="must be a Box of one dimension or Discrete"):
+    with pytest.raises(ValueError, match="must be a Box, Discrete, MultiDiscrete or MultiBinary"):
         make_pdtype(space)
+
+
+CHOICES = (2, 3, 3, 2)
+
+
+def parts_of(flat):
+    return np.split(np.asarray(flat), np.cumsum(CHOICES)[:-1], axis=1)
+
+
+def test_several_choices_are_a_product_of_categoricals():
+    flat, other = RNG.normal(size=(2, 6, sum(CHOICES)))
+    x = np.stack([RNG.integers(0, count, 6) for count in CHOICES], axis=1)
+    pd, second = (MultiCategoricalPd(CHOICES, tf.constant(values)) for values in (flat, other))
+    ps, qs = ([special.softmax(part, axis=1) for part in parts_of(values)] for values in (flat, other))
+    logp = sum(np.log(p[np.arange(6), x[:, i]]) for i, p in enumerate(ps))
+    np.testing.assert_allclose(pd.logp(tf.constant(x, tf.float32)), logp, rtol=1e-10)
+    np.testing.assert_allclose(pd.entropy(), sum(stats.entropy(p, axis=1) for p in ps), rtol=1e-10)
+    np.testing.assert_allclose(
+        pd.kl(second), sum(stats.entropy(p, q, axis=1) for p, q in zip(ps, qs, strict=True)), rtol=1e-9
+    )
+    np.testing.assert_array_equal(pd.mode(), np.stack([p.argmax(axis=1) for p in ps], axis=1))
+
+
+def test_switches_are_a_product_of_bernoullis():
+    flat, other = RNG.normal(scale=2.0, size=(2, 6, 3))
+    x = RNG.integers(0, 2, (6, 3))
+    pd, second = BernoulliPd(tf.constant(flat)), BernoulliPd(tf.constant(other))
+    p, q = special.expit(flat), special.expit(other)
+    np.testing.assert_allclose(pd.logp(tf.constant(x, tf.float32)), stats.bernoulli.logpmf(x, p).sum(axis=1), rtol=1e-6)
+    np.testing.assert_allclose(pd.entropy(), stats.bernoulli.entropy(p).sum(axis=1), rtol=1e-6)
+    kl = p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
+    np.testing.assert_allclose(pd.kl(second), kl.sum(axis=1), rtol=1e-6)
+    np.testing.assert_array_equal(pd.mode(), p > 0.5)
+
+
+def test_samples_of_products_follow_them():
+    flat = np.tile(RNG.normal(size=(1, sum(CHOICES))), [20_000, 1])
+    drawn = MultiCategoricalPd(CHOICES, tf.constant(flat)).sample(SEED).numpy()
+    for i, logits in enumerate(parts_of(flat[:1])):
+        expected = special.softmax(logits[0]) * len(drawn)
+        assert stats.chisquare(np.bincount(drawn[:, i], minlength=CHOICES[i]), expected).pvalue > 0.01
+    bits = BernoulliPd(tf.constant(flat[:, :2])).sample(SEED).numpy()
+    for i in range(2):
+        assert stats.binomtest(int(bits[:, i].sum()), len(bits), special.expit(flat[0, i])).pvalue > 0.01
+
+
+@pytest.mark.parametrize("shape", [(6, 3), (6,), (4, 6), (6, 4, 1), (1, 4)])
+def test_actions_of_products_that_do_not_fit_are_refused(shape):
+    pds = MultiCategoricalPd(CHOICES, tf.zeros([6, sum(CHOICES)])), BernoulliPd(tf.zeros([6, 4]))
+    for pd in pds:
+        with pytest.raises(ValueError, match=r"do not fit distributions that take \[6, 4\]"):
+            pd.logp(tf.zeros(shape, tf.int32))
 
 
 @pytest.mark.parametrize("shape", [(3,), (1, 3), (6, 1), (6,), (1, 6, 3), (6, 3, 1), (5, 3), ()])

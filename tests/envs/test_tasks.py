@@ -241,13 +241,13 @@ def test_observations_that_are_no_vectors_are_refused(space, toy):
 @pytest.mark.parametrize(
     "space",
     [
-        spaces.MultiDiscrete([2, 2]),
-        spaces.MultiBinary(2),
-        spaces.Box(-1, 1, (2, 2)),
-        spaces.Box(-1, 1, ()),
         spaces.Box(-1, 1, (0,)),
-        spaces.Discrete(3, start=1),
+        spaces.Box(-1, 1, (2, 0)),
         spaces.Dict(a=spaces.Discrete(2)),
+        spaces.Tuple([spaces.Discrete(2), spaces.Box(-1, 1, (1,))]),
+        spaces.Text(5),
+        spaces.Sequence(spaces.Discrete(2)),
+        spaces.Graph(spaces.Discrete(2), None),
     ],
 )
 def test_actions_of_other_forms_are_refused(space, toy):

@@ -9,7 +9,7 @@ import tensorflow_probability as tfp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wng_tf.policies.heads import categorical, gaussian
+from wng_tf.policies.heads import categorical, gaussian, product
 
 tfd = tfp.distributions
 CASES = [(name, discrete) for name in ("kl", "wasserstein") for discrete in (False, True)]
@@ -148,3 +148,89 @@ def test_units():
     uniform = tf.zeros([5, 4], tf.float64)
     np.testing.assert_allclose(find("wasserstein", True).unit(uniform), 0.75, rtol=1e-12)
     assert find("kl", True).unit(uniform) == 1.0
+
+
+# ---- products ------------------------------------------------------------------------------------------------------
+
+CHOICES = (2, 3, 3, 2)
+PRODUCTS = {
+    "choices": (product.geometries_of_choices(CHOICES), sum(CHOICES)),
+    "switches": (product.BERNOULLI, 4),
+}
+
+
+@pytest.mark.parametrize("name", ["kl", "wasserstein"])
+@pytest.mark.parametrize("kind", PRODUCTS)
+def test_metric_of_a_product_is_the_hessian_of_its_distance(kind, name):
+    geometries, size = PRODUCTS[kind]
+    found, old = geometries[name], flats(20, rows=8, params=size, scale=1.5)
+    with tf.GradientTape(persistent=True) as outer:
+        new = tf.identity(old)
+        outer.watch(new)
+        with tf.GradientTape() as inner:
+            inner.watch(new)
+            distance = found.distance(old, new)
+        slopes = inner.gradient(distance, new)
+        columns = tf.unstack(slopes, axis=1)
+    np.testing.assert_allclose(slopes, np.zeros_like(slopes), atol=1e-12)
+    for column, unit in zip(columns, np.eye(size), strict=True):
+        expected = outer.gradient(column, new)
+        hessian = 2.0 * found.curvature * found.metric(old, tf.tile(unit[np.newaxis], [8, 1]))
+        np.testing.assert_allclose(hessian, expected, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["kl", "wasserstein"])
+def test_a_product_is_the_sum_of_its_parts(name):
+    found, part = product.geometries_of_choices(CHOICES)[name], categorical.GEOMETRIES[name]
+    old, new, tangent = (flats(seed, params=sum(CHOICES)) for seed in (30, 31, 32))
+    cuts = [tf.split(x, CHOICES, axis=1) for x in (old, new, tangent)]
+    distances = [part.distance(before, after) for before, after in zip(*cuts[:2], strict=True)]
+    np.testing.assert_allclose(found.distance(old, new), sum(distances), rtol=1e-12)
+    blocks = [part.metric(before, along) for before, along in zip(cuts[0], cuts[2], strict=True)]
+    np.testing.assert_allclose(found.metric(old, tangent), np.concatenate(blocks, axis=1), rtol=1e-12)
+    np.testing.assert_allclose(found.unit(old), np.mean([part.unit(before) for before in cuts[0]]), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["kl", "wasserstein"])
+def test_switches_are_choices_of_two(name):
+    old, new = flats(33), flats(34)
+    beside = [tf.reshape(tf.stack([tf.zeros_like(x), x], axis=-1), [3, 8]) for x in (old, new)]
+    of_two = product.geometries_of_choices((2,) * 4)[name]
+    np.testing.assert_allclose(product.BERNOULLI[name].distance(old, new), of_two.distance(*beside), rtol=1e-12)
+    np.testing.assert_allclose(product.BERNOULLI[name].unit(old), of_two.unit(beside[0]), rtol=1e-12)
+
+
+def test_kl_of_products_is_tfps_and_w2_of_switches_is_that_of_their_probabilities():
+    old, new = flats(35), flats(36)
+    pair = (tfd.Independent(tfd.Bernoulli(logits=x), 1) for x in (old, new))
+    np.testing.assert_allclose(product.BERNOULLI["kl"].distance(old, new), tfd.kl_divergence(*pair), rtol=1e-10)
+    moved = tf.sigmoid(new) - tf.sigmoid(old)
+    expected = tf.reduce_sum(tf.square(moved), axis=1)
+    np.testing.assert_allclose(product.BERNOULLI["wasserstein"].distance(old, new), expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("kind", PRODUCTS)
+def test_drawn_products_have_the_frequencies_and_scores_of_their_distribution(kind):
+    """The kernel estimator's draws: their coordinates, and log-probabilities whose gradient is the score."""
+    head = product.MultiCategorical((2, 3)) if kind == "choices" else product.Bernoulli(2)
+    logits = flats(37, rows=2, params=head.num_outputs)
+    pd = head.pdtype().pdfromflat(logits)
+    noise = tf.constant(head.noise(np.random.default_rng(0), (2, 20_000)))
+    drawn = head.drawn(pd, noise)
+    assert drawn.shape == (2, 20_000, head.num_coordinates)
+    if kind == "choices":
+        expected = np.concatenate([softmax(logits.numpy()[:, :2]), softmax(logits.numpy()[:, 2:])], axis=1)
+        actions = np.stack([np.argmax(drawn[..., :2], -1), np.argmax(drawn[..., 2:], -1)], axis=-1)
+    else:
+        expected, actions = 1.0 / (1.0 + np.exp(-logits.numpy())), drawn.numpy()
+    np.testing.assert_allclose(np.mean(drawn, axis=1), expected, atol=0.015)
+    np.testing.assert_array_equal(head.coordinates(actions.astype(int)), drawn)
+    few = drawn[:, :7]
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        distribution = head.pdtype().pdfromflat(logits)
+        total = head.log_prob_of_drawn(distribution, tf.cast(few, tf.float64))
+    each = sum(distribution.logp(tf.constant(actions[:, k])) for k in range(7))
+    np.testing.assert_allclose(total, each, rtol=1e-5)
+    score = tf.reduce_sum(tf.cast(few, tf.float64) - expected[:, np.newaxis], axis=1)
+    np.testing.assert_allclose(tape.gradient(total, logits), score, rtol=1e-5, atol=1e-8)

@@ -6,6 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.linalg import block_diag
 
 from baselines_compat.policies import build_policy
 from wng_tf.policies import heads
@@ -17,10 +18,18 @@ CASES = [(name, discrete) for name in ("kl", "wasserstein") for discrete in (Fal
 ROWS = 30
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["gaussian", "categorical"])
+SPACES = {
+    "gaussian": gym.spaces.Box(-1.0, 1.0, (2,), np.float32),
+    "categorical": gym.spaces.Discrete(3),
+    "choices": gym.spaces.MultiDiscrete([2, 3]),
+    "switches": gym.spaces.MultiBinary(2),
+}
+
+
+@pytest.fixture(scope="module", params=SPACES)
 def policy(request):
     """A policy that is not near its initial one, whose logits or means would be nearly 0."""
-    actions = gym.spaces.Discrete(3) if request.param else gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
+    actions = SPACES[request.param]
     made = build_policy(gym.spaces.Box(-1.0, 1.0, (3,), np.float32), actions, num_layers=1, num_hidden=5, activation="tanh")
     made.set_flat(made.get_flat() + 0.5 * np.random.default_rng(0).standard_normal(made.size))
     return made
@@ -47,6 +56,15 @@ def jacobian_and_flat(policy, observations):
     return jacobian.astype(np.float64), flat.numpy().astype(np.float64)
 
 
+def of_choice(name, row):
+    p = np.exp(row - np.log(np.exp(row).sum()))
+    fisher = np.diag(p) - np.outer(p, p)
+    edges = -(p[:, None] + p[None, :])
+    np.fill_diagonal(edges, 0.0)
+    laplacian = edges - np.diag(edges.sum(axis=1))
+    return fisher if name == "kl" else fisher @ np.linalg.pinv(laplacian) @ fisher
+
+
 def dense_matrix(name, policy, jacobian, flat):
     """E_s[Jᵀ A J], A written out as a matrix for every state."""
     matrices = []
@@ -56,12 +74,12 @@ def dense_matrix(name, policy, jacobian, flat):
             diagonal = [*(1.0 / variance), 2.0, 2.0] if name == "kl" else [1.0, 1.0, *variance]
             matrices.append(np.diag(diagonal))
             continue
-        p = np.exp(row - np.log(np.exp(row).sum()))
-        fisher = np.diag(p) - np.outer(p, p)
-        edges = -(p[:, None] + p[None, :])
-        np.fill_diagonal(edges, 0.0)
-        laplacian = edges - np.diag(edges.sum(axis=1))
-        matrices.append(fisher if name == "kl" else fisher @ np.linalg.pinv(laplacian) @ fisher)
+        if isinstance(policy.action_space, gym.spaces.MultiBinary):
+            slope = np.exp(row) / (1.0 + np.exp(row)) ** 2
+            matrices.append(np.diag(slope if name == "kl" else slope**2))
+            continue
+        counts = getattr(policy.action_space, "nvec", [len(row)])
+        matrices.append(block_diag(*(of_choice(name, logits) for logits in np.split(row, np.cumsum(counts)[:-1]))))
     return np.einsum("bip,bij,bjq->pq", jacobian, np.array(matrices), jacobian) / len(flat)
 
 

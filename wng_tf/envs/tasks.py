@@ -132,8 +132,8 @@ def make(name: str, *, heads: Sequence[Any] = (), **kwargs: Any) -> gymnasium.En
       **kwargs: for the environment's constructor and `gymnasium.make` (`render_mode`, `max_episode_steps`, ...).
 
     Returns:
-      An environment with a Box observation space of one dimension, and actions that a head takes: a Box of one
-      dimension, or Discrete, unless others are registered.
+      An environment with a Box observation space of one dimension, and actions that a head takes: a Box, Discrete,
+      MultiDiscrete or MultiBinary, unless others are registered.
 
     Raises:
       UserError: unknown name, missing dependency, refused argument, or a space the algorithms do not handle.
@@ -273,8 +273,8 @@ def _check_actions(task: Task, space: spaces.Space, heads: Sequence[Any]) -> Non
     if 0 not in (space.shape or ()) and any(head.takes(space) for head in (*map(HEADS.find, HEADS), *heads)):
         return
     raise UserError(
-        f"{_title(task)} has the action space {space}; the algorithms handle a Box with one dimension, or Discrete "
-        "starting at 0. Wrap the environment so that its actions have that form, and register the wrapped one."
+        f"{_title(task)} has the action space {space}; the algorithms handle a Box, Discrete, MultiDiscrete or MultiBinary "
+        "that is not empty. Wrap the environment so that its actions have that form, and register the wrapped one."
     )
 
 

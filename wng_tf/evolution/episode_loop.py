@@ -23,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from baselines_compat.actions import to_environment
+from baselines_compat.actions import from_environment, to_environment
 from baselines_compat.errors import NonFiniteError
 from wng_tf.evolution.embeddings import Trajectories
 from wng_tf.policies.normalizers import ObservationNormalizer, shifted_and_scaled
@@ -124,6 +124,7 @@ class EpisodeLoop:
         head: Any = spec.head  # a `DeterministicHead`
         self._noise_scale = np.float32(head.noise) * head.noise_scale()
         self._to_environment = to_environment(env.single_action_space)
+        self._from_environment = from_environment(env.single_action_space)
         layers = [
             (tf.TensorSpec([None, layer.units, layer.inputs]), tf.TensorSpec([None, layer.units, 1]))
             for layer in spec.network.layers
@@ -254,7 +255,7 @@ class EpisodeLoop:
             record.squares += np.square(record.last) * weight
         if record.observations is not None and record.actions is not None:
             record.observations[alive, t] = record.last[alive]
-            record.actions[alive, t] = self.spec.head.coordinates(actions)[alive]
+            record.actions[alive, t] = self.spec.head.coordinates(self._from_environment(actions))[alive]
 
         observation, reward, terminated, truncated, _ = self.env.step(actions)
         record.rewards[:, t] = reward if everybody else np.where(alive, reward, 0.0)

@@ -194,6 +194,8 @@ class _Worlds:
         self._envs: list[gymnasium.Env[Any, Any]] = []
         self._watch(lambda: self._envs.extend(self._make() for _ in buffers["seed"]))
         self._intake = Intake(self._envs[0], name)
+        # Members of Discrete are numbers; those of a Box of no axes are arrays.
+        self._one_number = isinstance(self._envs[0].action_space, gymnasium.spaces.Discrete)
         self._active: list[tuple[int, gymnasium.Env[Any, Any]]] = []
         self._just_ended: list[int] = []  # worlds whose last reward still stands in the buffer
         self._complete = set(range(len(self._envs)))  # worlds whose last episode ended by itself, or that had none
@@ -264,7 +266,7 @@ class _Worlds:
         for i, env in self._active:
             self._at = i
             try:
-                result = env.step(actions[i])
+                result = env.step(actions[i] if self._one_number else actions[i, ...])
             except BaseException as error:
                 if is_users(error):
                     raise

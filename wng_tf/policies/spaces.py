@@ -23,9 +23,9 @@ def to_tree(space: spaces.Space[Any]) -> dict[str, Any]:
     if isinstance(space, spaces.Box):
         return {"low": space.low, "high": space.high, "dtype": str(space.dtype)}
     if isinstance(space, spaces.Discrete):
-        return {"n": int(space.n), "start": int(space.start)}
+        return {"n": int(space.n), "start": int(space.start), "dtype": str(space.dtype)}
     if isinstance(space, spaces.MultiDiscrete):
-        return {"nvec": np.asarray(space.nvec)}
+        return {"nvec": np.asarray(space.nvec), "first": np.asarray(space.start), "dtype": str(space.dtype)}
     if isinstance(space, spaces.MultiBinary):
         bits: Any = space.n
         return {"bits": [int(size) for size in space.shape] if np.ndim(bits) else int(bits)}  # unequal in Gymnasium
@@ -44,9 +44,15 @@ def from_tree(tree: Mapping[str, Any]) -> spaces.Space[Any]:
     if "tuple" in tree:
         return spaces.Tuple([from_tree(part) for part in tree["tuple"]])
     if "n" in tree:
-        return spaces.Discrete(tree["n"], start=tree.get("start", 0))
+        return spaces.Discrete(tree["n"], start=tree.get("start", 0), **_dtype(tree))
     if "nvec" in tree:
-        return spaces.MultiDiscrete(tree["nvec"])
+        return spaces.MultiDiscrete(tree["nvec"], start=tree.get("first"), **_dtype(tree))
     if "bits" in tree:
         return spaces.MultiBinary(tree["bits"])
     return spaces.Box(tree["low"], tree["high"], dtype=np.dtype(tree.get("dtype", tree["low"].dtype)).type)
+
+
+def _dtype(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Not where it is the usual one: older versions of Gymnasium have no other for Discrete."""
+    name = tree.get("dtype", "int64")
+    return {} if name == "int64" else {"dtype": np.dtype(name).type}

@@ -61,12 +61,18 @@ class Head(abc.ABC):
         return self.num_outputs
 
     def coordinates(self, actions: NDArray[Any]) -> NDArray[Any]:
-        """Actions as vectors [..., num_coordinates] for behavioural embeddings: real ones as they are, choices one-hot."""
+        """Actions, as they are chosen, as vectors [..., num_coordinates] for behavioural embeddings.
+
+        Real ones as they are, choices one-hot, switches 0 and 1.
+        """
         return actions
 
     @abc.abstractmethod
     def mode(self, outputs: NDArray[np.float32]) -> Any:
-        """Actions for outputs [..., num_outputs], before `baselines_compat.actions.to_environment`."""
+        """Actions for outputs [..., num_outputs], before `baselines_compat.actions.to_environment`.
+
+        Their shape is [..., *chosen_shape(space)], see `baselines_compat.actions.chosen_shape`.
+        """
 
     @abc.abstractmethod
     def mode_tensor(self, outputs: tf.Tensor) -> tf.Tensor:

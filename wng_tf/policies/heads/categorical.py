@@ -46,7 +46,7 @@ class Categorical(CategoricalHead, StochasticHead):
 
     @classmethod
     def takes(cls, space: spaces.Space[Any]) -> bool:
-        return isinstance(space, spaces.Discrete) and space.start == 0
+        return isinstance(space, spaces.Discrete)
 
     @classmethod
     def of(cls, space: spaces.Space[Any], **settings: Any) -> Categorical:

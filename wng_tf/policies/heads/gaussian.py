@@ -32,7 +32,7 @@ class Gaussian(GaussianHead, StochasticHead):
 
     @classmethod
     def takes(cls, space: spaces.Space[Any]) -> bool:
-        return isinstance(space, spaces.Box) and len(space.shape) == 1
+        return isinstance(space, spaces.Box)
 
     @classmethod
     def of(cls, space: spaces.Space[Any], **settings: Any) -> Gaussian:

@@ -22,7 +22,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True)
 class Stretched(DeterministicHead):
-    """For a Box of one dimension.
+    """For a Box, whose numbers count in the order of its flattened form.
 
     Attributes:
       low, high: bounds, one pair per action; infinite where there are none.
@@ -35,12 +35,12 @@ class Stretched(DeterministicHead):
 
     @classmethod
     def takes(cls, space: spaces.Space[Any]) -> bool:
-        return isinstance(space, spaces.Box) and len(space.shape) == 1
+        return isinstance(space, spaces.Box)
 
     @classmethod
     def of(cls, space: spaces.Space[Any], **settings: Any) -> Stretched:
         assert isinstance(space, spaces.Box)
-        low, high = (tuple(bound.tolist()) for bound in (space.low, space.high))
+        low, high = (tuple(np.ravel(bound).tolist()) for bound in (space.low, space.high))
         return cls(low, high, **settings)
 
     def settings(self) -> dict[str, Any]:
