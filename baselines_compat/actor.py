@@ -357,3 +357,26 @@ class Actor:
     def mode(self, observation: np.ndarray) -> Any:
         """The most likely action for one observation [obs]."""
         return self.head.mode(forward(self._layers, observation))
+
+
+class JointActor(abc.ABC):
+    """A network that acts for all worlds at once, where it is: it is no chain of dense layers, which every world's process
+    could go through in NumPy.
+
+    Attributes:
+      head: from the network's outputs to actions; picklable, it acts where the worlds are.
+    """
+
+    head: ActionHead
+
+    @abc.abstractmethod
+    def load(self, flat: np.ndarray) -> None:
+        """Act with these weights from now on: the flat weights of the policy, [P] or more of them."""
+
+    @abc.abstractmethod
+    def free(self) -> np.ndarray:
+        """The head's free parameters [num_free] among them."""
+
+    @abc.abstractmethod
+    def outputs(self, observations: np.ndarray) -> np.ndarray:
+        """The network's outputs [E, num_outputs] for normalized observations [E, obs] of all worlds."""

@@ -129,11 +129,35 @@ def runs_of(choices: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def split_runs(flat: tf.Tensor, choices: Sequence[int]) -> list[tf.Tensor]:
-    """Tensors [..., r, n], one for each of `runs_of`, from [..., Σ choices]."""
+    """Tensors [..., r, n], one for each of `runs_of`, from [..., Σ choices]; [..., n] where r is 1, as of a single choice."""
     runs = runs_of(choices)
     pieces = tf.split(flat, [r * n for r, n in runs], axis=-1) if len(runs) > 1 else [flat]
     leading = [-1 if length is None else length for length in flat.shape[:-1]]
-    return [tf.reshape(piece, [*leading, *run]) for piece, run in zip(pieces, runs, strict=True)]
+    pairs = zip(pieces, runs, strict=True)
+    return [piece if run[0] == 1 else tf.reshape(piece, [*leading, *run]) for piece, run in pairs]
+
+
+def sum_over_runs(terms: Iterable[tf.Tensor], choices: Sequence[int]) -> tf.Tensor:
+    """The sum over all choices [...] of terms [..., r] of each run, [...] where r is 1."""
+    pairs = zip(terms, runs_of(choices), strict=True)
+    summed = [term if count == 1 else tf.reduce_sum(term, axis=-1) for term, (count, _) in pairs]
+    return summed[0] if len(summed) == 1 else tf.add_n(summed)
+
+
+def join_runs(numbers: Iterable[tf.Tensor], choices: Sequence[int]) -> tf.Tensor:
+    """The inverse of `split_runs`, for as many numbers of each choice as it has logits."""
+    joined = []
+    for run, (count, each) in zip(numbers, runs_of(choices), strict=True):
+        leading = [-1 if length is None else length for length in run.shape[:-2]]
+        joined.append(run if count == 1 else tf.reshape(run, [*leading, count * each]))
+    return joined[0] if len(joined) == 1 else tf.concat(joined, axis=-1)
+
+
+def likeliest(flat: tf.Tensor, choices: Sequence[int], dtype: tf.DType = tf.int32) -> tf.Tensor:
+    """The largest logit of each choice, counted from zero [..., parts]."""
+    found = [tf.argmax(run, axis=-1, output_type=dtype) for run in split_runs(flat, choices)]
+    parts = [one[..., tf.newaxis] if count == 1 else one for one, (count, _) in zip(found, runs_of(choices), strict=True)]
+    return parts[0] if len(parts) == 1 else tf.concat(parts, axis=-1)
 
 
 class MultiCategoricalPd(Pd):
@@ -146,27 +170,24 @@ class MultiCategoricalPd(Pd):
 
     def logp(self, x: tf.Tensor) -> tf.Tensor:
         x = _fitting(tf.cast(x, tf.int32), self.mode(), "Actions")
-        pieces = tf.split(x, [count for count, _ in runs_of(self.nvec)], axis=-1)
-        return self._total(run.log_prob(piece) for run, piece in zip(self.runs, pieces, strict=True))
+        counts = [count for count, _ in runs_of(self.nvec)]
+        pieces = tf.split(x, counts, axis=-1) if len(counts) > 1 else [x]
+        pieces = [piece[..., 0] if count == 1 else piece for piece, count in zip(pieces, counts, strict=True)]
+        return sum_over_runs((run.log_prob(piece) for run, piece in zip(self.runs, pieces, strict=True)), self.nvec)
 
     def entropy(self) -> tf.Tensor:
-        return self._total(run.entropy() for run in self.runs)
+        return sum_over_runs((run.entropy() for run in self.runs), self.nvec)
 
     def kl(self, other: Pd) -> tf.Tensor:
         _fitting(other.flat, self.flat, "Parameters")
         pairs = zip(self.runs, other.distribution, strict=True)
-        return self._total(tfd.kl_divergence(run, its) for run, its in pairs)
+        return sum_over_runs((tfd.kl_divergence(run, its) for run, its in pairs), self.nvec)
 
     def mode(self) -> tf.Tensor:
-        return tf.concat([tf.argmax(run.logits, axis=-1, output_type=tf.int32) for run in self.runs], axis=-1)
+        return likeliest(self.flat, self.nvec)
 
     def sample(self, seed: tf.Tensor) -> tf.Tensor:
-        gumbel = gumbel_noise(self.flat, seed)
-        return MultiCategoricalPd(self.nvec, self.flat + gumbel).mode()
-
-    @staticmethod
-    def _total(terms: Iterable[tf.Tensor]) -> tf.Tensor:
-        return tf.add_n([tf.reduce_sum(term, axis=-1) for term in terms])
+        return likeliest(self.flat + gumbel_noise(self.flat, seed), self.nvec)
 
 
 class BernoulliPd(Pd):
@@ -291,7 +312,7 @@ def make_pdtype(ac_space: spaces.Space) -> PdType:
     if isinstance(ac_space, spaces.Discrete):
         return CategoricalPdType(int(ac_space.n))
     if isinstance(ac_space, spaces.MultiDiscrete):
-        return MultiCategoricalPdType(np.ravel(ac_space.nvec))
+        return MultiCategoricalPdType(np.ravel(ac_space.nvec).tolist())
     if isinstance(ac_space, spaces.MultiBinary):
         return BernoulliPdType(size_of(ac_space))
     raise ValueError(f"Actions must be a Box, Discrete, MultiDiscrete or MultiBinary, not {ac_space}.")

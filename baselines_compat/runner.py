@@ -91,7 +91,7 @@ class Runner:
         self.nsteps = nsteps
         self.gamma = gamma
         self.lam = lam
-        self.spec = model.actor_spec()
+        self.spec = model.acting()
         obs_size = size_of(env.observation_space)
         action = tf.TensorSpec([None, *model.pdtype.sample_shape()], model.pdtype.sample_dtype())
         signature = [tf.TensorSpec([model.size]), tf.TensorSpec([None, obs_size]), action]

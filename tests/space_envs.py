@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import gymnasium as gym
@@ -41,6 +42,60 @@ class Acting(gym.Env):
         numbers = np.asarray(action, np.float64)
         observation = np.array([self.np_random.normal(), np.mean(numbers > 0)], np.float32)
         return observation, float(numbers.mean()), False, False, {}
+
+
+OBSERVATIONS: dict[str, spaces.Space[Any]] = {
+    "matrix": spaces.Box(-1.0, 1.0, (2, 3), np.float64),
+    "number": spaces.Box(-1.0, 1.0, (), np.float32),
+    "whole": spaces.Box(-5, 5, (3,), np.int32),
+    "choice": spaces.Discrete(3, start=2),
+    "choices": spaces.MultiDiscrete([3, 2], start=[1, 5]),
+    "switches": spaces.MultiBinary((2, 2)),
+    "dict": spaces.Dict(place=spaces.Box(-1.0, 1.0, (2,), np.float32), kind=spaces.Discrete(3)),
+    "tuple": spaces.Tuple([spaces.Box(-1.0, 1.0, (2, 2), np.float32), spaces.MultiBinary(2)]),
+    "image": spaces.Box(0, 255, (20, 24, 3), np.uint8),
+    "gray": spaces.Box(0, 255, (20, 20), np.uint8),
+    "camera": spaces.Dict(eye=spaces.Box(0, 255, (6, 6, 1), np.uint8), speed=spaces.Box(-90.0, 90.0, (2,), np.float32)),
+}
+
+
+class Showing(gym.Env):
+    """Observations that are samples of a space; the reward is the action."""
+
+    def __init__(self, name: str):
+        self.observation_space = copy.deepcopy(OBSERVATIONS[name])  # it draws
+        self.action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    def _look(self) -> Any:
+        return self.observation_space.sample()
+
+    def reset(self, *, seed: int | None = None, options: Any = None):
+        super().reset(seed=seed)
+        if seed is not None:
+            self.observation_space.seed(int(seed) % 2**31)
+        return self._look(), {}
+
+    def step(self, action: Any):
+        return self._look(), float(action[0]), False, False, {}
+
+
+class Seeing(gym.Env):
+    """One step: a bright half of an image, left or right, is to be named."""
+
+    def __init__(self):
+        self.observation_space = spaces.Box(0, 255, (20, 20, 1), np.uint8)
+        self.action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None):
+        super().reset(seed=seed)
+        self.side = int(self.np_random.integers(2))
+        image = self.np_random.integers(0, 100, (20, 20, 1))
+        image[:, 10 * self.side : 10 * self.side + 10] += 100
+        return image.astype(np.uint8), {}
+
+    def step(self, action: Any):
+        right = float(action == self.side)
+        return self.reset()[0], right, True, False, {}
 
 
 class Levers(gym.Env):
@@ -86,6 +141,9 @@ def cart_pole() -> gym.Env:
 
 for _name in ACTIONS:
     gym.register(f"space/Acting-{_name}-v0", entry_point=Acting, kwargs={"name": _name}, max_episode_steps=9)
+for _name in OBSERVATIONS:
+    gym.register(f"space/Showing-{_name}-v0", entry_point=Showing, kwargs={"name": _name}, max_episode_steps=9)
+gym.register("space/Seeing-v0", entry_point=Seeing, max_episode_steps=1)
 for _name in ("choices", "switches"):
     gym.register(f"space/Levers-{_name}-v0", entry_point=Levers, kwargs={"kind": _name}, max_episode_steps=1)
 gym.register("space/CartPole-v0", entry_point=cart_pole, max_episode_steps=500)

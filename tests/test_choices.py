@@ -60,7 +60,7 @@ def test_neither_workers_nor_an_interruption_change_the_numbers(family, name, tm
         np.testing.assert_array_equal(saved_policy.load(tmp_path / other).theta, theta)
 
 
-@pytest.mark.parametrize("alg", ["ppo", "wnpg", "wtrpo", "npg", "trpo"])
+@pytest.mark.parametrize("alg", ["ppo", *(pytest.param(alg, marks=pytest.mark.slow) for alg in ("wnpg", "wtrpo", "npg"))])
 def test_one_choice_of_several_is_the_choice_to_the_last_bit(alg, tmp_path):
     """CartPole with the action space MultiDiscrete([2])."""
     for name, env in (("one", "CartPole-v1"), ("several", "space_envs:space/CartPole-v0")):

@@ -75,6 +75,8 @@ NETWORKS: Registry[Any] = Registry(
     "network",
     {"toeplitz": f"{_POLICIES}.networks:toeplitz", "mlp": f"{_POLICIES}.networks:mlp"},
 )
+#: Networks of `baselines_compat.models` for images, which both families take.
+IMAGE_NETWORKS = ("cnn", "cnn_small")
 #: No flag names one: the head is the one registered last of those that take the action space.
 HEADS: Registry[Any] = Registry(
     "head",

@@ -58,6 +58,7 @@ def main(argv: Sequence[str]) -> int:
         run_folder.check_new(log_path)
     warm_start.source(values.load_path, log_path, values.resume)  # what is wrong with it is said before TensorFlow loads
     folder = expanded(log_path).absolute()  # an environment may change the working folder
+    tasks.check_spaces(task, given.get("env_timeout", 0.0))
     print("Loading TensorFlow", flush=True)
     compile_cache.enable(values.num_threads)
     cli.load_tensorflow()

@@ -18,7 +18,7 @@ from baselines_compat.running_mean_std import Moments, RunningMeanStd
 
 @dataclasses.dataclass(frozen=True)
 class NormalizerSettings:
-    """What VecNormalize is asked to do."""
+    """What VecNormalize is asked to do. The columns `left` of observations, ranges [start, stop), stay as they are."""
 
     ob: bool = True
     ret: bool = True
@@ -26,6 +26,7 @@ class NormalizerSettings:
     cliprew: float = 10.0
     gamma: float = 0.99
     epsilon: float = 1e-8
+    left: tuple[tuple[int, int], ...] = ()
 
 
 def normalize(observation: np.ndarray, mean: np.ndarray, var: np.ndarray, settings: NormalizerSettings) -> np.ndarray:
@@ -33,7 +34,10 @@ def normalize(observation: np.ndarray, mean: np.ndarray, var: np.ndarray, settin
     if not settings.ob:
         return np.asarray(observation, np.float32)
     scaled = (observation - mean) / np.sqrt(var + settings.epsilon)
-    return np.clip(scaled, -settings.clipob, settings.clipob).astype(np.float32)
+    normalized: np.ndarray = np.clip(scaled, -settings.clipob, settings.clipob).astype(np.float32)
+    for start, stop in settings.left:
+        normalized[..., start:stop] = observation[..., start:stop]
+    return normalized
 
 
 class Normalizer:
@@ -107,6 +111,8 @@ class LocalNormalizer:
         np.minimum(scaled, self._highest, out=scaled)
         np.maximum(scaled, self._lowest, out=scaled)
         out[...] = scaled
+        for start, stop in self._settings.left:
+            out[start:stop] = observation[start:stop]
 
     def normalize(self, observation: np.ndarray) -> np.ndarray:
         """`observation` [obs] normalized by the statistics so far, float32; the statistics do not change."""

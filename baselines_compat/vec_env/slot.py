@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, TypeVar
 
 import gymnasium as gym
 import numpy as np
@@ -23,6 +23,8 @@ from baselines_compat.vec_env import faults, generators
 from baselines_compat.vec_env.intake import NUMERIC, Intake
 from baselines_compat.vec_env.normalizer import LocalNormalizer, NormalizerSettings
 from baselines_compat.vec_env.segment import EpisodeRecord, SegmentArrays, SegmentInfo
+
+Result = TypeVar("Result")
 
 
 class EnvSlot:
@@ -135,7 +137,28 @@ class EnvSlot:
         settings: NormalizerSettings,
         out: SegmentArrays,
     ) -> SegmentInfo:
+        """Fill `out` with one segment, acting by `actor`; see `segment`."""
+        segment = self.segment(actor.draw_perturbations(self.rng, len(out.rewards)), snapshot, settings, out)
+        act, advance = actor.act, segment.send
+        try:
+            seen, perturbation = next(segment)
+            while True:
+                seen, perturbation = advance(act(seen, perturbation))
+        except StopIteration as end:
+            info: SegmentInfo = end.value
+            return info
+
+    def segment(
+        self,
+        perturbations: np.ndarray,
+        snapshot: tuple[Moments, Moments],
+        settings: NormalizerSettings,
+        out: SegmentArrays,
+    ) -> Generator[tuple[np.ndarray, np.ndarray], Any, SegmentInfo]:
         """Fill `out` with one segment, resetting as episodes end.
+
+        Yields the normalized observation [obs] float32, a row of `out`, and the row of `perturbations` that goes with it;
+        takes the action; returns what the segment adds.
 
         An engine step empties the processor's caches, so that each NumPy call after it costs some microseconds however
         small its arrays: what can wait is done for the whole segment before or after the loop.
@@ -146,7 +169,6 @@ class EnvSlot:
         """
         steps = out.rewards.shape[0]
         local = LocalNormalizer(snapshot, settings)
-        perturbations = actor.draw_perturbations(self.rng, steps)
         episodes: list[EpisodeRecord] = []
         raw_rewards: list[float] = []
         returns: list[float] = []
@@ -162,12 +184,12 @@ class EnvSlot:
         out.terminated[...] = False
         out.truncated[...] = False
         first = 0  # step of the segment from which the open episode is in it
-        send, clipped, act = self.env.step, self.environment_action, actor.act
+        send, clipped = self.env.step, self.environment_action
         intake, plain, ndarray = self._intake, self._intake.plain, np.ndarray
         for t in range(steps):
             seen = observations[t]
             local.observe(raw[t], seen)
-            action = act(seen, perturbations[t])
+            action = yield seen, perturbations[t]
             actions[t] = action
             try:
                 result = send(clipped(action))
@@ -249,7 +271,7 @@ class EnvSlot:
         self.pending = self.reset()
         return self.pending
 
-    def watch_draws(self, collect: Callable[[], SegmentInfo]) -> SegmentInfo:
+    def watch_draws(self, collect: Callable[[], Result]) -> Result:
         """What `collect` returns; from the first time on that it draws from generators of all modules, they are kept too."""
         if self._draws_from_shared:
             return collect()

@@ -14,7 +14,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from baselines_compat.actor import Actor, ActorSpec
+from baselines_compat.actor import Actor, ActorSpec, JointActor
 from baselines_compat.conform import size_of
 from baselines_compat.errors import NonFiniteError, UserError
 from baselines_compat.vec_env.faults import EnvironmentFailure, WorkerError, described
@@ -24,6 +24,7 @@ from baselines_compat.vec_env.segment import EpisodeRecord, SegmentArrays, Segme
 from baselines_compat.vec_env.shared_memory import SharedMemory
 from baselines_compat.vec_env.slot import EnvSlot
 from baselines_compat.vec_env.slots import Slots
+from baselines_compat.vec_env.together import Together
 from baselines_compat.vec_env.vec_env import EnvFn, VecEnv, lock_step
 
 _PATIENCE = 5.0  # seconds for a worker to close its environments, and to end
@@ -65,6 +66,7 @@ class _Worker:
         self.slots = Slots(env_fns, indices, seed, f" in worker {number}", timeout)
         self.num_env = num_env
         self._arrays: SegmentArrays | None = None
+        self._together: Together | None = None
 
     def spaces(self) -> tuple[gym.Space, gym.Space]:
         return self.slots[0].env.observation_space, self.slots[0].env.action_space
@@ -88,6 +90,20 @@ class _Worker:
             return slot.watch_draws(lambda: slot.collect(actor, snapshot, settings, own))
 
         return self.slots.map(collect_one)
+
+    def begin(self, head: Any, free: np.ndarray, snapshot: Any, settings: Any) -> None:
+        """Segments for which actions come from outputs that the parent computes: see `Together`."""
+        assert self._arrays is not None  # `attach` came first
+        self._together = Together(self.slots, head, free, self._arrays, snapshot, settings)
+        self._together.begin()
+
+    def advance(self, outputs: np.ndarray) -> None:
+        assert self._together is not None  # `begin` came first
+        self._together.advance(outputs)
+
+    def infos(self) -> list[SegmentInfo]:
+        assert self._together is not None
+        return self._together.infos()
 
     def reset(self) -> list[np.ndarray]:
         return self.slots.map(EnvSlot.begin)
@@ -238,10 +254,18 @@ class SubprocVecEnv(VecEnv):
         return np.stack(observations), np.asarray(rewards), np.asarray(dones), list(infos)
 
     def collect(
-        self, spec: ActorSpec, flat: np.ndarray, nsteps: int, normalizer: Normalizer
+        self, spec: ActorSpec | JointActor, flat: np.ndarray, nsteps: int, normalizer: Normalizer
     ) -> tuple[SegmentArrays, list[list[EpisodeRecord]]]:
         if self._arrays is None or self._steps != nsteps:
             self._arrays = self._allocate(nsteps)
+        if isinstance(spec, JointActor):
+            spec.load(flat)
+            together = (spec.head, spec.free(), normalizer.snapshot(), normalizer.settings)
+            self._ask("begin", lambda worker: together)
+            for t in range(nsteps):
+                outputs = spec.outputs(self._arrays.observations[:, t])
+                self._ask("advance", lambda worker, outputs=outputs: (outputs[worker.indices],))
+            return self._arrays, self._merge([info for part in self._ask("infos") for info in part], normalizer)
         args = (spec, flat[: spec.size], normalizer.snapshot(), normalizer.settings)
         infos = [info for part in self._ask("collect", lambda worker: args) for info in part]
         return self._arrays, self._merge(infos, normalizer)

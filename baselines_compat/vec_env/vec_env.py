@@ -18,13 +18,14 @@ from typing import Any, TypeVar
 import gymnasium as gym
 import numpy as np
 
-from baselines_compat.actor import Actor, ActorSpec
+from baselines_compat.actor import Actor, ActorSpec, JointActor
 from baselines_compat.conform import size_of
 from baselines_compat.vec_env.faults import WorkerError
 from baselines_compat.vec_env.normalizer import Normalizer
 from baselines_compat.vec_env.segment import EpisodeRecord, SegmentArrays, SegmentInfo
 from baselines_compat.vec_env.slot import EnvSlot
 from baselines_compat.vec_env.slots import Slots
+from baselines_compat.vec_env.together import Together
 
 EnvFn = Callable[[], gym.Env]
 
@@ -75,9 +76,13 @@ class VecEnv(abc.ABC):
 
     @abc.abstractmethod
     def collect(
-        self, spec: ActorSpec, flat: np.ndarray, nsteps: int, normalizer: Normalizer
+        self, spec: ActorSpec | JointActor, flat: np.ndarray, nsteps: int, normalizer: Normalizer
     ) -> tuple[SegmentArrays, list[list[EpisodeRecord]]]:
         """A segment of `nsteps` from every environment; its samples are merged into `normalizer`.
+
+        Args:
+          spec: how actions are chosen: in each environment's process, or for all at once in this one.
+          flat: weights of the policy [P] or more.
 
         Returns:
           arrays with a leading axis of environments (valid until the next call), and the finished episodes of each.
@@ -139,12 +144,19 @@ class DummyVecEnv(VecEnv):
         return np.stack(observations), np.asarray(rewards), np.asarray(dones), list(infos)
 
     def collect(
-        self, spec: ActorSpec, flat: np.ndarray, nsteps: int, normalizer: Normalizer
+        self, spec: ActorSpec | JointActor, flat: np.ndarray, nsteps: int, normalizer: Normalizer
     ) -> tuple[SegmentArrays, list[list[EpisodeRecord]]]:
-        actor = Actor(spec, flat)
         obs_size = size_of(self.observation_space)
         arrays = SegmentArrays.empty(nsteps, obs_size, self.action_space, self.num_envs)
         snapshot = normalizer.snapshot()
+        if isinstance(spec, JointActor):
+            spec.load(flat)
+            together = Together(self.slots, spec.head, spec.free(), arrays, snapshot, normalizer.settings)
+            together.begin()
+            for t in range(nsteps):
+                together.advance(spec.outputs(arrays.observations[:, t]))
+            return arrays, self._merge(together.infos(), normalizer)
+        actor = Actor(spec, flat)
 
         def collect(slot: EnvSlot) -> SegmentInfo:
             own = arrays.of(slot.index)

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from baselines_compat.actor import ActorSpec
+from baselines_compat.actor import ActorSpec, JointActor
 from baselines_compat.conform import size_of
+from baselines_compat.flattening import image_columns
 from baselines_compat.vec_env.normalizer import Normalizer, NormalizerSettings
 from baselines_compat.vec_env.segment import EpisodeRecord, SegmentArrays
 from baselines_compat.vec_env.vec_env import VecEnv
@@ -19,7 +20,7 @@ class VecNormalize(VecEnv):
 
     Args:
       venv: the environments.
-      ob, ret: whether observations and rewards are normalized.
+      ob, ret: whether observations and rewards are normalized. The pixels of images are not: they are fractions already.
       clipob, cliprew: limits of the normalized values.
       gamma: discount of the return whose deviation scales the rewards.
       epsilon: added to variances.
@@ -41,8 +42,11 @@ class VecNormalize(VecEnv):
     ):
         super().__init__(venv.num_envs, venv.observation_space, venv.action_space)
         self.venv = venv
-        size = (size_of(venv.observation_space),)
-        self.normalizer = Normalizer(size, NormalizerSettings(ob, ret, clipob, cliprew, gamma, epsilon))
+        size = size_of(venv.observation_space)
+        pixels = image_columns(venv.observation_space)
+        if pixels == ((0, size),):
+            ob, pixels = False, ()
+        self.normalizer = Normalizer((size,), NormalizerSettings(ob, ret, clipob, cliprew, gamma, epsilon, pixels))
         self.training = True
         self._returns = np.zeros(self.num_envs)
 
@@ -82,7 +86,7 @@ class VecNormalize(VecEnv):
         return self._observe(observations), rewards, dones, infos
 
     def collect(
-        self, spec: ActorSpec, flat: np.ndarray, nsteps: int, normalizer: Normalizer | None = None
+        self, spec: ActorSpec | JointActor, flat: np.ndarray, nsteps: int, normalizer: Normalizer | None = None
     ) -> tuple[SegmentArrays, list[list[EpisodeRecord]]]:
         """As `VecEnv.collect`, with this wrapper's own statistics."""
         return self.venv.collect(spec, flat, nsteps, normalizer or self.normalizer)

@@ -148,7 +148,8 @@ def test_frequencies_of_several_choices_and_switches():
     head = MultiCategoricalHead((3, 2))
     uniforms = head.draw(np.zeros(0), np.random.default_rng(0), 20_000)
     chosen = head.act(np.tile(logits, (20_000, 1)), uniforms)
-    joint = np.outer(*(np.exp(part) / np.exp(part).sum() for part in (logits[:3], logits[3:]))).ravel()
+    exact = np.exp(logits.astype(np.float64))
+    joint = np.outer(*(part / part.sum() for part in (exact[:3], exact[3:]))).ravel()
     assert stats.chisquare(np.bincount(2 * chosen[:, 0] + chosen[:, 1], minlength=6), joint * 20_000).pvalue > 0.01
     assert head.mode(logits).tolist() == [2, 1]
     impossible = head.act(np.float32([0, 0, -np.inf, 0, -np.inf]), np.full(2, np.nextafter(1.0, 0.0)))

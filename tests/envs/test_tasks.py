@@ -225,10 +225,11 @@ def test_observations_are_flattened(toy):
 @pytest.mark.parametrize(
     "space",
     [
-        spaces.Box(0, 255, (8, 8, 3), np.uint8),
         spaces.Text(5),
         spaces.Sequence(spaces.Discrete(2)),
-        spaces.Dict(camera=spaces.Box(0, 255, (8, 8), np.uint8)),
+        spaces.Dict(words=spaces.Text(5)),
+        spaces.Graph(spaces.Discrete(2), None),
+        spaces.Discrete(10**9),
         spaces.Tuple([spaces.Discrete(2), spaces.Text(5)]),
     ],
 )

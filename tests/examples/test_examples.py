@@ -46,3 +46,10 @@ def test_tuning_finds_flags_that_a_run_takes(tmp_path):
     flags = load("tuning").main(tmp_path, trials=1, steps=512).splitlines()
     assert "--env=CartPole-v1" in flags and any(flag.startswith("--lr=") for flag in flags)
     assert (tmp_path / "again" / "summary.json").exists()
+
+
+def test_own_network_trains(capsys):
+    load("own_network").main()
+    told = capsys.readouterr().out
+    assert "acts through the compiled Keras model" in told and "2048 steps: mean return" in told
+    assert len((EXAMPLES / "own_network.py").read_text().splitlines()) < 40

@@ -234,3 +234,12 @@ def test_drawn_products_have_the_frequencies_and_scores_of_their_distribution(ki
     np.testing.assert_allclose(total, each, rtol=1e-5)
     score = tf.reduce_sum(tf.cast(few, tf.float64) - expected[:, np.newaxis], axis=1)
     np.testing.assert_allclose(tape.gradient(total, logits), score, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("head", [product.MultiCategorical((2, 3, 3)), product.Bernoulli(3)], ids=["choices", "switches"])
+def test_log_probabilities_in_numpy_are_those_of_the_distribution(head):
+    rng = np.random.default_rng(0)
+    outputs = rng.normal(size=(9, head.num_outputs)).astype(np.float32)
+    actions = head.acts(outputs, head.draw(np.zeros(0), rng, 9))
+    expected = head.pdtype().pdfromflat(tf.constant(outputs)).logp(tf.constant(actions))
+    np.testing.assert_allclose(head.log_prob(outputs, np.zeros(0, np.float32), actions), expected, rtol=1e-5, atol=1e-6)

@@ -221,5 +221,5 @@ def test_no_file_outside_the_heads_asks_for_the_kind_of_actions():
             found[word].add(file.relative_to(package).as_posix())
     inside = {name: {file for file in files if not file.startswith("policies/")} for name, files in found.items()}
     # What observations may be, which `envs` flattens, is another matter.
-    assert inside == {"discrete": set(), "Discrete": {"envs/tasks.py"}}
+    assert inside == {"discrete": set(), "Discrete": {"envs/space_checks.py"}}
     assert found["Discrete"] > inside["Discrete"]

@@ -61,8 +61,8 @@ def define_run_flags() -> None:
     flags.DEFINE_string(
         "network",
         None,
-        "Network: mlp, one registered with baselines_compat.models.register, or your own as package.module:function; "
-        "evolution strategies: mlp, toeplitz, or your own. "
+        "Network: mlp; cnn or cnn_small for images; one registered with baselines_compat.models.register; or your own as "
+        "package.module:function, any Keras model. Evolution strategies have toeplitz, too. "
         "Default: mlp, and the paper's toeplitz for evolution strategies on Point and Quadruped.",
     )
     flags.DEFINE_string(

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from baselines_compat.actor import ActorSpec
+from baselines_compat.actor import ActorSpec, JointActor
 from baselines_compat.conform import size_of
 from baselines_compat.vec_env.faults import WorkerError
 from baselines_compat.vec_env.normalizer import Normalizer
@@ -205,8 +205,13 @@ class ClusterVecEnv(VecEnv):
             self.get_state()
 
     def collect(
-        self, spec: ActorSpec, flat: np.ndarray, nsteps: int, normalizer: Normalizer
+        self, spec: ActorSpec | JointActor, flat: np.ndarray, nsteps: int, normalizer: Normalizer
     ) -> tuple[SegmentArrays, list[list[EpisodeRecord]]]:
+        if isinstance(spec, JointActor):
+            raise UserError(
+                "Actors on a cluster act by chains of Dense layers alone; this network acts for all worlds in one process: "
+                "leave out --engine, or use --network=mlp."
+            )
         told = self._engine.share((spec, flat[: spec.size], normalizer.snapshot(), normalizer.settings, nsteps))
         parts = self._ask("collect", lambda place: (told,))
         arrays = SegmentArrays.empty(nsteps, size_of(self.observation_space), self.action_space, self.num_envs)

@@ -15,18 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import gymnasium
-import numpy as np
-from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec, load_env_creator, registry
-from gymnasium.wrappers import FlattenObservation
 
 import wng_tf.envs  # noqa: F401  registers our ids
-from baselines_compat.conform import FlatBox, Unclear, conform
-from baselines_compat.errors import UnusableOutput
 from baselines_compat.vec_env.faults import described, is_users, naming
-from baselines_compat.vec_env.intake import reset_result
+from baselines_compat.vec_env.watched import Watched
+from wng_tf.envs.space_checks import check_actions, flat_observations
 from wng_tf.errors import UserError
-from wng_tf.parts import HEADS
 
 Kind = Literal["mujoco", "pybullet", "classic", "other"]
 
@@ -120,11 +115,31 @@ def check(task: Task) -> None:
             make(task.name)
 
 
+def check_spaces(task: Task, timeout: float = 0.0) -> None:
+    """Say early that an environment has spaces that no algorithm handles, by making one of somebody's own.
+
+    Those of Gymnasium's that are robots or classic are known to be handled. Whatever else goes wrong while one is made is
+    left to be met, and named, where it is made in earnest.
+
+    Raises:
+      UserError: the environment cannot be made, or its spaces are not handled.
+    """
+    if task.kind != "other":
+        return
+    try:
+        Watched(timeout).call(lambda: make(task.name).close(), lambda: task.name)
+    except UserError:
+        raise
+    except Exception:
+        return
+
+
 def make(name: str, *, heads: Sequence[Any] = (), **kwargs: Any) -> gymnasium.Env:
     """Makes the environment of `resolve(name)` with flat observations.
 
-    Dict, Tuple, discrete and multi-dimensional observations are flattened to one vector. Gymnasium's passive checker is
-    left out: it changes no number, and costs time at every step.
+    Dict, Tuple, discrete and multi-dimensional observations are flattened to one vector, images to fractions of 255; the
+    observation space remembers the environment's own (`FlatBox`). Gymnasium's passive checker is left out: it changes no
+    number, and costs time at every step.
 
     Args:
       name: as for `resolve`. Pass the name, not the environment, to a spawned worker.
@@ -155,8 +170,8 @@ def _make(task: Task, options: dict[str, Any], kwargs: dict[str, Any], heads: Se
             raise  # nothing was asked of it that it could refuse
         raise UserError(f"{_title(task)} cannot be made with {kwargs or 'its defaults'}: {_sentence(error)}") from error
     try:
-        _check_actions(task, env.action_space, heads)
-        return _flat_observations(task, env)
+        check_actions(_title(task), env.action_space, heads)
+        return flat_observations(_title(task), env)
     except UserError:
         env.close()
         raise
@@ -267,65 +282,6 @@ def _kind(spec: EnvSpec) -> Kind:
 
 def _kind_of_module(module: str) -> Kind | None:
     return next((kind for prefix, kind in _KIND_OF_MODULE.items() if module.startswith(prefix)), None)
-
-
-def _check_actions(task: Task, space: spaces.Space, heads: Sequence[Any]) -> None:
-    if 0 not in (space.shape or ()) and any(head.takes(space) for head in (*map(HEADS.find, HEADS), *heads)):
-        return
-    raise UserError(
-        f"{_title(task)} has the action space {space}; the algorithms handle a Box, Discrete, MultiDiscrete or MultiBinary "
-        "that is not empty. Wrap the environment so that its actions have that form, and register the wrapped one."
-    )
-
-
-def _flat_observations(task: Task, env: gymnasium.Env) -> gymnasium.Env:
-    space = env.observation_space
-    if isinstance(space, spaces.Box) and len(space.shape) == 1 and space.shape != (0,):
-        return env
-    if not _makes_a_vector(space) or spaces.flatdim(space) == 0:
-        raise UserError(
-            f"{_title(task)} has the observation space {space}; the algorithms handle vectors, and spaces that can be "
-            "flattened to one. Wrap the environment so that it returns a vector, and register the wrapped one."
-        )
-    return Flattened(env, _title(task))
-
-
-class Flattened(FlattenObservation):
-    """Observations as one vector, from what `conform` makes of them.
-
-    Raises:
-      UnusableOutput: from `reset` and `step`: an observation that is none of the environment's space.
-    """
-
-    def __init__(self, env: gymnasium.Env, who: str):
-        super().__init__(env)
-        assert isinstance(self.observation_space, spaces.Box)
-        self.observation_space = FlatBox.of(self.observation_space, env.observation_space)
-        self._who = who
-
-    def reset(self, **kwargs: Any):
-        observation, info = reset_result(self.env.reset(**kwargs), self._who)
-        return self.observation(observation), info
-
-    def observation(self, observation: Any) -> np.ndarray:
-        try:
-            member = conform(observation, self.env.observation_space)
-        except Unclear as error:
-            raise UnusableOutput(
-                f"{self._who} returned the observation {error}, which is not of its observation space: correct it."
-            ) from None
-        return super().observation(member)
-
-
-def _makes_a_vector(space: spaces.Space) -> bool:
-    """Whether the numbers in the space make sense side by side: no images, no text."""
-    if isinstance(space, spaces.Dict):
-        return all(map(_makes_a_vector, space.spaces.values()))
-    if isinstance(space, spaces.Tuple):
-        return all(map(_makes_a_vector, space.spaces))
-    if isinstance(space, spaces.Box):
-        return not (space.dtype == np.uint8 and len(space.shape) > 1)
-    return isinstance(space, (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary))
 
 
 def _title(task: Task) -> str:

@@ -12,7 +12,7 @@ from wng_tf.embeddings import trajectory_embeddings
 from wng_tf.envs.tasks import SHORT_NAMES, Task
 from wng_tf.errors import UserError
 from wng_tf.evolution.embeddings import PopulationEmbedding
-from wng_tf.parts import NETWORKS, REPULSIONS, metric_name
+from wng_tf.parts import IMAGE_NETWORKS, NETWORKS, REPULSIONS, metric_name
 from wng_tf.runtime import memory
 from wng_tf.training import settings
 from wng_tf.training.settings import setting
@@ -214,9 +214,11 @@ def check(config: EvolutionConfig, network: str) -> None:
     """
     settings.schedule(config.lr)
     PopulationEmbedding(config.embedding, horizon=1)
-    if network not in NETWORKS:
-        raise UserError(f"--network must be one of {', '.join(NETWORKS)} for evolution strategies, not '{network}'.")
-    NETWORKS.find(network)
+    if network not in NETWORKS and network not in IMAGE_NETWORKS:
+        known = ", ".join([*NETWORKS, *IMAGE_NETWORKS])
+        raise UserError(f"--network must be one of {known} for evolution strategies, not '{network}'.")
+    if NETWORKS.is_own(network):  # others would import TensorFlow here
+        NETWORKS.find(network)
 
 
 def resolve(algorithm: EvolutionAlgorithm, task: Task, given: Mapping[str, Any]) -> EvolutionConfig:

@@ -1,10 +1,10 @@
 """Every member of a population runs one episode, all of them side by side in one vector environment.
 
-The loop over the horizon is one `tf.function`. At each step the whole chunk acts as one batched product, [N, out, in]
-weights times [N, in, 1] inputs, and all its worlds step together in one `tf.numpy_function`. What the rollouts leave
-behind (rewards, lengths, last observations, sums for the normalizer) is written by that same call into arrays made
-beforehand. Where episodes end early, the loop stops each time half of the members are done and goes on with the others
-alone, so that a few long episodes do not pay for the policies of all.
+The loop over the horizon is one `tf.function`. At each step the whole chunk acts at once (`wng_tf.policies.populations`), and
+all its worlds step together in one `tf.numpy_function`. What the rollouts leave behind (rewards, lengths, last observations,
+sums for the normalizer) is written by that same call into arrays made beforehand. Where episodes end early, the loop stops
+each time half of the members are done and goes on with the others alone, so that a few long episodes do not pay for the
+policies of all.
 
 A rollout depends on its own parameters, seed and noise alone: the result does not depend on how the population is cut
 into chunks.
@@ -27,8 +27,8 @@ from baselines_compat.actions import from_environment, to_environment
 from baselines_compat.errors import NonFiniteError
 from wng_tf.evolution.embeddings import Trajectories
 from wng_tf.policies.normalizers import ObservationNormalizer, shifted_and_scaled
+from wng_tf.policies.populations import population_of
 from wng_tf.policies.spec import PolicySpec
-from wng_tf.policies.tensors import batched_product, forward
 
 
 @dataclass(frozen=True)
@@ -125,10 +125,8 @@ class EpisodeLoop:
         self._noise_scale = np.float32(head.noise) * head.noise_scale()
         self._to_environment = to_environment(env.single_action_space)
         self._from_environment = from_environment(env.single_action_space)
-        layers = [
-            (tf.TensorSpec([None, layer.units, layer.inputs]), tf.TensorSpec([None, layer.units, 1]))
-            for layer in spec.network.layers
-        ]
+        self._network = population_of(spec.network)
+        layers = self._network.signature()
         vectors = [tf.TensorSpec([spec.observations])] * (2 if normalize else 0)
         signature = [layers, vectors, tf.TensorSpec([None, spec.observations])]
         self._loop = tf.function(self._run, input_signature=signature, autograph=False)
@@ -186,12 +184,12 @@ class EpisodeLoop:
         if not np.isfinite(inputs).all():
             record.broken = _broken_observation(observation)
         else:
-            layers = [(weights, offset[..., np.newaxis]) for weights, offset in self.spec.materialise(parameters)]
+            layers = self._network.weights(parameters)
             vectors = [] if normalizer is None else [tf.constant(vector) for vector in normalizer.vectors()]
             members: Any = slice(None)
             while True:
                 self._loop(
-                    [tuple(tf.constant(part[members]) for part in layer) for layer in layers],
+                    tf.nest.map_structure(lambda part, chosen=members: tf.constant(part[chosen]), layers),
                     vectors,
                     tf.constant(inputs[members]),
                 )
@@ -208,9 +206,7 @@ class EpisodeLoop:
             )
         return record.rollouts(count)
 
-    def _run(
-        self, layers: list[tuple[tf.Tensor, tf.Tensor]], normalizer: list[tf.Tensor], observation: tf.Tensor
-    ) -> tf.Tensor:
+    def _run(self, layers: list[Any], normalizer: list[tf.Tensor], observation: tf.Tensor) -> tf.Tensor:
         """Steps of the members whose layers these are, until `_step` says that it is enough; the last observations."""
 
         def body(x: tf.Tensor, _: tf.Tensor) -> list[tf.Tensor]:
@@ -222,11 +218,9 @@ class EpisodeLoop:
 
         return tf.while_loop(lambda x, going: going, body, [observation, tf.constant(True)], parallel_iterations=1)[0]
 
-    def _act(self, layers: list[tuple[tf.Tensor, tf.Tensor]], x: tf.Tensor) -> tf.Tensor:
+    def _act(self, layers: list[Any], x: tf.Tensor) -> tf.Tensor:
         """Actions of N policies, one observation each, before noise and bounds."""
-        columns = x[..., tf.newaxis]  # once for all layers
-        outputs = forward(self.spec.network, layers, columns, product=batched_product)
-        return self.spec.head.mode_tensor(tf.squeeze(outputs, -1))
+        return self.spec.head.mode_tensor(self._network.outputs(layers, x))
 
     def _step_or_stop(self, actions: NDArray[Any]) -> tuple[NDArray[np.float32], np.bool_]:
         """`_step`; an exception ends the loop and is kept, as TensorFlow would put one of its own in its place."""

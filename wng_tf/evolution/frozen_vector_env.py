@@ -23,6 +23,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from baselines_compat.actions import chosen_shape
 from baselines_compat.conform import shape_of
 from baselines_compat.vec_env.faults import EnvironmentFailure, WorkerError, failure, is_users, naming
 from baselines_compat.vec_env.intake import Intake
@@ -195,7 +196,7 @@ class _Worlds:
         self._watch(lambda: self._envs.extend(self._make() for _ in buffers["seed"]))
         self._intake = Intake(self._envs[0], name)
         # Members of Discrete are numbers; those of a Box of no axes are arrays.
-        self._one_number = isinstance(self._envs[0].action_space, gymnasium.spaces.Discrete)
+        self._one_number = chosen_shape(self._envs[0].action_space) == ()
         self._active: list[tuple[int, gymnasium.Env[Any, Any]]] = []
         self._just_ended: list[int] = []  # worlds whose last reward still stands in the buffer
         self._complete = set(range(len(self._envs)))  # worlds whose last episode ended by itself, or that had none

@@ -121,6 +121,8 @@ def learn(
         run.start(restore)
         warm_start.keep(start, run, load_path)
         run.note(f"{begun.headline}: {trainer.spec.num_parameters} parameters")
+        for remark in trainer.remarks:
+            run.note(remark)
         while now.steps < total_timesteps and run.goes_on:
             started = time.process_time()
             now, report = trainer.advance(now)

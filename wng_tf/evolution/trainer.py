@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from baselines_compat.flattening import image_columns
 from baselines_compat.running_mean_std import Moments
 from wng_tf.evolution import population, strategy
 from wng_tf.evolution.config import EvolutionConfig
@@ -16,11 +17,19 @@ from wng_tf.evolution.embeddings import PopulationEmbedding
 from wng_tf.evolution.episode_loop import Rollouts
 from wng_tf.evolution.evaluation import Evaluations, Places, Plan
 from wng_tf.evolution.population import Stream
-from wng_tf.policies import heads, networks, saved
+from wng_tf.policies import heads, keras_layers, saved
+from wng_tf.policies.keras_layers import IMAGES
+from wng_tf.policies.keras_network import KerasNetwork
 from wng_tf.policies.normalizers import Normalizer
 from wng_tf.policies.saved import SavedPolicy, Statistics
 from wng_tf.policies.spec import PolicySpec
 from wng_tf.training.checkpoint import MisfitError, check_fits
+
+#: Said once of a network that is no chain of layers.
+THROUGH_THE_MODEL = (
+    "The network is no chain of layers: members of the population go through the compiled Keras model one after another, a "
+    "step, where those of mlp and toeplitz act in one product."
+)
 
 
 @dataclass(frozen=True)
@@ -107,10 +116,17 @@ class Trainer:
         self._observation_space = places.observation_space
         self._action_space = places.action_space
         head = heads.deterministic(places.action_space, config.action_noise)
-        inputs = places.observation_space.shape[0]
-        self.spec = PolicySpec(networks.build(network, inputs, config.hidden, head.num_outputs), head)
+        network_of_run = keras_layers.build(network, places.observation_space, config.hidden, head.num_outputs)
+        self.spec = PolicySpec(network_of_run, head)
+        self._pixels = image_columns(places.observation_space)
         embedding = PopulationEmbedding(config.embedding, horizon, config.embedding_length)
         self._evaluate = places.evaluator(Plan(self.spec, embedding, config, horizon, seed))
+
+    @property
+    def remarks(self) -> list[str]:
+        """What users should know of the network, a sentence each."""
+        keras = isinstance(self.spec.network, KerasNetwork)
+        return [IMAGES] * (bool(self._pixels) and not keras) + [THROUGH_THE_MODEL] * keras
 
     def start(self) -> Progress:
         """Before the first generation."""
@@ -138,7 +154,7 @@ class Trainer:
 
     def policy(self, state: strategy.State) -> SavedPolicy:
         """The unperturbed policy of a state."""
-        normalizer = Normalizer.of(state.moments) if self.config.normalize_observations else None
+        normalizer = Normalizer.of(state.moments, self._pixels) if self.config.normalize_observations else None
         return SavedPolicy(
             self.spec,
             state.theta,

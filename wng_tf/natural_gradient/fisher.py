@@ -61,7 +61,7 @@ def sketched_scores(
 
 def fisher_natural_gradient(
     gradient: tf.Tensor,
-    scores: tf.Tensor | LayerScores,
+    scores: tf.Tensor | LayerScores | DenseRows,
     epsilon: float | tf.Tensor,
     diagonal: bool = False,
     *,
@@ -73,7 +73,7 @@ def fisher_natural_gradient(
     the same direction as the matrix that they stand for, and sooner.
     """
     gradient = tf.convert_to_tensor(gradient)
-    rows = scores if isinstance(scores, LayerScores) else DenseRows(tf.convert_to_tensor(scores))
+    rows = scores if isinstance(scores, LayerScores | DenseRows) else DenseRows(tf.convert_to_tensor(scores))
     epsilon = scalar(epsilon, tf.float64)
     check_problem("fisher_natural_gradient", gradient, rows, epsilon)
     count = tf.shape(rows.tensors()[0])[0]

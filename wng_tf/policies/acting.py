@@ -13,15 +13,14 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from baselines_compat.actions import to_environment
+from baselines_compat.actions import from_environment, to_environment
 from baselines_compat.conform import observations_of
 from baselines_compat.running_mean_std import Moments
 from wng_tf.errors import UserError
 from wng_tf.policies.heads.base import DeterministicHead, Head, StochasticHead
-from wng_tf.policies.network import Matrices, Network
 from wng_tf.policies.normalizers import ObservationNormalizer
 from wng_tf.policies.observations import rows_of
-from wng_tf.policies.spec import PolicySpec
+from wng_tf.policies.spec import AnyNetwork, PolicySpec
 from wng_tf.policies.trees import to_tree
 from wng_tf.runtime import faults, output
 from wng_tf.runtime.paths import expanded
@@ -58,7 +57,7 @@ def _moments(tree: Mapping[str, Any]) -> Moments:
 _OF_THE_MODEL = frozenset(
     [
         *["actor", "critic", "logstd", "parameters", "pdtype", "pd", "pd_flat", "flatten", "unflatten"],
-        *["size", "policy_size", "num_policy_weights", "actor_spec", "critic_layers"],
+        *["size", "policy_size", "num_policy_weights", "num_shared", "in_numpy", "actor_spec", "critic_layers"],
     ]
 )
 
@@ -87,7 +86,7 @@ class SavedPolicy:
     normalizer: ObservationNormalizer | None
     observation_space: spaces.Box
     action_space: spaces.Space[Any]
-    value_network: Network | None = None
+    value_network: AnyNetwork | None = None
     statistics: Statistics | None = field(default=None, repr=False, compare=False)
     about: Mapping[str, str] = field(default_factory=dict, compare=False)
     model: Any = field(default=None, repr=False, compare=False)
@@ -115,7 +114,7 @@ class SavedPolicy:
             raise UserError("This policy has no recurrent state: write deterministic=... by its name, and leave out `state`.")
         outputs, single = self._seen(observation)
         actions = self._to_environment(self._chosen(outputs, self._rng, deterministic))
-        return (actions[0] if single else actions), None
+        return (self._first(actions) if single else actions), None
 
     def step(self, observation: Any, S: None = None, M: Any = None) -> tuple[Any, Any, None, Any]:
         """Baselines' `step`: actions, values, states (None: no recurrence) and -log π of the actions, for fresh samples.
@@ -130,17 +129,17 @@ class SavedPolicy:
         """
         del S, M
         x, single = self._normalized(observation)
-        outputs = self.spec.network.forward(self._matrices, x)
-        chosen = self._chosen(outputs, self._rng, deterministic=False)
-        actions = self._to_environment(chosen)
+        outputs = self._forward(x)
+        actions = self._to_environment(self._chosen(outputs, self._rng, deterministic=False))
         values = None if self.value_network is None else self._values(x)
         neglogpacs = None
         head = self.spec.head
         if isinstance(head, StochasticHead):
-            taken = np.reshape(actions, np.shape(chosen)) if isinstance(self.action_space, spaces.Box) else chosen
-            neglogpacs = -head.log_prob(outputs, self.spec.free(self.theta), taken)
-        found = (actions, values, None, neglogpacs)
-        return tuple(None if x is None else x[0] for x in found) if single else found  # type: ignore[return-value]
+            neglogpacs = -head.log_prob(outputs, self.spec.free(self.theta), from_environment(self.action_space)(actions))
+        if not single:
+            return actions, values, None, neglogpacs
+        first = (None if x is None else x[0] for x in (values, neglogpacs))
+        return self._first(actions), next(first), None, next(first)
 
     def value(self, observation: Any, *args: Any, **kwargs: Any) -> Any:
         """Baselines' `value`: the value network's estimates [B] of the discounted return, or one number without a batch.
@@ -172,7 +171,7 @@ class SavedPolicy:
         flat, single = observations_of(observation, self.spec.observations)
         actions = self._chosen(self._outputs(np.atleast_2d(flat)), rng or self._rng, deterministic)
         actions = self._to_environment(actions)
-        return actions[0] if single else actions
+        return self._first(actions) if single else actions
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Stable-Baselines3's: the samples of `predict`, `step` and `act` repeat from here on; None: they do not."""
@@ -190,7 +189,16 @@ class SavedPolicy:
         return rows.astype(np.float32) if self.normalizer is None else self.normalizer(rows)
 
     def _outputs(self, rows: NDArray[Any]) -> NDArray[np.float32]:
-        return self.spec.network.forward(self._matrices, self._scaled(rows))
+        return self._forward(self._scaled(rows))
+
+    def _forward(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        network: Any = self.spec.network  # of either kind
+        outputs: NDArray[np.float32] = network.forward(self._matrices, x)
+        return outputs
+
+    def _first(self, actions: Any) -> Any:
+        """The only action of a batch: a number of Discrete, else an array."""
+        return actions[0] if isinstance(self.action_space, spaces.Discrete) else actions[0, ...]
 
     def _chosen(self, outputs: NDArray[np.float32], rng: np.random.Generator, deterministic: bool) -> Any:
         head: Any = self.spec.head  # of either kind
@@ -202,14 +210,16 @@ class SavedPolicy:
 
     def _values(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         assert self.value_network is not None
-        return self.value_network.forward(self._value_matrices, x)[:, 0]
+        network: Any = self.value_network  # of either kind
+        values: NDArray[np.float32] = network.forward(self._value_matrices, x)[:, 0]
+        return values
 
     @cached_property
-    def _matrices(self) -> Matrices:
+    def _matrices(self) -> list[Any]:
         return self.spec.network.matrices(np.asarray(self.theta))
 
     @cached_property
-    def _value_matrices(self) -> Matrices:
+    def _value_matrices(self) -> list[Any]:
         assert self.value_network is not None
         return self.value_network.matrices(np.asarray(self.theta)[self.spec.num_parameters :])
 

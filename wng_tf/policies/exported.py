@@ -10,9 +10,12 @@ import numpy as np
 import tensorflow as tf
 from gymnasium import spaces
 
+from baselines_compat.flattening import divisors, image_columns
 from baselines_compat.graph_actions import to_environment
 from wng_tf.policies.heads.base import DeterministicHead
+from wng_tf.policies.keras_network import KerasNetwork
 from wng_tf.policies.network import Network
+from wng_tf.policies.spec import AnyNetwork
 from wng_tf.policies.tensors import forward
 from wng_tf.policies.trees import WITHIN_EXPORT
 
@@ -34,10 +37,29 @@ class Chain(tf.Module):
         return forward(self.network, list(zip(self.kernels, self.biases, strict=True)), x)
 
 
+class Model(tf.Module):
+    """A Keras network with its weights; called with x [B, inputs]."""
+
+    def __init__(self, network: KerasNetwork, theta: np.ndarray, name: str):
+        super().__init__(name=name)
+        self.weights = [tf.Variable(weights, name="weights") for weights in network.matrices(theta)]
+        self._outputs = network.function()
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        return self._outputs([tf.convert_to_tensor(weights) for weights in self.weights], x)
+
+
+def module_of(network: AnyNetwork, theta: np.ndarray, name: str) -> Chain | Model:
+    """The network with its weights θ [P] or more."""
+    return Model(network, theta, name) if isinstance(network, KerasNetwork) else Chain(network, theta, name)
+
+
 class ExportedPolicy(tf.Module):
     """A `SavedPolicy` in TensorFlow, the normalizer inside.
 
-    Signatures, all from `observation` [B, obs] float32 as the environment gives it:
+    Signatures, all from `observation` [B, *shape] float32 as the environment gives it: of a Box of other than one axis, such
+    as images with their pixels from 0 to 255, in its shape or flat; of Dict, Tuple and whole numbers flat [B, obs], as
+    `gymnasium.spaces.flatten` makes them.
 
     * `serving_default`: `action` [B, act], clipped to the action space's bounds and in its dtype (int64 for choices): the
       policy's mean, or its likeliest action.
@@ -49,17 +71,21 @@ class ExportedPolicy(tf.Module):
     def __init__(self, policy: SavedPolicy):
         super().__init__(name="policy")
         spec = policy.spec
-        self.actor = Chain(spec.network, policy.theta, "actor")
+        self.actor = module_of(spec.network, policy.theta, "actor")
         self.critic = None
         if policy.value_network is not None:
-            self.critic = Chain(policy.value_network, policy.theta[spec.num_parameters :], "critic")
+            self.critic = module_of(policy.value_network, policy.theta[spec.num_parameters :], "critic")
         self.free = tf.Variable(spec.free(policy.theta), name="free") if spec.num_free else None
         self._normalizer = policy.normalizer
         vectors = () if policy.normalizer is None else policy.normalizer.vectors()
         self.statistics = [tf.Variable(vector, trainable=False) for vector in vectors]
         self._head: Any = spec.head  # of either kind
         self._space: spaces.Space[Any] = policy.action_space
-        self._input = tf.TensorSpec([None, spec.observations], tf.float32, name="observation")
+        self._size = spec.observations
+        own = getattr(policy.observation_space, "original", policy.observation_space)
+        shaped = isinstance(own, spaces.Box) and len(own.shape) != 1
+        self._input = tf.TensorSpec(None if shaped else [None, self._size], tf.float32, name="observation")
+        self._divisors = divisors(own) if image_columns(own) else None
 
     def signatures(self) -> dict[str, Any]:
         """The concrete functions to save, by name."""
@@ -77,6 +103,10 @@ class ExportedPolicy(tf.Module):
         return found
 
     def _normalized(self, observation: tf.Tensor) -> tf.Tensor:
+        if observation.shape.rank is None:
+            observation = tf.reshape(observation, [-1, self._size])
+        if self._divisors is not None:
+            observation /= self._divisors
         return observation if self._normalizer is None else self._normalizer.tensor(observation, self.statistics)
 
     def _outputs(self, observation: tf.Tensor) -> tf.Tensor:

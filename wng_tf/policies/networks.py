@@ -1,20 +1,26 @@
-"""The networks that `wng_tf.parts.NETWORKS` has for evolution strategies, and how a network that somebody names is made.
+"""The networks of `wng_tf.parts.NETWORKS`, and how a network that somebody names is made.
 
-A network there is a function of an observation's length, the units of each hidden layer and the number of outputs, which
-gives a `Network`. Policy gradients take networks of Keras, and of a user's own functions those of dense layers.
+Three kinds of functions make one, told apart by how many arguments they require:
+
+* three: an observation's length, the units of each hidden layer and the number of outputs; gives a `Network`, all of it;
+* one: the shape of the environment's observations (of a Dict or Tuple of them a dict or tuple of shapes); gives a
+  `keras.Model` from observations to features, on which linear layers come for the action head and for the value;
+* none: settings alone, all with defaults, as Baselines' builders; gives a function of the second kind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from wng_tf import parts
 from wng_tf.errors import UserError
 from wng_tf.policies.network import Layer, Network
 
 
-def build(name: str, inputs: int, hidden: Sequence[int], outputs: int) -> Network:
-    """The network called `name`, or made by `package.module:name`, for observations [inputs].
+def chain(name: str, inputs: int, hidden: Sequence[int], outputs: int) -> Network:
+    """The chain of layers called `name`, or made by `package.module:name`, for observations [inputs].
 
     Raises:
       UserError: nothing of that name; or somebody's own function raises, or makes no network of those sizes.
@@ -27,6 +33,43 @@ def build(name: str, inputs: int, hidden: Sequence[int], outputs: int) -> Networ
             f"{made}."
         )
     return network
+
+
+def makes_keras(name: str) -> bool:
+    """Whether the function called `name` makes a Keras model, and no `Network`.
+
+    Raises:
+      UserError: nothing of that name, or it requires other arguments than any of the kinds.
+    """
+    if name in parts.IMAGE_NETWORKS:
+        return True
+    count = _required(name)
+    if count not in (0, 1, 3):
+        raise UserError(
+            f"--network={name} requires {count} arguments: a network is a function of the observations' shape, which gives a "
+            "keras.Model, or of (inputs, hidden, outputs), which gives a wng_tf.policies.network.Network."
+        )
+    return count < 3
+
+
+def keras_function(name: str) -> Callable[[Any], Any]:
+    """The function of the observations' shape that makes the Keras model called `name`. Raises as `makes_keras`."""
+    if name in parts.IMAGE_NETWORKS:
+        from baselines_compat.models import get_network_builder
+
+        return get_network_builder(name)()
+    function = parts.NETWORKS.function(name)
+    return function() if _required(name) == 0 else function
+
+
+def _required(name: str) -> int:
+    """How many positional arguments the function has no defaults for."""
+    try:
+        signature = inspect.signature(parts.NETWORKS.find(name))
+    except (TypeError, ValueError):  # written in C, and it does not say
+        return 1
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(one.kind in kinds and one.default is one.empty for one in signature.parameters.values())
 
 
 def toeplitz(inputs: int, hidden: Sequence[int], outputs: int) -> Network:

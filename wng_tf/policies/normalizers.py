@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from baselines_compat.flattening import Columns
 from baselines_compat.running_mean_std import Moments
 from baselines_compat.vec_env.normalizer import NormalizerSettings, normalize
 from wng_tf.policies.lazy import Lazy
@@ -52,12 +53,17 @@ class Normalizer:
     scale: NDArray[np.float32]
 
     @classmethod
-    def of(cls, moments: Moments) -> Normalizer:
-        """To mean 0 and variance 1 for observations with these moments; only the clip as long as there are none."""
+    def of(cls, moments: Moments, left: Columns = ()) -> Normalizer:
+        """To mean 0 and variance 1 for observations with these moments; only the clip as long as there are none.
+
+        The columns `left` stay as they are: the pixels of images, which are fractions.
+        """
         if moments.count == 0:
             return cls(np.zeros_like(moments.mean, np.float32), np.ones_like(moments.mean, np.float32))
-        scale = 1.0 / np.sqrt(moments.var + VARIANCE_FLOOR)
-        return cls(moments.mean.astype(np.float32), scale.astype(np.float32))
+        shift, scale = np.array(moments.mean), 1.0 / np.sqrt(moments.var + VARIANCE_FLOOR)
+        for start, stop in left:
+            shift[start:stop], scale[start:stop] = 0.0, 1.0
+        return cls(shift.astype(np.float32), scale.astype(np.float32))
 
     def __call__(self, observation: NDArray[Any]) -> NDArray[np.float32]:
         scaled: NDArray[np.float32] = (np.asarray(observation, np.float32) - self.shift) * self.scale
@@ -106,12 +112,21 @@ class RunningNormalizer:
         mean, var = vectors
         # In float64, as while training: a float32 difference of a large mean would lose digits.
         scaled = (tf.cast(x, tf.float64) - mean) / tf.sqrt(var + self.settings.epsilon)
-        return tf.cast(tf.clip_by_value(scaled, -self.settings.clipob, self.settings.clipob), tf.float32)
+        scaled = tf.cast(tf.clip_by_value(scaled, -self.settings.clipob, self.settings.clipob), tf.float32)
+        left = np.zeros(self.mean.shape, np.bool_)
+        for start, stop in self.settings.left:
+            left[start:stop] = True
+        return tf.where(left, x, scaled) if left.any() else scaled
 
     def to_tree(self) -> dict[str, Any]:
         settings = self.settings
-        kept = {"ob": settings.ob, "clipob": settings.clipob, "epsilon": settings.epsilon}
-        return {"mean": self.mean, "var": self.var, "settings": kept}
+        return {"mean": self.mean, "var": self.var, "settings": settings_tree(settings)}
+
+
+def settings_tree(settings: NormalizerSettings) -> dict[str, Any]:
+    """What a policy's checkpoint keeps of the settings."""
+    left = {"left": [list(columns) for columns in settings.left]} if settings.left else {}
+    return {"ob": settings.ob, "clipob": settings.clipob, "epsilon": settings.epsilon, **left}
 
 
 def from_tree(tree: Mapping[str, Any] | None) -> ObservationNormalizer | None:
@@ -120,5 +135,6 @@ def from_tree(tree: Mapping[str, Any] | None) -> ObservationNormalizer | None:
         return None
     if "settings" in tree:
         mean, var = (np.asarray(tree[name], np.float64) for name in ("mean", "var"))
-        return RunningNormalizer(mean, var, NormalizerSettings(**tree["settings"]))
+        left = tuple((int(start), int(stop)) for start, stop in tree["settings"].get("left", ()))
+        return RunningNormalizer(mean, var, NormalizerSettings(**{**tree["settings"], "left": left}))
     return Normalizer(**tree)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from baselines_compat.conform import FlatBox, Unclear, conform, observations_of, size_of
 from baselines_compat.errors import NonFiniteError
+from baselines_compat.flattening import flattened
 from wng_tf.errors import UserError
 
 
@@ -20,7 +21,8 @@ def rows_of(value: Any, space: spaces.Box) -> tuple[NDArray[np.float64], bool]:
     Args:
       value: of the environment's own space: a dict, a tuple, a choice, an array; a batch is one of them of arrays with an
         axis more at the front, as vector environments give it, or a sequence of observations. Where the environment's
-        observations were flattened, flat vectors [obs] and [B, obs] are taken too, unless they could be something else.
+        observations were flattened, flat vectors [obs] and [B, obs] are taken too, unless they could be something else; the
+        pixels of images are fractions in them.
       space: of the flat observations.
 
     Raises:
@@ -29,7 +31,7 @@ def rows_of(value: Any, space: spaces.Box) -> tuple[NDArray[np.float64], bool]:
     """
     if isinstance(space, FlatBox) and _is_of(value, space.original):
         members, single = _members(value, space.original)
-        rows = [np.asarray(spaces.flatten(space.original, member), np.float64) for member in members]
+        rows = [np.asarray(flattened(member, space.original), np.float64) for member in members]
         array = np.reshape(rows, (len(rows), size_of(space))).astype(np.float64)
         if not np.isfinite(array).all():
             raise NonFiniteError("The policy was asked to act on an observation that is NaN or infinite.")

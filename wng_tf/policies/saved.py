@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 
 from baselines_compat.running_mean_std import RunningMeanStd
 from wng_tf.errors import UserError
 from wng_tf.policies import earlier, normalizers
 from wng_tf.policies import spaces as space_trees
 from wng_tf.policies.acting import SavedPolicy, Statistics
-from wng_tf.policies.network import Network
-from wng_tf.policies.spec import PolicySpec
+from wng_tf.policies.spec import PolicySpec, network_from_tree
 from wng_tf.policies.trees import WITHIN_EXPORT, shape_tree, to_tree
 from wng_tf.runtime import memory
 from wng_tf.runtime.paths import expanded
@@ -89,7 +89,7 @@ def _complete(state: Mapping[str, Any]) -> dict[str, Any]:
         normalizer = state["env"]["normalizer"]
         statistics = RunningMeanStd()
         statistics.restore(normalizer["ob_rms"])
-        tree["theta"] = state["learner"]["theta"]
+        tree["theta"] = _separate(state["learner"]["theta"], *tree.get("shared", (0, 0)))
         tree["normaliser"] = {"settings": tree["normalizer"], "mean": statistics.mean, "var": statistics.var}
         tree["statistics"] = {"observations": normalizer["ob_rms"], "returns": normalizer.get("ret_rms")}
     elif tree.get("statistics") is None:  # of an earlier version: what the strategy has seen, the last generation included
@@ -116,7 +116,7 @@ def from_tree(tree: Mapping[str, Any]) -> SavedPolicy:
         normalizer=normalizers.from_tree(tree["normaliser"]),
         observation_space=observation_space,
         action_space=action_space,
-        value_network=None if tree["value"] is None else Network.from_tree(tree["value"]),
+        value_network=None if tree["value"] is None else network_from_tree(tree["value"]),
         statistics=None if tree.get("statistics") is None else Statistics.from_tree(tree["statistics"]),
         about={str(name): str(value) for name, value in tree.get("about", {}).items()},
     )
@@ -139,3 +139,8 @@ def _check(policy: SavedPolicy) -> None:
             raise ValueError(f"its statistics have the shape {list(vector.shape)}, not {list(shape)}")
     if shape != (policy.spec.observations,):
         raise ValueError(f"its observations have the shape {list(shape)}, not [{policy.spec.observations}]")
+
+
+def _separate(theta: NDArray[Any], shared: int, policy: int) -> NDArray[Any]:
+    """θ with its first `shared` numbers again after those of the policy: weights that the value network has, too."""
+    return np.concatenate([theta[:policy], theta[:shared], theta[policy:]]) if shared else theta

@@ -13,7 +13,11 @@ from numpy.typing import NDArray
 from wng_tf import parts
 from wng_tf.policies import heads
 from wng_tf.policies.heads.base import Head, StochasticHead
-from wng_tf.policies.network import Matrices, Network
+from wng_tf.policies.keras_network import KerasNetwork
+from wng_tf.policies.network import Network
+
+AnyNetwork = Network | KerasNetwork
+"""A chain of layers, which acts in NumPy, or a Keras model."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class PolicySpec:
       ValueError: the head does not take as many outputs as the network has.
     """
 
-    network: Network
+    network: AnyNetwork
     head: Head
 
     def __post_init__(self) -> None:
@@ -50,7 +54,7 @@ class PolicySpec:
         """The head's parameters of θ [P] or more."""
         return theta[self.network.size : self.num_parameters].astype(np.float32)
 
-    def materialise(self, theta: NDArray[Any]) -> Matrices:
+    def materialise(self, theta: NDArray[Any]) -> list[Any]:
         """See `Network.matrices`."""
         return self.network.matrices(theta)
 
@@ -69,4 +73,9 @@ class PolicySpec:
         """
         settings = dict(tree["head"])
         head = parts.HEADS.registered(settings.pop("kind")).of(space, **settings)
-        return cls(Network.from_tree(tree), head)
+        return cls(network_from_tree(tree), head)
+
+
+def network_from_tree(tree: Mapping[str, Any]) -> AnyNetwork:
+    """The network whose `to_tree` gave the tree. ValueError, TypeError, KeyError: it is the tree of something else."""
+    return KerasNetwork.from_tree(tree) if "keras" in tree else Network.from_tree(tree)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gymnasium import spaces
 
 from wng_tf.policies import spaces as space_trees
-from wng_tf.policies.network import Network
-from wng_tf.policies.spec import PolicySpec
+from wng_tf.policies.spec import AnyNetwork, PolicySpec
 
 if TYPE_CHECKING:
     from wng_tf.policies.acting import SavedPolicy
@@ -30,7 +29,7 @@ def to_tree(policy: SavedPolicy) -> dict[str, Any]:
 
 
 def shape_tree(
-    spec: PolicySpec, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], value: Network | None = None
+    spec: PolicySpec, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], value: AnyNetwork | None = None
 ) -> dict[str, Any]:
     """A policy as plain data without its numbers, for a checkpoint that keeps those elsewhere."""
     return {

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from baselines_compat.conform import FlatBox
 from wng_tf.errors import UserError
 from wng_tf.policies.acting import SavedPolicy, Statistics
+from wng_tf.policies.keras_network import KerasNetwork
 from wng_tf.policies.network import KERNELS, Layer, Network
 from wng_tf.policies.normalizers import RunningNormalizer
 from wng_tf.policies.saved import load
+from wng_tf.policies.spec import AnyNetwork
 from wng_tf.runtime.paths import expanded
 from wng_tf.training import checkpoint, run_folder
 from wng_tf.training.run import TrainingRun
@@ -125,7 +127,11 @@ def _of(policy: SavedPolicy) -> str:
     return f" (on {policy.about['env']})" if "env" in policy.about else ""
 
 
-def _check_networks(begun: Network, own: Network, what: str, kind: str) -> None:
+def _check_networks(begun: AnyNetwork, own: AnyNetwork, what: str, kind: str) -> None:
+    if isinstance(begun, KerasNetwork) or isinstance(own, KerasNetwork):
+        if not isinstance(begun, KerasNetwork) or not isinstance(own, KerasNetwork) or begun.shapes != own.shapes:
+            raise UserError(f"{what} has another {kind} than this run: give the same --network and --value_network.")
+        return
     pairs = zip(begun.layers, own.layers, strict=False)
     if len(begun.layers) != len(own.layers) or not all(_alike(one, other) for one, other in pairs):
         raise UserError(
@@ -149,8 +155,10 @@ def _shown(network: Network) -> str:
     return ", ".join([sizes, *activations, *kernels])
 
 
-def _rewritten(theta: NDArray[Any], begun: Network, own: Network) -> NDArray[Any]:
+def _rewritten(theta: NDArray[Any], begun: AnyNetwork, own: AnyNetwork) -> NDArray[Any]:
     """The parameters of the network `begun`, first in θ, in the order in which `own` has them."""
+    if isinstance(begun, KerasNetwork) or isinstance(own, KerasNetwork):
+        return theta[: begun.size]
     pieces, start = [], 0
     for one, other in zip(begun.layers, own.layers, strict=True):
         kernel = theta[start : start + one.kernel_size]

@@ -13,7 +13,7 @@ from wng_tf.algorithms import PolicyGradientAlgorithm
 from wng_tf.embeddings import EMBEDDINGS
 from wng_tf.envs.tasks import KINDS, Task
 from wng_tf.errors import UserError
-from wng_tf.parts import METRICS, NETWORKS, PENALTIES, STEP_RULES, SURROGATES, metric_name
+from wng_tf.parts import IMAGE_NETWORKS, METRICS, NETWORKS, PENALTIES, STEP_RULES, SURROGATES, metric_name
 from wng_tf.runtime import memory
 from wng_tf.training import settings
 from wng_tf.training.settings import setting
@@ -33,7 +33,7 @@ _PENALTY = {"penalty": "wasserstein"}
 _MLP = {"network": "mlp"}
 
 #: Networks of `baselines_compat.models` that are there without anybody's registering them.
-_KERAS_NETWORKS = ("mlp",)
+_KERAS_NETWORKS = ("mlp", *IMAGE_NETWORKS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +94,11 @@ class PolicyGradientConfig:
     num_hidden: int = setting(64, "units of a hidden layer of the mlp network", low=1, when=_MLP)
     activation: str = setting(
         "tanh", "activation of the mlp network", choices=("tanh", "relu", "elu", "silu", "gelu"), when=_MLP
+    )
+    value_network: str = setting(
+        "copy",
+        "a network of its own for the value, made as the policy's; or shared: the policy's, up to its last layer",
+        choices=("copy", "shared"),
     )
     init_logstd: float = setting(0.0, "log standard deviation that a Gaussian policy begins with")
     normalize_observations: bool = setting(True, "normalize observations by running statistics")

@@ -32,10 +32,12 @@ class LayeredPolicy:
     """The policy's networks as chains of dense layers.
 
     Raises:
-      ValueError: a network is something else.
+      ValueError: a network is something else, or they share layers.
     """
 
     def __init__(self, policy: PolicyWithValue):
+        if policy.num_shared:
+            raise ValueError("The value network shares layers with the policy.")
         self.policy = policy
         self.actor = _chain(policy.actor_spec().layers)
         self.critic = _chain(policy.critic_layers())
@@ -84,7 +86,7 @@ class LayeredPolicy:
 
 
 def layered(policy: PolicyWithValue) -> LayeredPolicy | None:
-    """The policy by layers; None where its networks are no chains of dense layers."""
+    """The policy by layers; None where its networks are no separate chains of dense layers."""
     try:
         return LayeredPolicy(policy)
     except ValueError:

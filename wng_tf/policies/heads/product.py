@@ -63,15 +63,23 @@ class MultiCategorical(MultiCategoricalHead, StochasticHead):
     def drawn(self, pd: Any, noise: tf.Tensor) -> tf.Tensor:
         logits = pd.flat[:, tf.newaxis] + noise
         hot = [tf.one_hot(tf.argmax(run, axis=-1), run.shape[-1]) for run in distributions.split_runs(logits, self.choices)]
-        return _joined(hot)
+        return distributions.join_runs(hot, self.choices)
 
     def log_prob_of_drawn(self, pd: Any, drawn: tf.Tensor) -> tf.Tensor:
-        log_probs = _joined([tf.nn.log_softmax(run) for run in distributions.split_runs(pd.flat, self.choices)])
-        return tf.reduce_sum(tf.stop_gradient(drawn) * log_probs[:, tf.newaxis], axis=[1, 2])
+        runs = [tf.nn.log_softmax(run) for run in distributions.split_runs(pd.flat, self.choices)]
+        log_probs = distributions.join_runs(runs, self.choices)[:, tf.newaxis]
+        return tf.reduce_sum(tf.stop_gradient(drawn) * log_probs, axis=[1, 2])
+
+    def log_prob(self, outputs: NDArray[np.float32], free: NDArray[np.float32], actions: NDArray[Any]) -> NDArray[Any]:
+        del free
+        rows = self._rows(outputs)
+        shifted = rows - rows.max(axis=-1, keepdims=True)
+        chosen = np.take_along_axis(shifted, np.asarray(actions, np.int64)[..., np.newaxis], axis=-1)[..., 0]
+        log_prob: NDArray[Any] = (chosen - np.log(np.exp(shifted).sum(axis=-1))).sum(axis=-1)
+        return log_prob.astype(np.float32)
 
     def mode_tensor(self, outputs: tf.Tensor) -> tf.Tensor:
-        runs = distributions.split_runs(outputs, self.choices)
-        return tf.concat([tf.argmax(run, axis=-1) for run in runs], axis=-1)
+        return distributions.likeliest(outputs, self.choices, tf.int64)
 
     def sample_tensor(self, outputs: tf.Tensor, free: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
         del free
@@ -112,6 +120,11 @@ class Bernoulli(BernoulliHead, StochasticHead):
         logits = pd.flat[:, tf.newaxis]
         return tf.reduce_sum(tf.stop_gradient(drawn) * logits - tf.nn.softplus(logits), axis=[1, 2])
 
+    def log_prob(self, outputs: NDArray[np.float32], free: NDArray[np.float32], actions: NDArray[Any]) -> NDArray[Any]:
+        del free
+        log_prob: NDArray[Any] = (np.asarray(actions) * outputs - np.logaddexp(0.0, outputs)).sum(axis=-1)
+        return log_prob.astype(np.float32)
+
     def mode_tensor(self, outputs: tf.Tensor) -> tf.Tensor:
         return tf.cast(outputs > 0, tf.int64)
 
@@ -141,15 +154,19 @@ def _of_choices(part: Geometry, choices: tuple[int, ...]) -> Geometry:
 
     def distance(old: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
         pairs = zip(runs(old), runs(new), strict=True)
-        return tf.add_n([tf.reduce_sum(part.distance(before, after), axis=-1) for before, after in pairs])
+        return distributions.sum_over_runs((part.distance(before, after) for before, after in pairs), choices)
 
     def metric(flat: tf.Tensor, tangent: tf.Tensor) -> tf.Tensor:
-        return _joined([part.metric(run, along) for run, along in zip(runs(flat), runs(tangent), strict=True)])
+        pairs = zip(runs(flat), runs(tangent), strict=True)
+        return distributions.join_runs([part.metric(run, along) for run, along in pairs], choices)
 
     def unit(flat: tf.Tensor) -> tf.Tensor:
         """The mean over the choices."""
-        shares = [run.shape[-2] / len(choices) for run in runs(flat)]
-        return tf.add_n([share * part.unit(run) for share, run in zip(shares, runs(flat), strict=True)])
+        units = [part.unit(run) for run in runs(flat)]
+        if len(units) == 1:
+            return units[0]
+        shares = [count / len(choices) for count, _ in distributions.runs_of(choices)]
+        return tf.add_n([share * unit for share, unit in zip(shares, units, strict=True)])
 
     return Geometry(part.name, distance, metric, part.curvature, unit)
 
@@ -167,16 +184,6 @@ def _of_switches(part: Geometry) -> Geometry:
 def _two_logits(flat: tf.Tensor) -> tf.Tensor:
     """[..., size, 2] of logits [..., size]."""
     return tf.stack([tf.zeros_like(flat), flat], axis=-1)
-
-
-def _joined(runs: Sequence[tf.Tensor]) -> tf.Tensor:
-    """[..., Σ r n] from runs [..., r, n]."""
-    flat = [tf.reshape(run, [*_leading(run), run.shape[-2] * run.shape[-1]]) for run in runs]
-    return tf.concat(flat, axis=-1) if len(flat) > 1 else flat[0]
-
-
-def _leading(run: tf.Tensor) -> list[int]:
-    return [-1 if length is None else length for length in run.shape[:-2]]
 
 
 BERNOULLI: Mapping[str, Geometry] = {name: _of_switches(part) for name, part in categorical.GEOMETRIES.items()}
