@@ -147,8 +147,8 @@ def evolution(engine: Any) -> tuple[list[dict], list[dict], simulation.Costs]:
             size("es", "from an actor: rows of its part, a half", half(evaluations)),
             size("es", "for comparison: perturbed parameters of a half", np.zeros((len(part), spec.num_parameters))),
         ]
-        costs = evolution_costs(engine, plan, theta, normalizer, evaluations)
-    return rows, messages, costs
+    # The actors above have gone: there is room for others.
+    return rows, messages, evolution_costs(engine, plan, theta, normalizer, evaluations)
 
 
 def half(evaluations: Any) -> Any:
