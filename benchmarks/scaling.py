@@ -286,7 +286,7 @@ def readme(
     )
     sizes = "\n".join(f"| `{row['family']}` | {row['what']} | {row['bytes']:,} |" for row in messages)
     largest = "\n".join(
-        f"| {row['policies']} | {row['rollouts']:,} | {row['workers']:,} | {row['seconds']:.3f} | {row['efficiency']:.2f} "
+        f"| {row['lengths']} | {row['rollouts']:,} | {row['workers']:,} | {row['seconds']:.3f} | {row['efficiency']:.2f} "
         f"| {row['largest']} |"
         for row in simulated
         if row["workers"] in (10, 100, 1000)
@@ -322,10 +322,10 @@ From the costs measured here (`costs.csv`): {1e6 * costs.seconds_per_turn:.0f} �
 {1e9 * costs.seconds_per_update_number:.1f} ns of the update for each of them, {1e6 * costs.seconds_per_call:.0f} µs a call;
 and an assumed network of {simulation.BYTES_PER_SECOND / 1e6:.0f} MB/s. Parts are shared out once a generation, so that one
 lasts as long as its largest part; each actor draws all perturbations up to its last member's. Rollouts are as long as those
-measured ({costs.mean_length:.0f} steps: untrained policies), or of {simulation.LONG[0]:.0f} ± {simulation.LONG[1]:.0f} of
-at most {simulation.LONG[2]} steps (long: assumed).
+measured (short: {costs.mean_length:.0f} steps, of untrained policies), or long (assumed: {simulation.LONG[0]:.0f} ±
+{simulation.LONG[1]:.0f} of at most {simulation.LONG[2]} steps).
 
-| policies | rollouts a generation | workers | seconds a generation | efficiency | the largest loss |
+| lengths | rollouts a generation | workers | seconds a generation | efficiency | the largest loss |
 |---|---|---|---|---|---|
 {largest}
 

@@ -90,7 +90,7 @@ def simulate(costs: Costs, seed: int = 0) -> list[dict[str, float | str]]:
     """
     rng = np.random.default_rng(seed)
     rows: list[dict[str, float | str]] = []
-    cases = {"untrained": (costs.mean_length, costs.deviation_of_length, costs.longest), "long": LONG}
+    cases = {"short": (costs.mean_length, costs.deviation_of_length, costs.longest), "long": LONG}
     for case, rollout in cases.items():
         for pairs in PAIRS:
             alone = 0.0
@@ -103,7 +103,7 @@ def simulate(costs: Costs, seed: int = 0) -> list[dict[str, float | str]]:
                 losses = {name: value for name, value in mean.items() if name != "rollouts"}
                 rows.append(
                     {
-                        "policies": case,
+                        "lengths": case,
                         "rollouts": 2 * pairs + 1,
                         "workers": workers,
                         "seconds": seconds,
@@ -116,8 +116,8 @@ def simulate(costs: Costs, seed: int = 0) -> list[dict[str, float | str]]:
 
 
 def plot(rows: Sequence[dict], stem: Path) -> None:
-    """Efficiency over the number of workers, a line for each size of a generation, a panel for each kind of policies."""
-    cases = list(dict.fromkeys(row["policies"] for row in rows))
+    """Efficiency over the number of workers, a line for each size of a generation, a panel for each length of rollouts."""
+    cases = list(dict.fromkeys(row["lengths"] for row in rows))
     sizes = sorted({row["rollouts"] for row in rows})
     look = style.Look([("wnes", f"{rollouts:,} rollouts") for rollouts in sizes])
     with style.in_style():
@@ -127,18 +127,22 @@ def plot(rows: Sequence[dict], stem: Path) -> None:
             ends = []
             for rollouts in sizes:
                 method = "wnes", f"{rollouts:,} rollouts"
-                own = [row for row in rows if row["rollouts"] == rollouts and row["policies"] == case]
+                own = [row for row in rows if row["rollouts"] == rollouts and row["lengths"] == case]
                 efficiency = [row["efficiency"] for row in own]
                 axes.plot([row["workers"] for row in own], efficiency, color=look.color(method), linestyle=look.line(method))
                 ends.append(efficiency[-1])
-            for rollouts, end in zip(sizes, style.spread(ends, 0.07), strict=True):
+            places = style.spread(ends, 0.07)
+            lift = max(0.0, 0.03 - min(places))  # above the axis, where the numbers of workers are below it
+            for rollouts, end in zip(sizes, places, strict=True):
                 color = look.text_color(("wnes", f"{rollouts:,} rollouts"))
                 place = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "fontsize": 7}
-                axes.annotate(f"{rollouts:,} rollouts", (WORKERS[-1], end), color=color, annotation_clip=False, **place)
+                axes.annotate(
+                    f"{rollouts:,} rollouts", (WORKERS[-1], end + lift), color=color, annotation_clip=False, **place
+                )
             axes.set_xscale("log")
             axes.set_ylim(0.0, 1.05)
             axes.set_xlim(1, WORKERS[-1])
             axes.set_xlabel("workers")
-            axes.set_title(f"{case} policies", loc="left")
+            axes.set_title(f"{case} rollouts", loc="left")
         panels[0].set_ylabel("efficiency")
     style.save(figure, stem)
