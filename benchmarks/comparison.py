@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
+from benchmarks import one_thread
 from wng_tf.plots.statistics import student_interval
 
 COLUMNS = ("env", "library", "seed", "steps", "final_return", "seconds")
@@ -55,10 +56,7 @@ def compare(module: str, alg: str, train: Mapping[str, Train]) -> None:
 
 def train_wng_tf(env: str, seed: int, steps: int, **settings: Any) -> list[float]:
     """Our side, one thread."""
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    one_thread.load()
     from baselines_compat.monitor import load_results
     from wng_tf.policy_gradient.learn import learn
 

@@ -10,7 +10,6 @@ Contenders take turns; the median counts. Processor time, so that other work on 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,6 +17,7 @@ from functools import partial
 import numpy as np
 from absl import app, flags
 
+from benchmarks import one_thread
 from benchmarks.timing import interleaved
 
 flags.DEFINE_integer("passes", 100, "Passes in a compiled loop.")
@@ -201,12 +201,7 @@ def build() -> dict[str, Callable]:
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    tf.get_logger().setLevel("ERROR")
+    one_thread.load()
     contenders = build()
     if FLAGS.only:
         contenders = {name: run for name, run in contenders.items() if name in FLAGS.only or name == "plain gradient"}

@@ -7,11 +7,12 @@ their own are printed. What runs inside the compiled update shows as one line.
 from __future__ import annotations
 
 import cProfile
-import os
 import pstats
 from collections.abc import Sequence
 
 from absl import app, flags
+
+from benchmarks import one_thread
 
 flags.DEFINE_string("alg", "bg_wnpg", "Algorithm.")
 flags.DEFINE_string("env", "Hopper-v5", "Environment.")
@@ -22,11 +23,7 @@ FLAGS = flags.FLAGS
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    one_thread.load()
     from benchmarks.subjects import Trainer
 
     trainer = Trainer.make(FLAGS.alg, FLAGS.env)

@@ -21,6 +21,8 @@ from pathlib import Path
 
 from absl import app, flags
 
+from benchmarks import one_thread
+
 flags.DEFINE_string("env", "Hopper-v5", "Environment.")
 flags.DEFINE_list("algs", None, "Algorithms; default: all policy gradients.")
 flags.DEFINE_integer("repetitions", 5, "Rounds; medians are over them.")
@@ -200,13 +202,7 @@ def plot(rows: Sequence[Row], env: str, path: Path) -> None:
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    tf.get_logger().setLevel("ERROR")
+    one_thread.load()
     from wng_tf.algorithms import POLICY_GRADIENTS
 
     sections = {"rates": rates, "parts": parts, "scaling": scaling, "workers": workers, "memory": memory}

@@ -13,7 +13,6 @@ A contender is an algorithm, with settings after colons.
 from __future__ import annotations
 
 import ast
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,9 @@ from typing import Any
 
 import numpy as np
 from absl import app, flags
+
+from benchmarks import one_thread
+from benchmarks.rows import write_rows
 
 flags.DEFINE_string("env", "Hopper-v5", "Environment.")
 flags.DEFINE_list(
@@ -96,14 +98,7 @@ def summarise(seconds: dict[str, np.ndarray]) -> list[dict[str, str | float]]:
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    import tensorflow as tf
-
-    from benchmarks.rows import write_rows
-
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    one_thread.load()
     rows = summarise(measure(FLAGS.env, FLAGS.contenders, FLAGS.repetitions))
     print(f"{FLAGS.env:34}{'median':>10}{'shortest':>10}{'ratio':>9}{'of shortest':>13}")
     for row in rows:

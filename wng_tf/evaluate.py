@@ -21,7 +21,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 from absl import flags
-from scipy import special
 
 from baselines_compat.vec_env import NonFiniteError, WorkerError, faults
 from baselines_compat.vec_env.intake import Intake
@@ -68,6 +67,8 @@ class Returns:
         sd = interval = None
         if n > 1:
             sd = float(np.std(returns, ddof=1))
+            from scipy import special  # runs, which import this module, start sooner without it
+
             half = float(special.stdtrit(n - 1, 0.975)) * sd / math.sqrt(n)
             interval = (mean - half, mean + half)
         return cls(list(returns), list(lengths), mean, sd, interval, float(np.mean(lengths)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 
 def shape(values: NDArray[np.float64], shaping: str) -> NDArray[np.float64]:
@@ -24,6 +23,8 @@ def shape(values: NDArray[np.float64], shaping: str) -> NDArray[np.float64]:
         negligible = deviation <= max(1e-9 * np.abs(values).max(initial=0.0), 1e-140)
         return np.zeros_like(values) if negligible else centred / deviation
     if shaping == "centred_ranks":
+        from scipy.stats import rankdata  # which takes as long to load as all else that a run loads before TensorFlow
+
         return (rankdata(values) - 1.0) / max(len(values) - 1, 1) - 0.5
     raise ValueError(f"shaping is 'normalized' or 'centred_ranks', not '{shaping}'")
 
