@@ -13,6 +13,19 @@ TENSORFLOW = [
 
 TUNE = "optuna>=4.5,<5"
 
+#: Where which of PyBullet's two distributions has wheels. Both are one engine and import as `pybullet`; where neither has
+#: a wheel, the package comes without, and says so when one of its tasks is asked for.
+_LINUX = 'sys_platform == "linux" and platform_machine == "x86_64"'
+_MAC = 'sys_platform == "darwin" and platform_machine == "arm64"'
+_WINDOWS = 'sys_platform == "win32" and platform_machine == "AMD64"'
+PYBULLET = [
+    f'pybullet>=3.2.5,<4; python_version < "3.12" and {_LINUX}',
+    # It asks for `pybullet` by that name. The tasks that have short names do without it.
+    f'pybullet_envs_gymnasium>=0.6,<0.7; python_version < "3.12" and {_LINUX}',
+    'pybullet-arm64>=3.2.8,<4; python_version < "3.14" and '
+    f'({_MAC} or {_WINDOWS} or python_version >= "3.12" and {_LINUX})',
+]
+
 setup(
     name="wng_tf",
     version="0.1.0",
@@ -20,7 +33,7 @@ setup(
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
-    python_requires=">=3.10",
+    python_requires=">=3.10,<3.14",
     packages=find_packages(include=["wng_tf", "wng_tf.*", "baselines_compat", "baselines_compat.*"]),
     package_data={"wng_tf": ["py.typed"], "baselines_compat": ["py.typed"]},
     install_requires=[
@@ -28,8 +41,7 @@ setup(
         "keras>=3.10,<4",
         "gymnasium[mujoco]>=1.1,<2",
         "mujoco>=3.3,<5",
-        "pybullet>=3.2.5,<4",
-        "pybullet_envs_gymnasium>=0.6,<0.7",
+        *PYBULLET,
         "numpy>=2.0,<3",
         "scipy>=1.13,<2",
         "absl-py>=2.1,<3",

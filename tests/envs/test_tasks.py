@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import types
+from importlib.util import find_spec
 
 import gymnasium as gym
 import numpy as np
@@ -15,6 +16,8 @@ from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
 from wng_tf.envs import register_environments, tasks
 from wng_tf.errors import UserError
+
+PACKAGED = pytest.mark.skipif(not find_spec("pybullet_envs_gymnasium"), reason="not installed, as from Python 3.12 on")
 
 
 class Toy(gym.Env):
@@ -63,8 +66,8 @@ def toy():
         ("Quadruped", "wng_tf/Quadruped-v0", "mujoco", (113, 8)),
         ("Hopper-v5", "Hopper-v5", "mujoco", (11, 3)),
         ("wng_tf/Point-v0", "wng_tf/Point-v0", "mujoco", (6, 2)),
-        ("HopperBulletEnv-v0", "HopperBulletEnv-v0", "pybullet", (15, 3)),
-        ("pybullet_envs_gymnasium:AntBulletEnv-v0", "pybullet_envs_gymnasium:AntBulletEnv-v0", "pybullet", (28, 8)),
+        pytest.param("HopperBulletEnv-v0", "HopperBulletEnv-v0", "pybullet", (15, 3), marks=PACKAGED),
+        pytest.param(*("pybullet_envs_gymnasium:AntBulletEnv-v0",) * 2, "pybullet", (28, 8), marks=PACKAGED),
         ("Pendulum-v1", "Pendulum-v1", "classic", (3, 1)),
     ],
 )
@@ -107,7 +110,7 @@ def test_registering_again_changes_nothing(recwarn):
         ("Hopper-v9", "Hopper-v5 "),
         ("halfcheetah-v5", "HalfCheetah-v5 "),
         ("CartPole", "CartPole-v1 "),
-        ("InvertedPendulumBulletEnv-v7", "InvertedPendulumBulletEnv-v0 "),
+        pytest.param("InvertedPendulumBulletEnv-v7", "InvertedPendulumBulletEnv-v0 ", marks=PACKAGED),
         ("quadrupedal", "Quadruped"),
     ],
 )
@@ -172,7 +175,9 @@ def test_what_there_is_passes_the_early_check(name):
     [
         ("numpy:Missing-v0", "the module 'numpy' registers no 'Missing-v0'. It can be imported, but has no environments."),
         ("gymnasium:Hoper-v5", "the module 'gymnasium' registers no 'Hoper-v5'. Did you mean Hopper-v5 "),
-        ("pybullet_envs_gymnasium:Zzz-v0", "registers no 'Zzz-v0'. It has InvertedPendulumBulletEnv-v0, "),
+        pytest.param(
+            "pybullet_envs_gymnasium:Zzz-v0", "registers no 'Zzz-v0'. It has InvertedPendulumBulletEnv-v0, ", marks=PACKAGED
+        ),
     ],
 )
 def test_an_id_that_its_module_does_not_register(name, sentence):
@@ -314,7 +319,11 @@ def test_resolving_imports_no_engine_and_no_tensorflow():
     ("missing", "name", "advice"),
     [
         ("pybullet", "Hopper", "pip install pybullet"),
+        ("pybullet", "Reacher", "pip install pybullet-arm64"),
+        ("pybullet", "DoublePendulum", "--env=Hopper-v5"),
         ("pybullet_envs_gymnasium", "HopperBulletEnv-v0", "pip install pybullet"),
+        ("pybullet_envs_gymnasium", "AntBulletEnv-v0", "--no-deps"),
+        ("pybullet_envs_gymnasium", "AntBulletEnv-v0", "without it: Hopper, Walker2d, "),
         ("mujoco", "Hopper-v5", "pip install"),
         ("mujoco", "Point", "pip install"),
     ],

@@ -155,7 +155,7 @@ def test_flagfiles_of_sweeps_ask(line, call, own, tmp_path):
     assert not (tmp_path / "was_run").exists() and not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["Hopper", "wng_tf/Point", "gymnasium.envs.mujoco:Hopper-v5", "pybullet_envs_gymnasium:X"])
+@pytest.mark.parametrize("name", ["Hopper", "wng_tf/Point", "gymnasium.envs.mujoco:Hopper-v5", "tqdm:X"])
 def test_installed_packages_need_no_trust(name):
     trust.check(name, "It")
 

@@ -14,21 +14,23 @@ differs.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from wng_tf.envs.pybullet_quiet import pybullet, quiet
-from wng_tf.envs.pybullet_world import FastWorld
+from wng_tf.envs.pybullet_quiet import pybullet
+from wng_tf.envs.pybullet_robot import Joint, Part, data_file
+from wng_tf.envs.pybullet_world import BulletWorld
 from wng_tf.envs.scalar_numpy import arctan2, cos, float32_limit, length, mean_xy, pairwise_sum, sin
-
-with quiet():
-    from pybullet_envs_gymnasium import gym_locomotion_envs as packaged
 
 _AT_LIMIT = float32_limit(0.99)  # the packaged code compares in float32
 _BOUND = 5.0  # of every observed number
 _TORQUE = pybullet.TORQUE_CONTROL
+_TARGET = (1e3, 0.0)  # where the robot is to go, metres
+_SPREAD = 0.1  # of the joints at the start, radians to either side
+_POWER = 100.0  # of a joint's motor, if the task does not say otherwise
 _FIRST_JOINT = 8  # in the observation: height, target (2), velocity (3), roll, pitch, then joints, then feet
 
 
@@ -54,18 +56,52 @@ class _World:
     velocity: np.ndarray
 
 
-class FastStepping(FastWorld, packaged.WalkerBaseBulletEnv):
-    """Mixin before a packaged locomotion environment: a faster `step` with the same results."""
+class LocomotionEnv(BulletWorld):
+    """A robot that runs towards a far target: a `step` of few engine calls, with the packaged results."""
+
+    torso = "torso"
+    seconds = 0.0165 / 4 * 4  # in this order of operations
+    substeps = 4
+    #: Costs, each times its measure: work of the motors, torque at rest, joints at a limit.
+    electricity_cost: ClassVar[float] = -2.0
+    stall_torque_cost: ClassVar[float] = -0.1
+    joints_at_limit_cost: ClassVar[float] = -0.1
+    feet: ClassVar[tuple[str, ...]]
+    power: ClassVar[float]  # of all motors
+    powers: ClassVar[dict[str, float]] = {}  # of single ones, by joint
 
     _world: _World
+
+    @abstractmethod
+    def _alive_bonus(self, z: float, pitch: float) -> float:
+        """The reward for not having fallen, from the torso's height in metres and its pitch; below 0 the episode ends."""
+
+    def _load_floor(self) -> dict[str, Part]:
+        client = self.physicsClientId
+        (floor,) = pybullet.loadSDF(data_file("plane_stadium.sdf"), physicsClientId=client)
+        pybullet.changeDynamics(floor, -1, lateralFriction=0.8, restitution=0.5, physicsClientId=client)
+        pybullet.changeVisualShape(floor, -1, rgbaColor=[1, 1, 1, 0.8], physicsClientId=client)
+        pybullet.configureDebugVisualizer(pybullet.COV_ENABLE_PLANAR_REFLECTION, floor, physicsClientId=client)
+        return {"floor": Part(client, floor, -1)}
+
+    def _start(self) -> None:
+        for joint in self.robot.ordered_joints:
+            joint.start(self.np_random.uniform(-_SPREAD, _SPREAD))
+        self.robot.feet_contact = np.zeros(len(self.feet), np.float32)
+        self.robot.initial_z = None
 
     def _cache(self) -> None:
         self._world = _describe(self)
 
-    def _first(self) -> np.ndarray:
+    def _first(self, fresh: bool) -> np.ndarray:
+        self._floor_is_a_part = not fresh
         state, _, _, _ = self._observe()
         self.potential = self._potential()
+        self._floor_is_a_part = True
         return state
+
+    def _is_done(self) -> bool:
+        return self._alive < 0
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """One control step: four engine steps of 4.125 ms.
@@ -90,8 +126,8 @@ class FastStepping(FastWorld, packaged.WalkerBaseBulletEnv):
         pybullet.stepSimulation(world.client)
 
         state, speeds, at_limit, finite = self._observe()
-        self._alive = float(robot.alive_bonus(state[0] + robot.initial_z, robot.body_rpy[1]))
-        terminated = bool(self._isDone()) or not finite
+        self._alive = float(self._alive_bonus(state[0] + robot.initial_z, robot.body_rpy[1]))
+        terminated = self._is_done() or not finite
         last_potential, self.potential = self.potential, self._potential()
         self._update_feet()  # only now: observation and alive bonus tell of the contacts of the step before
         self.rewards = [
@@ -101,9 +137,7 @@ class FastStepping(FastWorld, packaged.WalkerBaseBulletEnv):
             self.joints_at_limit_cost * at_limit,
             0.0,  # collisions of feet have no cost
         ]
-        reward = sum(self.rewards)
-        self.reward += reward
-        return state, reward, terminated, False, {}
+        return state, sum(self.rewards), terminated, False, {}
 
     def _observe(self) -> tuple[np.ndarray, np.ndarray, int, bool]:
         """Bounded observation, unbounded joint speeds, number of joints at a limit, and whether all is finite."""
@@ -118,12 +152,11 @@ class FastStepping(FastWorld, packaged.WalkerBaseBulletEnv):
         return state, speeds, at_limit, bool(np.isfinite(state).all())
 
     def _potential(self) -> float:
-        return -self.robot.walk_target_dist / self._world.seconds
+        return -self._distance / self._world.seconds
 
     def _motors(self) -> list[tuple[int, float]]:
         """Joint index and torque at action 1 of each motor, in the order of the actions."""
-        robot = self.robot
-        return [(joint.jointIndex, robot.power * joint.power_coef) for joint in robot.ordered_joints]
+        return [(joint.index, self.power * self.powers.get(name, _POWER)) for name, joint in self.robot.joints.items()]
 
     def _torques(self, action: np.ndarray) -> list[float]:
         """The torque of each motor, [joints]."""
@@ -144,15 +177,16 @@ class FastStepping(FastWorld, packaged.WalkerBaseBulletEnv):
             position, orientation = pybullet.getBasePositionAndOrientation(body, client)
             velocity, _ = pybullet.getBaseVelocity(body, client)
             positions.insert(world.base, position)
-        positions.append(world.floor_position)
+        if self._floor_is_a_part:
+            positions.append(world.floor_position)
         x, y = mean_xy(positions)
         z = position[2]
         if robot.initial_z is None:  # after a reset; NumPy's double keeps the sum with a float32 in double precision
             robot.initial_z = np.float64(z)
         roll, pitch, yaw = angles = pybullet.getEulerFromQuaternion(orientation)
-        dx, dy = robot.walk_target_x - x, robot.walk_target_y - y
+        dx, dy = _TARGET[0] - x, _TARGET[1] - y
         robot.body_real_xyz, robot.body_xyz, robot.body_rpy = position, (x, y, z), angles
-        robot.walk_target_dist = length(dy, dx)
+        self._distance = length(dy, dx)
 
         to_target = arctan2(dy, dx) - yaw
         rotation = world.rotation
@@ -198,63 +232,118 @@ class FastStepping(FastWorld, packaged.WalkerBaseBulletEnv):
         return self.electricity_cost * work_mean + self.stall_torque_cost * rest_mean
 
 
-def _describe(env: FastStepping) -> _World:
-    robot = env.robot
+def _describe(env: LocomotionEnv) -> _World:
+    robot, motors = env.robot, env._motors()
     *own, floor = robot.parts.values()
-    links = [part.bodyPartIndex for part in own]
-    torso = robot.robot_body.bodyPartIndex
-    if {part.bodyIndex for part in own} != {0} or floor.bodies[0] == own[0].bodies[0] or (-1 in links) != (torso < 0):
-        raise RuntimeError("this version of pybullet_envs_gymnasium builds its worlds in another way: install 0.6")
+    links, torso = [part.link for part in own], robot.torso
+    bodies = {part.body for part in own}
+    if torso is None or bodies != {torso.body} or floor.body in bodies or (-1 in links) != (torso.link < 0):
+        raise RuntimeError(f"{env.file} of this pybullet is another robot than that of pybullet_envs_gymnasium 0.6")
     base = -1
-    if torso < 0:
+    if torso.link < 0:
         base = links.index(-1)
         links.remove(-1)
-    joints, motors = robot.ordered_joints, env._motors()
+    joints: list[Joint] = robot.ordered_joints
     return _World(
         client=env.physicsClientId,
-        body=own[0].bodies[0],
-        floor=floor.bodies[0],
-        joints=[joint.jointIndex for joint in joints],
+        body=torso.body,
+        floor=floor.body,
+        joints=[joint.index for joint in joints],
         limits=[(joint.lowerLimit, joint.upperLimit - joint.lowerLimit) for joint in joints],
         motors=[motor for motor, _ in motors],
         torques=[torque for _, torque in motors],
         links=links,
-        torso=links.index(torso) if torso >= 0 else -1,
+        torso=links.index(torso.link) if torso.link >= 0 else -1,
         base=base,
-        floor_position=tuple(floor.get_position().tolist()),
-        feet=[foot.bodyPartIndex for foot in robot.feet],
-        seconds=env.scene.dt,
+        floor_position=floor.position(),
+        feet=[robot.parts[foot].link for foot in env.feet],
+        seconds=env.seconds,
         speeds=slice(_FIRST_JOINT + 1, _FIRST_JOINT + 2 * len(joints), 2),
         rotation=np.eye(3),
         velocity=np.zeros(3),
     )
 
 
-class HopperEnv(FastStepping, packaged.HopperBulletEnv):
+class HopperEnv(LocomotionEnv):
     """HopperBulletEnv-v0: observation [15], action [3]."""
 
+    file = "hopper.xml"
+    sizes = (15, 3)
+    feet = ("foot",)
+    power = 0.75
 
-class Walker2dEnv(FastStepping, packaged.Walker2DBulletEnv):
+    def _alive_bonus(self, z: float, pitch: float) -> float:
+        return 1.0 if z > 0.8 and abs(pitch) < 1.0 else -1.0
+
+
+class Walker2dEnv(HopperEnv):
     """Walker2DBulletEnv-v0: observation [22], action [6]."""
 
+    file = "walker2d.xml"
+    sizes = (22, 6)
+    feet = ("foot", "foot_left")
+    power = 0.40
+    powers = {"foot_joint": 30.0, "foot_left_joint": 30.0}
 
-class HalfCheetahEnv(FastStepping, packaged.HalfCheetahBulletEnv):
+
+class HalfCheetahEnv(LocomotionEnv):
     """HalfCheetahBulletEnv-v0: observation [26], action [6]; its episodes end at the time limit alone."""
 
+    file = "half_cheetah.xml"
+    sizes = (26, 6)
+    feet = ("ffoot", "fshin", "fthigh", "bfoot", "bshin", "bthigh")
+    power = 0.90
+    powers = {"bthigh": 120.0, "bshin": 90.0, "bfoot": 60.0, "fthigh": 140.0, "fshin": 60.0, "ffoot": 30.0}
 
-class AntEnv(FastStepping, packaged.AntBulletEnv):
+    def _alive_bonus(self, z: float, pitch: float) -> float:
+        _, front_shin, front_thigh, _, back_shin, back_thigh = self.robot.feet_contact.tolist()
+        kneels = front_shin or front_thigh or back_shin or back_thigh
+        return 1.0 if abs(pitch) < 1.0 and not kneels else -1.0
+
+    def _is_done(self) -> bool:
+        return False
+
+
+class AntEnv(LocomotionEnv):
     """AntBulletEnv-v0: observation [28], action [8]."""
 
+    file = "ant.xml"
+    sizes = (28, 8)
+    feet = ("front_left_foot", "front_right_foot", "left_back_foot", "right_back_foot")
+    power = 2.5
 
-class HumanoidEnv(FastStepping, packaged.HumanoidBulletEnv):
+    def _alive_bonus(self, z: float, pitch: float) -> float:
+        return 1.0 if z > 0.26 else -1.0  # the torso is a sphere of 0.25 m
+
+
+class HumanoidEnv(LocomotionEnv):
     """HumanoidBulletEnv-v0: observation [44], action [17]."""
 
+    file = "humanoid_symmetric.xml"
+    sizes = (44, 17)
+    feet = ("right_foot", "left_foot")
+    power = 0.41
+    electricity_cost = 4.25 * LocomotionEnv.electricity_cost
+    stall_torque_cost = 4.25 * LocomotionEnv.stall_torque_cost
+    #: In the order of the actions, which is not that of the observation.
+    powers = {
+        **dict.fromkeys(("abdomen_z", "abdomen_y", "abdomen_x"), 100.0),
+        **{"right_hip_x": 100.0, "right_hip_z": 100.0, "right_hip_y": 300.0, "right_knee": 200.0},
+        **{"left_hip_x": 100.0, "left_hip_z": 100.0, "left_hip_y": 300.0, "left_knee": 200.0},
+        **dict.fromkeys(("right_shoulder1", "right_shoulder2", "right_elbow"), 75.0),
+        **dict.fromkeys(("left_shoulder1", "left_shoulder2", "left_elbow"), 75.0),
+    }
+
+    def _start(self) -> None:
+        super()._start()
+        self.robot.initial_z = 0.8
+
     def _motors(self) -> list[tuple[int, float]]:
-        # The robot lists its motors in an order of its own, which its observation does not follow.
-        robot = self.robot
-        powers = zip(robot.motors, robot.motor_power, strict=True)
-        return [(motor.jointIndex, power * robot.power) for motor, power in powers]
+        return [(self.robot.joints[name].index, power * self.power) for name, power in self.powers.items()]
 
     def _torques(self, action: np.ndarray) -> list[float]:
         # This robot multiplies before it converts to double: in the precision of the action.
         return (np.asarray(self._world.torques, action.dtype) * np.clip(action, -1.0, 1.0)).tolist()
+
+    def _alive_bonus(self, z: float, pitch: float) -> float:
+        return 2.0 if z > 0.78 else -1.0

@@ -7,21 +7,23 @@ from typing import Any
 
 import numpy as np
 
-from wng_tf.envs.pybullet_quiet import pybullet, quiet
-from wng_tf.envs.pybullet_world import FastWorld
+from wng_tf.envs.pybullet_quiet import pybullet
+from wng_tf.envs.pybullet_world import BulletWorld
 from wng_tf.envs.scalar_numpy import cos, sin
-
-with quiet():
-    from pybullet_envs_gymnasium import gym_pendulum_envs as packaged
 
 _TORQUE = 200.0  # at action 1
 _ALIVE_BONUS = 10.0
 _TIP = 0.3  # from the middle of the second pole to its end; upright, the end would be at a height of 2
 _FALLEN = 1.0
+_HINGES = ("hinge", "hinge2")
+_SPREAD = 0.1  # of the angles at the start, radians to either side
 
 
-class DoublePendulumEnv(FastWorld, packaged.InvertedDoublePendulumBulletEnv):
+class DoublePendulumEnv(BulletWorld):
     """InvertedDoublePendulumBulletEnv-v0: observation [9], action [1]."""
+
+    file = "inverted_double_pendulum.xml"
+    sizes = (9, 1)
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """One control step of 16.5 ms.
@@ -52,15 +54,24 @@ class DoublePendulumEnv(FastWorld, packaged.InvertedDoublePendulumBulletEnv):
         self.rewards = [_ALIVE_BONUS, -penalty, 0.0]
         return state, sum(self.rewards), height + _TIP <= _FALLEN, False, {}
 
-    def _cache(self) -> None:
-        robot = self.robot
-        self._client = self.physicsClientId
-        self._body = robot.slider.bodies[robot.slider.bodyIndex]
-        self._slider = robot.slider.jointIndex
-        self._joints = [joint.jointIndex for joint in (robot.slider, robot.j1, robot.j2)]
-        self._pole = robot.pole2.bodyPartIndex
+    def _start(self) -> None:
+        starts = self.np_random.uniform(-_SPREAD, _SPREAD, 2).tolist()
+        for name, start in zip(_HINGES, starts, strict=True):
+            joint = self.robot.joints[name]
+            joint.start(start)
+            pybullet.setJointMotorControl2(
+                joint.body, joint.index, pybullet.TORQUE_CONTROL, force=0.0, physicsClientId=self.physicsClientId
+            )
 
-    def _first(self) -> np.ndarray:
+    def _cache(self) -> None:
+        joints = [self.robot.joints[name] for name in ("slider", *_HINGES)]
+        self._client = self.physicsClientId
+        self._body = joints[0].body
+        self._slider = joints[0].index
+        self._joints = [joint.index for joint in joints]
+        self._pole = self.robot.parts["pole2"].link
+
+    def _first(self, fresh: bool) -> np.ndarray:
         return self._observe()[0]
 
     def _observe(self) -> tuple[np.ndarray, float, float]:

@@ -7,18 +7,23 @@ from typing import Any
 
 import numpy as np
 
-from wng_tf.envs.pybullet_quiet import pybullet, quiet
-from wng_tf.envs.pybullet_world import FastWorld
+from wng_tf.envs.pybullet_quiet import pybullet
+from wng_tf.envs.pybullet_world import BulletWorld
 from wng_tf.envs.scalar_numpy import cos, length3, sin
 
-with quiet():
-    from pybullet_envs_gymnasium import gym_manipulator_envs as packaged
-
 _TORQUE = 0.05  # at action 1
+_ARM = ("joint0", "joint1")
+_TARGET = ("target_x", "target_y")
+_REACH, _TURN = 0.27, 3.14  # the target's largest coordinate, metres; the arm's largest angle at the start, radians
 
 
-class ReacherEnv(FastWorld, packaged.ReacherBulletEnv):
+class ReacherEnv(BulletWorld):
     """ReacherBulletEnv-v0: observation [9], action [2]; its episodes end at the time limit alone."""
+
+    file = "reacher.xml"
+    sizes = (9, 2)
+    gravity = 0.0
+    restores = False
 
     potential: float
 
@@ -52,25 +57,25 @@ class ReacherEnv(FastWorld, packaged.ReacherBulletEnv):
         self.rewards = [self.potential - last_potential, float(electricity), stuck]
         return state, sum(self.rewards), False, False, {}
 
+    def _start(self) -> None:
+        for names, limit in ((_TARGET, _REACH), (_ARM, _TURN)):
+            for name in names:
+                self.robot.joints[name].start(self.np_random.uniform(-limit, limit))
+
     def _cache(self) -> None:
-        robot, joints = self.robot, (self.robot.central_joint, self.robot.elbow_joint)
+        joints = [self.robot.joints[name] for name in _ARM]
         self._client = self.physicsClientId
-        self._arm = joints[0].bodies[joints[0].bodyIndex]
-        self._joints = [joint.jointIndex for joint in joints]
-        self._fingertip = robot.fingertip.bodyPartIndex
+        self._arm = joints[0].body
+        self._joints = [joint.index for joint in joints]
+        self._fingertip = self.robot.parts["fingertip"].link
         self._lower = [joint.lowerLimit for joint in joints]
         self._span = [joint.upperLimit - joint.lowerLimit for joint in joints]
-        self._read_target()
-        self.potential = float(self.potential)
 
-    def _first(self) -> np.ndarray:
-        self._read_target()
-        return self._observe()[0]
-
-    def _read_target(self) -> None:
+    def _first(self, fresh: bool) -> np.ndarray:
         # Nothing moves the target within an episode: there is no gravity, and the arm passes through it.
-        self._target_joints = [self.robot.jdict[name].get_position() for name in ("target_x", "target_y")]
-        self._target = self.robot.target.get_position().tolist()
+        self._target_joints = [self.robot.joints[name].position() for name in _TARGET]
+        self._target = self.robot.parts["target"].position()
+        return self._observe()[0]
 
     def _observe(self) -> tuple[np.ndarray, float, float, float]:
         """Observation, shoulder speed, elbow position and elbow speed; sets the potential."""

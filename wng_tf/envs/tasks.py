@@ -69,7 +69,10 @@ _FASTER: dict[str, str] = {
 
 _INSTALL: dict[Kind, str] = {
     "mujoco": "pip install 'gymnasium[mujoco]'",
-    "pybullet": "pip install pybullet pybullet_envs_gymnasium (PyBullet has wheels up to Python 3.11)",
+    "pybullet": (
+        "pip install pybullet (Linux, up to Python 3.11) or pip install pybullet-arm64 (Python 3.10 to 3.13), which are "
+        "one engine; where neither has a wheel, the tasks on MuJoCo, as --env=Hopper-v5"
+    ),
     "classic": "pip install 'gymnasium[classic-control]'",
     "other": "install the package that provides it",
 }
@@ -213,7 +216,11 @@ def _register_packaged_bullet_ids(name: str) -> None:
     try:
         importlib.import_module("pybullet_envs_gymnasium")
     except ImportError as error:
-        raise UserError(f"--env {name}: {_sentence(error)}{_advice(error, 'pybullet')}") from error
+        raise UserError(
+            f"--env {name}: {_sentence(error)} Try: pip install pybullet_envs_gymnasium (from Python 3.12 on with "
+            "--no-deps, because it asks for pybullet by a name that has no wheels there), or the same tasks without it: "
+            f"{', '.join(short for short, env_id in SHORT_NAMES.items() if 'Bullet' in env_id)}."
+        ) from error
 
 
 def _unknown(name: str, module: str, bare_id: str) -> str:

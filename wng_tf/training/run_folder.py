@@ -46,15 +46,16 @@ MAY_CHANGE = run_flags.may_change_on_resume()
 
 _ABSOLUTE_PATH = re.compile(r"(?:(?<=^)|(?<=[=,:]))/[^,:=]+")
 
+#: Under each key the names that a package is distributed by.
 _PACKAGES = {
-    "tensorflow": "tensorflow",
-    "keras": "keras",
-    "tfp": "tensorflow-probability",
-    "gymnasium": "gymnasium",
-    "mujoco": "mujoco",
-    "pybullet": "pybullet",
-    "numpy": "numpy",
-    "wng_tf": "wng_tf",
+    "tensorflow": ("tensorflow",),
+    "keras": ("keras",),
+    "tfp": ("tensorflow-probability",),
+    "gymnasium": ("gymnasium",),
+    "mujoco": ("mujoco",),
+    "pybullet": ("pybullet", "pybullet-arm64"),
+    "numpy": ("numpy",),
+    "wng_tf": ("wng_tf",),
 }
 
 
@@ -195,7 +196,7 @@ def versions(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "git_commit": _git_commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        **{name: _version(package) for name, package in _PACKAGES.items()},
+        **{name: _version(names) for name, names in _PACKAGES.items()},
     }
 
 
@@ -271,11 +272,12 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+def _version(names: tuple[str, ...]) -> str | None:
+    """Of the first of the names that is installed; None if none is."""
+    for name in names:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(name)
+    return None
 
 
 def _git_commit() -> str | None:
