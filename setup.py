@@ -22,8 +22,7 @@ PYBULLET = [
     f'pybullet>=3.2.5,<4; python_version < "3.12" and {_LINUX}',
     # It asks for `pybullet` by that name. The tasks that have short names do without it.
     f'pybullet_envs_gymnasium>=0.6,<0.7; python_version < "3.12" and {_LINUX}',
-    'pybullet-arm64>=3.2.8,<4; python_version < "3.14" and '
-    f'({_MAC} or {_WINDOWS} or python_version >= "3.12" and {_LINUX})',
+    f'pybullet-arm64>=3.2.8,<4; python_version < "3.14" and ({_MAC} or {_WINDOWS} or python_version >= "3.12" and {_LINUX})',
 ]
 
 setup(
@@ -34,8 +33,10 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.10,<3.14",
-    packages=find_packages(include=["wng_tf", "wng_tf.*", "baselines_compat", "baselines_compat.*"]),
-    package_data={"wng_tf": ["py.typed"], "baselines_compat": ["py.typed"]},
+    # The flagfiles are in `runs`, where people look for them in a checkout; in an installed package they are data.
+    packages=[*find_packages(include=["wng_tf", "wng_tf.*", "baselines_compat", "baselines_compat.*"]), "wng_tf.flagfiles"],
+    package_dir={"wng_tf.flagfiles": "runs"},
+    package_data={"wng_tf": ["py.typed"], "wng_tf.flagfiles": ["*.flags", "tuned/*.flags"], "baselines_compat": ["py.typed"]},
     install_requires=[
         *TENSORFLOW,
         "keras>=3.10,<4",

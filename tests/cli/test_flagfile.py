@@ -75,3 +75,35 @@ def test_a_pipe_that_is_written_to_is_read():
     os.close(writer)
     assert flagfile.expand([f"--flagfile=/dev/fd/{reader}"]) == ["--alg=ppo"]
     os.close(reader)
+
+
+@pytest.mark.parametrize("name", ["table1.flags", "runs/table1.flags"])
+def test_those_of_the_package_are_found_anywhere(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = flagfile.expand([f"--flagfile={name}"])
+    assert any(line.startswith("--algs=") for line in found)
+    (tmp_path / "own").write_text(f"--flagfile={name}\n--seeds=7\n")
+    assert flagfile.expand(["--flagfile=own"]) == [*found, "--seeds=7"]
+
+
+def test_a_file_of_ones_own_comes_before_those_of_the_package(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "table1.flags").write_text("--seeds=7\n")
+    assert flagfile.expand(["--flagfile=table1.flags"]) == ["--seeds=7"]
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "table1.flags").write_text("--flagfile=appendix_d1.flags\n")
+    assert len(flagfile.expand(["--flagfile=sub/table1.flags"])) > 3
+
+
+@pytest.mark.parametrize("name", ["elsewhere/table1.flags", "table9.flags"])
+def test_what_is_in_no_place_is_met_with_the_names_that_there_are(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"No such file or directory\). Those of the package are .*table1\.flags"):
+        flagfile.expand([f"--flagfile={name}"])
+
+
+def test_a_link_that_leads_nowhere_is_not_passed_over(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "table1.flags").symlink_to("nowhere")
+    with pytest.raises(UserError, match="'table1.flags' cannot be read"):
+        flagfile.expand(["--flagfile=table1.flags"])

@@ -6,7 +6,9 @@ import os
 import re
 import stat
 from collections.abc import Sequence
+from pathlib import Path
 
+import wng_tf
 from wng_tf.errors import UserError
 
 #: Bytes of a flagfile at most.
@@ -14,11 +16,17 @@ LIMIT = 1 << 20
 #: Flags that count only where the user types them.
 TYPED_ONLY = ("trust",)
 
+#: Folders of the flagfiles that come with the package: in an installed one, and in a checkout.
+_SHIPPED = (Path(wng_tf.__file__).parent / "flagfiles", Path(wng_tf.__file__).parents[1] / "runs")
+
 _DIRECTIVE = re.compile(r"--?flagfile(?:[= ](.*))?", re.DOTALL)
 
 
 def expand(arguments: Sequence[str]) -> list[str]:
     """The arguments with the lines of a file in the place of each `--flagfile=FILE`; files may include others.
+
+    A file that is not there is looked for among those that come with the package: `--flagfile=table1.flags` works anywhere,
+    and so do `--flagfile=runs/table1.flags` and `--flagfile=tuned/trpo.flags`.
 
     Empty lines and those that begin with `#` or `//` are left out, as absl does.
 
@@ -40,7 +48,7 @@ def expand(arguments: Sequence[str]) -> list[str]:
             if not left:
                 raise UserError("--flagfile is given without a file.")
             path = left.pop(0)
-        expanded.extend(_lines(os.path.expanduser(path), ()))
+        expanded.extend(_lines(_found(os.path.expanduser(path)), ()))
     return expanded
 
 
@@ -66,10 +74,28 @@ def _lines(path: str, opened: tuple[str, ...]) -> list[str]:
 
 
 def _beside(including: str, path: str) -> str:
-    """Where a file that a flagfile names is: relative to that flagfile, or else to the working folder."""
+    """Where a file that a flagfile names is: relative to that flagfile, or else where any other is looked for."""
     path = os.path.expanduser(path)
     beside = os.path.join(os.path.dirname(including), path)
-    return beside if path and os.path.exists(beside) else path
+    return beside if path and os.path.exists(beside) else _found(path)
+
+
+def _found(path: str) -> str:
+    """The path itself, or that of a file of this name that comes with the package, if there is nothing at the path."""
+    name = path.removeprefix("runs/")
+    if name.endswith(".flags") and not os.path.isabs(path) and ".." not in path.split("/") and not os.path.lexists(path):
+        for shipped in _SHIPPED:
+            if (shipped / name).is_file():
+                return str(shipped / name)
+    return path
+
+
+def shipped() -> list[str]:
+    """The names of the flagfiles that come with the package."""
+    found = (
+        (folder, file) for folder in _SHIPPED for pattern in ("*.flags", "tuned/*.flags") for file in folder.glob(pattern)
+    )
+    return sorted({file.relative_to(folder).as_posix() for folder, file in found})
 
 
 def _own_folder(path: str, line: str) -> str:
@@ -99,7 +125,10 @@ def read(path: str) -> str:
                 os.set_blocking(descriptor, True)  # `--flagfile=<(command)`: its writer is there already
             data = file.read(LIMIT + 1)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        raise UserError(f"The flagfile '{path}' cannot be read ({getattr(error, 'strerror', None) or error}).") from None
+        hint = f" Those of the package are {', '.join(shipped())}." if isinstance(error, FileNotFoundError) else ""
+        raise UserError(
+            f"The flagfile '{path}' cannot be read ({getattr(error, 'strerror', None) or error}).{hint}"
+        ) from None
     if len(data) > LIMIT:
         raise UserError(f"The flagfile '{path}' is longer than {LIMIT} bytes: it is no file of flags.")
     try:
