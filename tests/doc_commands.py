@@ -43,7 +43,7 @@ def budget(words: tuple[str, ...]) -> list[str]:
     if module == "wng_tf.sweep":
         small = ",".join(f"{name}={value}" for name, value in GRADIENT.items())
         names = "|".join(algorithms.POLICY_GRADIENTS)
-        return ["--seeds=0", "--envs=InvertedDoublePendulum-v5", f"--override=alg={names}:{small}", "--jobs=2"]
+        return ["--seeds=0", "--algs=ppo", "--envs=InvertedDoublePendulum-v5", f"--override=alg={names}:{small}", "--jobs=2"]
     return OTHERS.get(module, [])
 
 

@@ -27,6 +27,7 @@ EXTRAS = set(re.findall(r'^        "(\w+)": \[', SETUP, re.MULTILINE))
 #: Words that stand for something of the reader's own.
 PLACEHOLDERS = {"FOLDER", "RUN...", "OLD_CHECKOUT", "ADDRESS"}
 PAGES = [page for page in doc_pages.PAGES if any(doc_pages.commands(page))]
+GUIDES = [page for page in PAGES if (ROOT / "runs") not in page.parents]
 
 
 def plain(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -171,9 +172,9 @@ def test_a_wrong_command_would_be_found(words, call, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_the_commands_of_a_page_run(page, reader, call, monkeypatch):
-    """In the order of the page, each with a budget of a few steps."""
+    """In the order of the page, each with a budget of a few steps. (The results' own commands are hours of sweeps.)"""
     monkeypatch.setenv("WNG_TF_UNUSED", "allow")
     save_files(page, reader)
     done: set[tuple[str, ...]] = set()
