@@ -107,6 +107,14 @@ def test_marks_are_understood(page):
         assert path.with_suffix(".py").is_file() or (path / "__init__.py").is_file(), module
 
 
+def test_the_architecture_has_every_room():
+    text = (DOCS / "architecture.md").read_text()
+    rooms = [path.name for path in (ROOT / "wng_tf").iterdir() if (path / "__init__.py").exists()]
+    assert rooms and all(f"`wng_tf/{room}`" in text for room in rooms)
+    picture = text[text.index("<svg") : text.index("</svg>")]
+    assert all(room in picture for room in rooms)
+
+
 def test_marks_that_mean_nothing_are_errors():
     for wrong in ("nothing here", "section README.md No such heading"):
         with pytest.raises(ValueError):
