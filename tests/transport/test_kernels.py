@@ -50,6 +50,21 @@ def test_single_precision_features_and_slopes(spread):
     np.testing.assert_allclose(tape.gradient(total, x), slopes, atol=50 * rounding)
 
 
+@pytest.mark.parametrize("kernel", [GaussianKernel(0.7), RandomFeatures.sample(3, 50, 0.7, seed=1)])
+def test_test_functions_on_held_points(kernel):
+    """Values and slopes are those through the Gram matrices, differentiated in their second argument alone."""
+    y, weights = tf.constant(POINTS), np.random.default_rng(1).normal(size=(6, 2))
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(y)
+        gram, expansion = kernel.held(y)
+        values = expansion(tf.constant(weights))
+        expected = tf.einsum("jb,bjk->kb", weights, kernel.cross(tf.constant(POINTS), y))
+    np.testing.assert_allclose(gram, tf.transpose(kernel.gram(y), [1, 2, 0]), atol=1e-12)
+    np.testing.assert_allclose(values, expected, atol=1e-12)
+    np.testing.assert_allclose(tape.gradient(values, y), tape.gradient(expected, y), atol=1e-12)
+    assert tape.gradient(gram, y) is None
+
+
 def test_features_approach_the_kernel():
     exact = GaussianKernel(0.7).gram(tf.constant(POINTS))
     errors = [

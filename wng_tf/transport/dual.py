@@ -14,9 +14,11 @@ K×K matrices; `fit_in_feature_space` takes the same steps as printed, on R coef
 
 from __future__ import annotations
 
+import functools
+
 import tensorflow as tf
 
-from wng_tf.transport.kernels import GaussianKernel, RandomFeatures
+from wng_tf.transport.kernels import Expansion, GaussianKernel, RandomFeatures
 
 __all__ = ["fit", "fit_in_feature_space", "transport_estimate"]
 
@@ -125,8 +127,9 @@ def transport_estimate(
     gram_x = _samples_first(gram_x, 2)
     if y.shape.rank == 2:
         gram_y = kernel.held_gram(y)
+        expansion: Expansion = functools.partial(tf.linalg.matvec, gram_y, transpose_a=True)
     else:
-        gram_y = kernel.held_gram_samples_first(tf.reshape(y, tf.concat([[-1], tf.shape(y)[-2:]], axis=0)))
+        gram_y, expansion = kernel.held(tf.reshape(y, tf.concat([[-1], tf.shape(y)[-2:]], axis=0)))
     cost = _samples_first(_cost(x, y, all_pairs), 2 if all_pairs else 1)
     weights_x, weights_y = _ascend(
         gram_x,
@@ -138,9 +141,8 @@ def transport_estimate(
         all_pairs=all_pairs,
     )
     weights_x, weights_y = tf.stop_gradient(weights_x), tf.stop_gradient(weights_y)
-    # λ₂ is differentiable in the points y where it is taken, not in those it is expanded around: hence the transpose.
-    lambda_x = _apply(gram_x, weights_x)
-    lambda_y = _apply(tf.transpose(gram_y, [1, 0, *range(2, gram_y.shape.rank)]), weights_y)
+    # λ₂ is differentiable in the points y where it is taken, not in those it is expanded around.
+    lambda_x, lambda_y = _apply(gram_x, weights_x), expansion(weights_y)
     excess_x, _ = _excess(lambda_x, lambda_y, cost, gamma, all_pairs)
     means = [tf.reduce_mean(values, axis=0) for values in (lambda_x, lambda_y, excess_x)]
     return tf.reshape(means[0] + means[1] + gamma * (1.0 - means[2]), tf.shape(y)[:-2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,10 @@ import tensorflow as tf
 from wng_tf.natural_gradient.scalars import scalar
 
 __all__ = ["GaussianKernel", "RandomFeatures"]
+
+#: From weights [K, B] to λ = Σ_k w_k K(y_k, ·) on the points y [K, B], differentiable in where it is taken alone: neither
+#: in the points that it is expanded around nor in the weights, which the caller holds constant.
+Expansion = Callable[[tf.Tensor], tf.Tensor]
 
 # cos(2π t) for |t| ≤ 1/2 as a polynomial in t², by Chebyshev's points: off by 1.1e-8 at most.
 COSINE = (
@@ -54,11 +59,15 @@ class GaussianKernel(NamedTuple):
         """K(y_j, y_k) [..., K, K] with y_j held constant: differentiable in the second argument alone."""
         return self.cross(tf.stop_gradient(y), y)
 
-    def held_gram_samples_first(self, y: tf.Tensor) -> tf.Tensor:
-        """`held_gram` of y [B, K, d] as [K, K, B], by coordinates: half the time of transposing afterwards."""
+    def held(self, y: tf.Tensor) -> tuple[tf.Tensor, Expansion]:
+        """The Gram matrices [K, K, B] of points y [B, K, d], held constant, and λ on those points.
+
+        By coordinates, which takes half the time of transposing afterwards.
+        """
         along = tf.unstack(tf.transpose(y, [2, 1, 0]))
         distances = tf.add_n([tf.square(tf.stop_gradient(a)[:, tf.newaxis] - a) for a in along])
-        return tf.exp(-0.5 * distances / tf.square(scalar(self.bandwidth, y.dtype)))
+        gram = tf.exp(-0.5 * distances / tf.square(scalar(self.bandwidth, y.dtype)))
+        return tf.stop_gradient(gram), lambda weights: tf.reduce_sum(gram * weights[:, tf.newaxis], axis=0)
 
 
 class RandomFeatures(NamedTuple):
@@ -103,6 +112,16 @@ class RandomFeatures(NamedTuple):
         features = self(y)
         return tf.matmul(tf.stop_gradient(features), features, transpose_b=True)
 
-    def held_gram_samples_first(self, y: tf.Tensor) -> tf.Tensor:
-        """`held_gram` of y [B, K, d] as [K, K, B]."""
-        return tf.transpose(self.held_gram(y), [1, 2, 0])
+    def held(self, y: tf.Tensor) -> tuple[tf.Tensor, Expansion]:
+        """The Gram matrices [K, K, B] of points y [B, K, d], held constant, and λ on those points.
+
+        λ = φ · Σ_k w_k φ(y_k) goes through the features: its derivative through the Gram matrices would cost as much as they.
+        """
+        features = self(y)
+        fixed = tf.stop_gradient(features)
+
+        def expansion(weights: tf.Tensor) -> tf.Tensor:
+            coefficients = tf.matmul(tf.transpose(weights)[:, tf.newaxis], fixed)
+            return tf.transpose(tf.matmul(features, coefficients, transpose_b=True)[..., 0])
+
+        return tf.transpose(tf.matmul(fixed, fixed, transpose_b=True), [1, 2, 0]), expansion
