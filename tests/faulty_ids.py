@@ -49,8 +49,8 @@ ENVIRONMENTS = {
     "Dying-v0": Signalling,
     "CtrlC-v0": functools.partial(Signalling, signal.SIGINT),
     "Broken-v0": Broken,
-    "ManyChoices-v0": functools.partial(Space, actions=spaces.MultiDiscrete([2, 2])),
-    "Images-v0": functools.partial(Space, observations=spaces.Box(0, 255, (8, 8, 3), np.uint8)),
+    "ManyChoices-v0": functools.partial(Space, actions=spaces.Tuple([spaces.Discrete(2)] * 2)),
+    "Images-v0": functools.partial(Space, observations=spaces.Sequence(spaces.Box(0, 255, (8, 8, 3), np.uint8))),
     "Words-v0": functools.partial(Space, observations=spaces.Text(5)),
 }
 for name, entry_point in ENVIRONMENTS.items():

@@ -48,7 +48,7 @@ def test_wherever_a_policy_acts_the_environment_gets_members_of_its_space(family
 
 
 @pytest.mark.parametrize("family", ["es", "ppo"])
-@pytest.mark.parametrize("name", ["choices", "panel", "number"])
+@pytest.mark.parametrize("name", ["choices", *(pytest.param(name, marks=pytest.mark.slow) for name in ("panel", "number"))])
 def test_neither_workers_nor_an_interruption_change_the_numbers(family, name, tmp_path):
     train(family, name, tmp_path / "whole", steps=128)
     train(family, name, tmp_path / "two", steps=128, workers=2)

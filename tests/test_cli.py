@@ -23,7 +23,7 @@ BAD_FLAGS = {
     "--env=Hopper-v2": "Did you mean Hopper-v5",
     "--env=numpy:Missing-v0": "the module 'numpy' registers no 'Missing-v0'",
     "--env=no_such_module:X-v0": "cannot be imported",
-    "--env=faulty_ids:ManyChoices-v0": "Box with one dimension, or Discrete",
+    "--env=faulty_ids:ManyChoices-v0": "Box, Discrete, MultiDiscrete or MultiBinary",
     "--env=faulty_ids:Images-v0": "Wrap the environment",
     "--env=faulty_ids:Words-v0": "Wrap the environment",
     "--alg=bgwnpg": "Did you mean bg_wnpg",
@@ -292,7 +292,7 @@ def test_a_space_that_is_refused_in_a_worker_is_bad_input_too(call, tmp_path):
     flags = {**TINY, "alg": "ppo", "env": "faulty_ids:ManyChoices-v0", "num_env": 2, "num_workers": 2}
     outcome = call(run.app, *as_flags(**flags, log_path=tmp_path / "run"))
     assert outcome.code == 2
-    assert_sentence(outcome.stderr, "Box with one dimension, or Discrete")
+    assert_sentence(outcome.stderr, "Box, Discrete, MultiDiscrete or MultiBinary")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -102,7 +102,7 @@ def _residual():
     return residual
 
 
-@pytest.mark.parametrize("network", ["own_networks:residual", "own_networks:sized"])
+@pytest.mark.parametrize("network", ["own_networks:residual", pytest.param("own_networks:sized", marks=pytest.mark.slow)])
 def test_neither_workers_nor_an_interruption_change_the_numbers(network, tmp_path):
     train(tmp_path / "whole", network=network, updates=3)
     train(tmp_path / "two", network=network, updates=3, num_workers=2)

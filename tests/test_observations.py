@@ -86,7 +86,12 @@ def test_training_evaluation_and_export(family, name, tmp_path):
 @pytest.mark.parametrize("family", ["es", "ppo"])
 @pytest.mark.parametrize(
     ("name", "network"),
-    [("gray", "cnn_small"), ("image", "cnn_small"), ("camera", "own_networks:of_parts"), ("camera", "mlp")],
+    [
+        ("gray", "cnn_small"),
+        pytest.param("image", "cnn_small", marks=pytest.mark.slow),
+        ("camera", "own_networks:of_parts"),
+        pytest.param("camera", "mlp", marks=pytest.mark.slow),
+    ],
 )
 def test_images_through_convolutions_keep_their_bits(family, name, network, tmp_path):
     """With several workers, and after an interruption."""

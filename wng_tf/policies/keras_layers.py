@@ -74,12 +74,17 @@ def whole_network(name: str, space: spaces.Space[Any], outputs: int) -> KerasNet
     Raises:
       UserError: it makes no Keras model, one that keeps a state, or one that cannot be saved.
     """
+    function, for_others = networks.keras_function(name), ""
+    if name in parts.IMAGE_NETWORKS:
+        for_others = f" For other observations choose one of {', '.join(parts.NETWORKS)}."
+    else:
+        function = _guarded(name, function)
     try:
-        inputs, features = features_of(_guarded(name, networks.keras_function(name)), space, name)
+        inputs, features = features_of(function, space, name)
         model = keras.Model(inputs, keras.layers.Dense(outputs)(features))
         refuse_state(model)
     except ValueError as error:
-        raise UserError(str(error)) from None
+        raise UserError(f"{error}{for_others}") from None
     return KerasNetwork.of(model, name)
 
 
