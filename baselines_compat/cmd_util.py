@@ -1,5 +1,5 @@
-"""Where Baselines keeps `make_vec_env`."""
+"""`make_vec_env` by a short path."""
 
-from baselines_compat.vec_env.make import make_vec_env
+from baselines_compat.common.cmd_util import make_vec_env
 
 __all__ = ["make_vec_env"]

@@ -41,6 +41,8 @@ def main(argv: Sequence[str]) -> int:
     tasks.check(task)
     if values.play_episodes < 0:
         raise UserError(f"--play_episodes must not be negative, as {values.play_episodes} is.")
+    if values.save_path is not None and expanded(values.save_path).is_dir():
+        raise UserError(f"--save_path={values.save_path} is a folder: name a file to save the policy to.")
     if values.play:
         screen.check(values.env)
         if values.num_timesteps == 0:
@@ -86,8 +88,7 @@ def main(argv: Sequence[str]) -> int:
             load_path=values.load_path,
             **given,
         )
-        if values.play:
-            _play(policy)
+        _finish(policy)
     except (NonFiniteError, WorkerError) as error:
         return cli.fail(f"{error} {_last_checkpoint(folder)}{cli.traceback_of(error, folder)}", cli.FAULT)
     except UnusableOutput as error:
@@ -118,10 +119,14 @@ def _take_environment() -> None:
         values["env"].value = env
 
 
-def _play(policy: saved_policy.SavedPolicy) -> None:
+def _finish(policy: saved_policy.SavedPolicy) -> None:
+    """What is asked for once there is a policy: to save it, and to show it."""
     values = flags.FLAGS
-    timeout = values.env_timeout or 0.0
-    playing.show(policy, values.env, episodes=values.play_episodes, seed=values.seed, timeout=timeout)
+    if values.save_path is not None:
+        print(f"Saved the policy to {policy.save(values.save_path)}", flush=True)
+    if values.play:
+        timeout = values.env_timeout or 0.0
+        playing.show(policy, values.env, episodes=values.play_episodes, seed=values.seed, timeout=timeout)
 
 
 def _play_alone() -> int:
@@ -131,7 +136,7 @@ def _play_alone() -> int:
     from baselines_compat.vec_env import NonFiniteError, WorkerError
 
     try:
-        _play(saved_policy.load(flags.FLAGS.load_path))
+        _finish(saved_policy.load(flags.FLAGS.load_path))
     except (NonFiniteError, WorkerError) as error:
         return cli.fail(f"{error}{cli.traceback_of(error, Path('nowhere'))}", cli.FAULT)
     return 0

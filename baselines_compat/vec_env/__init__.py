@@ -8,7 +8,10 @@ from baselines_compat.vec_env.segment import EpisodeRecord, SegmentArrays
 from baselines_compat.vec_env.slot import EnvSlot
 from baselines_compat.vec_env.subproc_vec_env import SubprocVecEnv
 from baselines_compat.vec_env.vec_env import DummyVecEnv, VecEnv
+from baselines_compat.vec_env.vec_frame_stack import VecFrameStack
+from baselines_compat.vec_env.vec_monitor import VecMonitor
 from baselines_compat.vec_env.vec_normalize import VecNormalize
+from baselines_compat.vec_env.wrapper import VecEnvObservationWrapper, VecEnvWrapper
 
 __all__ = [
     "DummyVecEnv",
@@ -21,6 +24,10 @@ __all__ = [
     "SegmentArrays",
     "SubprocVecEnv",
     "VecEnv",
+    "VecEnvObservationWrapper",
+    "VecEnvWrapper",
+    "VecFrameStack",
+    "VecMonitor",
     "VecNormalize",
     "WorkerError",
     "make_vec_env",

@@ -14,7 +14,7 @@ from wng_tf.training.run_flags import ROLES
 from wng_tf.training.settings import conditions, field_type
 
 #: Flags of what comes after a run, and is no part of it.
-PLAYING = ("play", "play_episodes")
+AFTERWARDS = ("save_path", "play", "play_episodes")
 
 Use = tuple[Family, dataclasses.Field, type]
 """A family that has a setting, the setting, and its type."""
@@ -75,12 +75,13 @@ def define_run_flags() -> None:
     flags.DEFINE_bool("resume", False, "Continue the run in --log_path from its last checkpoint.")
     flags.DEFINE_bool("progress", None, "Show the progress bar; default: on a terminal.")
     define_number("num_threads", 1, "Threads of TensorFlow's operations.")
+    flags.DEFINE_string("save_path", None, "File to save the trained policy to, beside the run's own; wng_tf.load reads it.")
     flags.DEFINE_bool(
         "play", False, "Show the trained policy on a screen; with --load_path and --num_timesteps=0 without training it."
     )
     define_number("play_episodes", 0, "Episodes that --play shows; 0: until Ctrl-C.")
 
-    for name in (*ROLES, *PLAYING):
+    for name in (*ROLES, *AFTERWARDS):
         _put_under(name, "the run")
 
 
