@@ -76,7 +76,7 @@ def _monitored(
         gamestate=gamestate,
         wrapper_kwargs=wrapper_kwargs,
         env_kwargs=env_kwargs,
-        logger_dir=Logger.CURRENT and Logger.CURRENT.get_dir(),
+        logger_dir=Logger.CURRENT.get_dir() if Logger.CURRENT else None,
         initializer=initializer,
     )
     numbers = range(start_index, start_index + num_env)

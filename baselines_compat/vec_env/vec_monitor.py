@@ -53,7 +53,7 @@ class VecMonitor(VecEnvWrapper):
         self.eprets += rewards
         self.eplens += 1
         given = list(infos)
-        for i in np.flatnonzero(dones):
+        for i in np.flatnonzero(dones).tolist():
             given[i] = {**infos[i], "episode": self._finish(i, infos[i])}
         return observations, rewards, dones, given
 

@@ -269,7 +269,7 @@ class HopperEnv(LocomotionEnv):
 
     file = "hopper.xml"
     sizes = (15, 3)
-    feet = ("foot",)
+    feet: ClassVar[tuple[str, ...]] = ("foot",)
     power = 0.75
 
     def _alive_bonus(self, z: float, pitch: float) -> float:
