@@ -9,6 +9,8 @@ import pytest
 from tests.sweeps.planned_runs import ROOT, runs_of
 from wng_tf import algorithms
 from wng_tf.policy_gradient.config import resolve
+from wng_tf.sweeps.check import check_settings
+from wng_tf.sweeps.grid import Run, parse_override
 
 ROBOSCHOOL = {"Walker2d", "HalfCheetah", "Ant", "Reacher"}
 MUJOCO = {"Hopper-v5", "InvertedDoublePendulum-v5"}
@@ -88,3 +90,26 @@ def test_why_runs_on_the_tasks_and_seeds_of_the_selection_and_no_further(change,
     assert len(runs) == count
     furthest = {(run["env"], run["seed"]): float(run["num_timesteps"]) for run in selection}
     assert all(float(run["num_timesteps"]) <= furthest[run["env"], run["seed"]] for run in runs)
+
+
+TUNED = {"ppo", "trpo", "wtrpo", "wnpg", "bg_wnpg"}
+
+
+def test_the_benchmark_has_the_tuned_settings_of_each_method():
+    """Those that a single run takes by `--flagfile=tuned/trpo.flags`, but for the exceptions that the flagfile names."""
+    runs = runs_of("benchmark_v5", f"--algs={','.join(sorted(TUNED))}", "--seeds=0,1")
+    assert len(runs) == 8 * len(TUNED) * 2 and {run["alg"] for run in runs} == TUNED
+    for run in runs:
+        lines = (ROOT / "runs" / "tuned" / f"{run['alg']}.flags").read_text().splitlines()
+        tuned = dict(line.removeprefix("--").split("=", 1) for line in lines if line.startswith("--"))
+        exceptions = {"HalfCheetah-v5": {"trust_radius"}, "Swimmer-v5": {"gamma"}}.get(run["env"], set())
+        different = {name for name, value in tuned.items() if run[name] != value}
+        expected = exceptions & tuned.keys() if run["alg"] in ("trpo", "wtrpo") else exceptions & {"gamma"}
+        assert different == expected, run
+
+
+@pytest.mark.parametrize("alg", sorted(TUNED))
+def test_tuned_settings_have_effects_and_are_found_from_any_folder(alg, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = parse_override(f"alg={alg}:flagfile=tuned/{alg}.flags").settings
+    assert check_settings(Run(alg, "Hopper-v5", 0, settings=tuple(settings.items()))) == set()
