@@ -23,13 +23,13 @@ def budget(words: tuple[str, ...]) -> list[str]:
     """Flags that make a command small; they come last, so they win."""
     module = words[2]
     given = dict(word[2:].partition("=")[::2] for word in words[3:] if word.startswith("--"))
-    if module == "wng_tf.run":
+    if module in ("wng_tf.run", "baselines_compat.run"):
         if "flagfile" in given:
             return ["--num_timesteps=128"] if "num_timesteps" in given else []
         strategy = given.get("alg") in algorithms.EVOLUTION_STRATEGIES
         return [f"--{name}={value}" for name, value in (STRATEGY if strategy else GRADIENT).items()]
     if module == "wng_tf.evaluate":
-        return ["--episodes=2", "--max_episode_steps=20", "--video="]
+        return ["--episodes=2", "--max_episode_steps=20"]
     if module == "wng_tf.tune":
         if "flagfile" in given:
             return ["--dry_run"]
@@ -44,12 +44,14 @@ def budget(words: tuple[str, ...]) -> list[str]:
         small = ",".join(f"{name}={value}" for name, value in GRADIENT.items())
         names = "|".join(algorithms.POLICY_GRADIENTS)
         return ["--seeds=0", "--algs=ppo", "--envs=InvertedDoublePendulum-v5", f"--override=alg={names}:{small}", "--jobs=2"]
+    if module == "wng_tf.experiments.figure4":
+        folder = "-".join(["out", given.get("task", "point"), given.get("setting", "ours")])
+        return ["--num_timesteps=1", "--seeds=0", "--methods=es", f"--runs={folder}", f"--out={folder}"]
     return OTHERS.get(module, [])
 
 
 OTHERS = {
     "wng_tf.experiments.figure1": ["--output_dir=out"],
-    "wng_tf.experiments.figure4": ["--num_timesteps=1", "--seeds=0", "--methods=es", "--runs=out", "--out=out"],
     "wng_tf.experiments.estimator_accuracy": ["--output_dir=out", "--num_seeds=1"],
     "wng_tf.experiments.exact_matrix": ["--out=out", "--basis=5", "--num_states=32", "--draws=1"],
     "benchmarks.throughput": ["--repetitions=1", "--algs=ppo", "--sections=parts", "--output_dir=out"],
