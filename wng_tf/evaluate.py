@@ -18,123 +18,23 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import gymnasium
-import numpy as np
 from absl import flags
 
-from baselines_compat.vec_env import NonFiniteError, WorkerError, faults
-from baselines_compat.vec_env.intake import Intake
+from baselines_compat.vec_env import NonFiniteError, WorkerError
 from wng_tf import evaluation_files, saved_policy
 from wng_tf.cli import app as cli
 from wng_tf.cli import flags as run_flags
 from wng_tf.cli.parse import checkpoint_name, required, trusted
-from wng_tf.envs import video
+from wng_tf.envs import sources, video
 from wng_tf.envs.guarded import Guarded
 from wng_tf.errors import UserError
+from wng_tf.policies.episodes import Returns, play, time_limit
 from wng_tf.runtime.paths import expanded
-from wng_tf.saved_policy import SavedPolicy
-from wng_tf.training import checkpoint, run_folder, streams
+from wng_tf.training import checkpoint, run_folder
+
+__all__ = ["Returns", "evaluate_run", "play", "time_limit"]
 
 OUTPUT = run_folder.EVALUATION
-
-#: Steps after which an episode without any time limit is taken to have no end.
-ENDLESS = 50_000
-
-
-@dataclasses.dataclass(frozen=True)
-class Returns:
-    """Undiscounted returns of some episodes, and what they say of the mean.
-
-    Attributes:
-      returns, lengths: of each episode.
-      mean, sd: of the returns; sd is that of the sample (divisor n - 1), None for one episode.
-      interval: 95% confidence interval of the mean by Student's t; None for one episode.
-      mean_length: in steps.
-    """
-
-    returns: list[float]
-    lengths: list[int]
-    mean: float
-    sd: float | None
-    interval: tuple[float, float] | None
-    mean_length: float
-
-    @classmethod
-    def of(cls, returns: Sequence[float], lengths: Sequence[int]) -> Returns:
-        """The statistics of at least one episode."""
-        n = len(returns)
-        mean = float(np.mean(returns))
-        sd = interval = None
-        if n > 1:
-            sd = float(np.std(returns, ddof=1))
-            from scipy import special  # runs, which import this module, start sooner without it
-
-            half = float(special.stdtrit(n - 1, 0.975)) * sd / math.sqrt(n)
-            interval = (mean - half, mean + half)
-        return cls(list(returns), list(lengths), mean, sd, interval, float(np.mean(lengths)))
-
-
-def play(
-    policy: SavedPolicy,
-    world: gymnasium.Env,
-    episodes: int,
-    seed: int,
-    *,
-    deterministic: bool,
-    max_episode_steps: int = 0,
-    progress: Callable[[], object] = lambda: None,
-) -> Returns:
-    """Play `episodes` in `world`.
-
-    Args:
-      policy: who acts.
-      world: a `Guarded` one, or from `tasks.make`; fresh, if its physics remembers (PyBullet's does).
-      seed: episode i starts from, and draws its actions by, streams keyed by (seed, i).
-      deterministic: whether the policy's likeliest action is taken, or a sampled one.
-      max_episode_steps: cut an episode after so many steps; 0: at the environment's own time limit.
-      progress: called after each episode.
-
-    Raises:
-      UserError: the environment has no time limit, and an episode does not end.
-      NonFiniteError: an observation or reward is NaN or infinite.
-      UnusableOutput: an observation, reward or flag whose meaning is not clear.
-    """
-    limited = bool(max_episode_steps) or time_limit(world) is not None
-    limit = max_episode_steps or (sys.maxsize if limited else ENDLESS)
-    intake = Intake(world, faults.name_of(world))
-    returns, lengths = [], []
-    for episode in range(episodes):
-        rng = streams.generator(seed, streams.EVALUATION_ACTIONS, episode)
-        observation, _ = intake.reset(world.reset(seed=streams.EVALUATION_START.words(1, seed, episode)[0]))
-        total, steps, over = 0.0, 0, False
-        while not over and steps < limit:
-            _check_finite("observation", observation, episode)
-            result = world.step(policy.act(observation, rng, deterministic))
-            observation, reward, terminated, truncated, _ = intake.step(result)
-            _check_finite("reward", reward, episode)
-            over = terminated or truncated
-            total += reward
-            steps += 1
-        if not over and not limited:
-            raise UserError(
-                f"{faults.name_of(world)} has no time limit, and an episode did not end within {ENDLESS} steps: say with "
-                "--max_episode_steps after how many steps an episode is cut."
-            )
-        returns.append(total)
-        lengths.append(steps)
-        progress()
-    return Returns.of(returns, lengths)
-
-
-def time_limit(world: gymnasium.Env) -> int | None:
-    """Steps after which the environment itself cuts an episode; None if it does not say."""
-    spec = world.spec
-    return None if spec is None else spec.max_episode_steps
-
-
-def _check_finite(name: str, value: Any, episode: int) -> None:
-    if not np.isfinite(value).all():
-        raise NonFiniteError(f"The environment returned a non-finite {name} in episode {episode}: evaluation stopped.")
 
 
 def evaluate_run(
@@ -146,8 +46,12 @@ def evaluate_run(
     trust: bool = False,
     max_episode_steps: int = 0,
     env_timeout: float = 0.0,
+    env: Any = None,
 ) -> dict[str, Any]:
     """Evaluate the policy of a run; see `play`. `trust`: see `saved_policy.environment`.
+
+    The environment is the one that the run was trained in, with its arguments and wrappers, or `env`: whatever
+    `envs.sources` takes that is one environment, for a run that was trained in an object, or to see the policy elsewhere.
 
     Returns:
       what `evaluation.json` holds: `env`, `alg`, `which`, `step` of the checkpoint, `seed`, `episodes`,
@@ -168,12 +72,13 @@ def evaluate_run(
     if max_episode_steps < 0:
         raise UserError(f"--max_episode_steps must not be negative, as {max_episode_steps} is.")
     policy = saved_policy.load(run, which)
-    env = saved_policy.environment(run, trust)
+    task = saved_policy.task(run, trust) if env is None else None
     alg = saved_policy.flag(run, "alg")
     step, _ = checkpoint.load(run / run_folder.CHECKPOINTS, which)
     played = {}
     for name, deterministic in (("deterministic", True), ("stochastic", False)):
-        with Guarded(env, env_timeout) as world:
+        where = task or sources.single(sources.task_of(env), "env")  # an object can be had once from each
+        with Guarded(where, env_timeout) as world:
             result = play(
                 policy,
                 world,
@@ -184,7 +89,7 @@ def evaluate_run(
                 progress=progress,
             )
         played[name] = dataclasses.asdict(result)
-    about = {"env": env, "alg": alg, "which": which, "step": step}
+    about = {"env": where.name, "alg": alg, "which": which, "step": step}
     cut = {"max_episode_steps": max_episode_steps} if max_episode_steps else {}
     return {**about, "seed": seed, "episodes": episodes, **cut, **played}
 
@@ -204,7 +109,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         if values.video is not None:
             policy = saved_policy.load(run, which)
-            with video.filming(values.video, saved_policy.environment(run, trusted()), values.env_timeout) as world:
+            with video.filming(values.video, saved_policy.task(run, trusted()), values.env_timeout) as world:
                 play(policy, world, values.video_episodes, values.seed, deterministic=True, max_episode_steps=limit)
             print(f"Wrote {values.video}", flush=True)
         with _bar(2 * values.episodes) as advance:

@@ -13,7 +13,8 @@ def learn(*, alg: str = "bg_wnpg", env: Any, total_timesteps: float, **settings:
 
     Args:
       alg: an algorithm of either table, see `wng_tf.algorithms`.
-      env: the environment: a short name or a Gymnasium id.
+      env: the environment: a short name, a Gymnasium id or `module:name`; an object, or a function that makes one; see
+        `wng_tf.envs.sources`.
       total_timesteps: environment steps, over all environments.
       **settings: the other arguments of the family's own `learn` (`network`, `seed`, `log_path`, `resume`, `callback`, ...),
         `wng_tf.policy_gradient.learn.learn` or `wng_tf.evolution.learn.learn`, and the settings of the algorithm, which are

@@ -5,16 +5,17 @@ from __future__ import annotations
 import itertools
 
 from wng_tf.envs import screen
+from wng_tf.envs.tasks import Task
 from wng_tf.evaluate import play
 from wng_tf.policies.acting import SavedPolicy
 
 
-def show(policy: SavedPolicy, env: str, *, episodes: int = 0, seed: int = 0, timeout: float = 0.0) -> None:
+def show(policy: SavedPolicy, env: str | Task, *, episodes: int = 0, seed: int = 0, timeout: float = 0.0) -> None:
     """Play episodes of the deterministic policy on a screen, and print what each gave, until Ctrl-C.
 
     Args:
       policy: who acts.
-      env: a short name or a Gymnasium id.
+      env: a short name, a Gymnasium id or a task.
       episodes: how many; 0: until Ctrl-C.
       seed: of the start states.
       timeout: see `screen.showing`.

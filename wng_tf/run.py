@@ -19,12 +19,13 @@ from wng_tf import algorithms, families, playing, saved_policy
 from wng_tf.cli import app as cli
 from wng_tf.cli import flags as run_flags
 from wng_tf.cli.parse import check_cluster, check_trust, is_given, trusted
-from wng_tf.envs import screen, tasks
+from wng_tf.envs import screen, sources, tasks
 from wng_tf.errors import UserError
 from wng_tf.policies import warm_start
 from wng_tf.runtime import compile_cache, faults, trust
 from wng_tf.runtime.paths import expanded
 from wng_tf.training import checkpoint, run_folder, unused
+from wng_tf.training.run_flags import OPTIONS_OF_ENV
 
 #: TensorFlow starts all of them, whether there are cores for them or not.
 MOST_THREADS = 1024
@@ -50,6 +51,7 @@ def main(argv: Sequence[str]) -> int:
     given = _check(algorithm, task)
     if given.get("engine") == "ray":
         check_cluster(given.get("ray_address"))
+    task = sources.with_options(task, values.env_kwargs, values.env_wrapper)
     if task.env_id != values.env:
         print(f"{values.env} is {task.env_id}", flush=True)
     log_path = values.log_path or str(Path("runs", "out", f"{algorithm.name}-{_plain(values.env)}-{values.seed}"))
@@ -112,11 +114,15 @@ def _take_environment() -> None:
         return
     kept = expanded(values.log_path or "") / run_folder.START  # of a run that is resumed the original may be gone
     source = kept if values.resume and values.log_path and kept.is_file() else values.load_path
-    env = saved_policy.load(source).about.get("env")
-    if env is not None:
-        if not trusted():
-            trust.check(env, f"'{source}'")
-        values["env"].value = env
+    about = saved_policy.load(source).about
+    if "env" not in about:
+        return
+    if not trusted():
+        for name in (about["env"], *sources.wrapper_names(about.get("env_wrapper"))):
+            trust.check(name, f"'{source}'")
+    for name in ("env", *OPTIONS_OF_ENV):
+        if not values[name].present:
+            setattr(values, name, about.get(name))
 
 
 def _finish(policy: saved_policy.SavedPolicy) -> None:
@@ -126,7 +132,8 @@ def _finish(policy: saved_policy.SavedPolicy) -> None:
         print(f"Saved the policy to {policy.save(values.save_path)}", flush=True)
     if values.play:
         timeout = values.env_timeout or 0.0
-        playing.show(policy, values.env, episodes=values.play_episodes, seed=values.seed, timeout=timeout)
+        task = sources.with_options(tasks.resolve(values.env), values.env_kwargs, values.env_wrapper)
+        playing.show(policy, task, episodes=values.play_episodes, seed=values.seed, timeout=timeout)
 
 
 def _play_alone() -> int:

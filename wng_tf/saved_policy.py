@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from wng_tf import algorithms
+from wng_tf.envs import sources, tasks
 from wng_tf.errors import UserError
 from wng_tf.policies import saved
 from wng_tf.policies.saved import SavedPolicy
@@ -13,7 +14,7 @@ from wng_tf.runtime.paths import expanded
 from wng_tf.runtime.trust import check as check_trust
 from wng_tf.training import run_folder
 
-__all__ = ["SavedPolicy", "environment", "flag", "load"]
+__all__ = ["SavedPolicy", "environment", "flag", "load", "task"]
 
 
 def load(path_or_run: str | os.PathLike[str], which: str | int = "latest") -> SavedPolicy:
@@ -46,6 +47,20 @@ def environment(run_dir: str | os.PathLike[str], trust: bool = False) -> str:
     if not trust:
         check_trust(name, f"'{Path(run_dir) / run_folder.FLAGS}'")
     return name
+
+
+def task(run_dir: str | os.PathLike[str], trust: bool = False) -> tasks.Task:
+    """The environment that a run was trained in, with its arguments and wrappers; `trust` as for `environment`.
+
+    Raises:
+      UserError: as `environment`, of wrappers too; or there is no such environment.
+    """
+    name, values = environment(run_dir, trust), run_folder.flag_values(run_dir)
+    wrappers = values.get("env_wrapper")
+    if not trust:
+        for wrapper in sources.wrapper_names(wrappers):
+            check_trust(wrapper, f"'{Path(run_dir) / run_folder.FLAGS}'")
+    return sources.with_options(tasks.resolve(name), values.get("env_kwargs"), wrappers)
 
 
 def flag(run_dir: str | os.PathLike[str], name: str) -> str:

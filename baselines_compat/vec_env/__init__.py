@@ -2,6 +2,7 @@
 
 from baselines_compat.errors import NonFiniteError
 from baselines_compat.vec_env.faults import EnvironmentFailure, WorkerError
+from baselines_compat.vec_env.gym_vec_env import GymVecEnv
 from baselines_compat.vec_env.make import make_vec_env
 from baselines_compat.vec_env.normalizer import Normalizer, NormalizerSettings
 from baselines_compat.vec_env.segment import EpisodeRecord, SegmentArrays
@@ -18,6 +19,7 @@ __all__ = [
     "EnvSlot",
     "EnvironmentFailure",
     "EpisodeRecord",
+    "GymVecEnv",
     "NonFiniteError",
     "Normalizer",
     "NormalizerSettings",

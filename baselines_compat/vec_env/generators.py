@@ -96,7 +96,7 @@ def restore(env: gym.Env, saved: Mapping[str, Any]) -> None:
     for label, its_state in saved.items():
         place = places.get(label) or _new_place(label, places)
         if place is not None:
-            _put(place, its_state)
+            put(place, its_state)
 
 
 def _is_plain(value: Any) -> bool:
@@ -113,7 +113,8 @@ def _equal(one: Any, other: Any) -> bool:
     return np.array_equal(one, other)
 
 
-def _put(place: Place, saved: Mapping[str, Any]) -> None:
+def put(place: Place, saved: Mapping[str, Any]) -> None:
+    """Bring the generator at a place, which is made if there is none of its kind, to a state from `state`."""
     values = {name: value for name, value in saved.items() if name != "kind"}
     generator = place.get()
     if type(generator).__name__ != saved["kind"] and not isinstance(generator, _KINDS[saved["kind"]]):

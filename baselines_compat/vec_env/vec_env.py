@@ -6,6 +6,9 @@ Two ways to use one:
   observation is in `infos[i]["terminal_observation"]`, and `infos[i]["TimeLimit.truncated"]` tells a time limit.
 * `collect(actor, nsteps, normalizer)`: whole segments at once, the fast way; see `slot.py`. What it returns does not
   depend on the number of workers.
+
+One of somebody's own needs `reset` and `step_wait` alone: segments are then collected by stepping, see `stepping.py`, and a
+resumed run begins new episodes.
 """
 
 from __future__ import annotations
@@ -20,11 +23,13 @@ import numpy as np
 
 from baselines_compat.actor import Actor, ActorSpec, JointActor
 from baselines_compat.conform import size_of
+from baselines_compat.errors import UserError
 from baselines_compat.vec_env.faults import WorkerError
 from baselines_compat.vec_env.normalizer import Normalizer
 from baselines_compat.vec_env.segment import EpisodeRecord, SegmentArrays, SegmentInfo
 from baselines_compat.vec_env.slot import EnvSlot
 from baselines_compat.vec_env.slots import Slots
+from baselines_compat.vec_env.stepping import Moves, SteppedCollection
 from baselines_compat.vec_env.together import Together
 
 EnvFn = Callable[[], gym.Env]
@@ -51,7 +56,14 @@ Own = TypeVar("Own", bound="VecEnv")
 
 
 class VecEnv(abc.ABC):
-    """Several copies of an environment. Observations are flat: [num_envs, obs]."""
+    """Several copies of an environment. Observations are flat: [num_envs, obs].
+
+    Attributes:
+      seed: of the exploration where segments are collected by stepping.
+    """
+
+    seed: int = 0
+    _stepped: SteppedCollection | None = None
 
     def __init__(self, num_envs: int, observation_space: gym.Space, action_space: gym.Space):
         self.num_envs = num_envs
@@ -74,7 +86,6 @@ class VecEnv(abc.ABC):
         self.step_async(actions)
         return self.step_wait()
 
-    @abc.abstractmethod
     def collect(
         self, spec: ActorSpec | JointActor, flat: np.ndarray, nsteps: int, normalizer: Normalizer
     ) -> tuple[SegmentArrays, list[list[EpisodeRecord]]]:
@@ -87,21 +98,48 @@ class VecEnv(abc.ABC):
         Returns:
           arrays with a leading axis of environments (valid until the next call), and the finished episodes of each.
         """
+        if isinstance(spec, JointActor):
+            raise UserError(
+                f"{type(self).__name__} can only be stepped, and so takes networks of dense layers alone: give env as an id, "
+                "a function or a DummyVecEnv."
+            )
+        arrays, infos = self._stepping().collect(self.reset, self._moves, spec, flat, nsteps, normalizer)
+        return arrays, self._merge(infos, normalizer)
 
-    @abc.abstractmethod
+    def _stepping(self) -> SteppedCollection:
+        if self._stepped is None:
+            self._stepped = SteppedCollection(self.observation_space, self.action_space, self.num_envs, self.seed)
+        return self._stepped
+
+    def _moves(self, actions: list[Any]) -> Moves:
+        """A step in Baselines' form, read: where its infos keep no last observation, a time limit counts as an end."""
+        observations, rewards, dones, infos = self.step(actions)
+        followed, cut = np.array(observations), np.zeros(self.num_envs, bool)
+        for i in np.flatnonzero(dones):
+            last = infos[i].get("terminal_observation")
+            if last is not None:
+                followed[i] = last
+                cut[i] = bool(infos[i].get("TimeLimit.truncated", False))
+        ended = np.array(dones, bool) & ~cut
+        return Moves(followed, np.asarray(rewards), ended, cut, np.array(observations), np.ones(self.num_envs, bool))
+
     def get_state(self) -> Any:
-        """The state of every slot, for a checkpoint: dicts, lists and arrays."""
+        """The state of every environment, for a checkpoint: dicts, lists and arrays."""
+        return self._stepping().state()
 
-    @abc.abstractmethod
     def set_state(self, states: Any, /) -> list[str]:
         """Continue from `get_state()`, in fresh environments. Returns what did not come back, a sentence each."""
+        self._stepping().restore(states)
+        return [
+            f"{type(self).__name__} begins new episodes: the open ones are not in a checkpoint. The run goes on, but not "
+            "with the numbers that it would have had without the interruption."
+        ]
 
-    @abc.abstractmethod
     def remarks(self) -> list[str]:
         """What users should know about the environments' randomness so far, a sentence each."""
+        return []
 
-    @abc.abstractmethod
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - one of somebody's own may have nothing to close
         """Close every environment. EnvironmentFailure, once all are closed, if one of them raised."""
 
     @staticmethod

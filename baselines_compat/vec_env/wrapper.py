@@ -9,16 +9,14 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from baselines_compat.actor import ActorSpec
-from baselines_compat.vec_env.normalizer import Normalizer
-from baselines_compat.vec_env.segment import EpisodeRecord, SegmentArrays
 from baselines_compat.vec_env.vec_env import VecEnv
 
 
 class VecEnvWrapper(VecEnv):
     """A `VecEnv` around another. A subclass has `reset` and `step_wait`; what it does not have is that of `venv`.
 
-    For lock-step loops: segments (`collect`) come from what is wrapped alone, where a wrapper's changes would be passed over.
+    Segments (`collect`) come of its own `reset` and `step`, so that they have what it changes; a resumed run begins new
+    episodes, see `VecEnv`.
 
     Args:
       venv: what is wrapped.
@@ -43,18 +41,6 @@ class VecEnvWrapper(VecEnv):
 
     def step_async(self, actions: Sequence[Any]) -> None:
         self.venv.step_async(actions)
-
-    def collect(
-        self, spec: ActorSpec, flat: np.ndarray, nsteps: int, normalizer: Normalizer
-    ) -> tuple[SegmentArrays, list[list[EpisodeRecord]]]:
-        """NotImplementedError: a segment would not have what the wrapper changes."""
-        raise NotImplementedError(f"{type(self).__name__} is for reset and step: a segment would pass over what it changes.")
-
-    def get_state(self) -> Any:
-        return self.venv.get_state()
-
-    def set_state(self, states: Any, /) -> list[str]:
-        return self.venv.set_state(states)
 
     def remarks(self) -> list[str]:
         return self.venv.remarks()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 def load(name: str):
     spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # so that what it defines has a name
     spec.loader.exec_module(module)
     return module
 
@@ -53,3 +56,22 @@ def test_own_network_trains(capsys):
     told = capsys.readouterr().out
     assert "acts through the compiled Keras model" in told and "2048 steps: mean return" in told
     assert len((EXAMPLES / "own_network.py").read_text().splitlines()) < 40
+
+
+def test_an_own_environment_is_learnt(tmp_path):
+    example = load("own_environment")
+    from wng_tf import learn
+
+    settings = {"alg": "ppo", "nsteps": 128, "nminibatches": 4, "lr": 1e-2, "num_hidden": 8, "total_timesteps": 2048}
+    options = {"env_kwargs": {"length": 4}, "env_wrapper": example.Tenths}
+    with uncompiled():
+        learn(env=example.Corridor, log_path=tmp_path, progress=False, **options, **settings)
+    assert json.loads((tmp_path / "summary.json").read_text())["eprewmean"] > -0.7  # the shortest way: -0.4
+    assert "--env_wrapper=example_own_environment:Tenths" in (tmp_path / "flags.txt").read_text()
+
+
+def test_a_callback_stops_early(tmp_path):
+    with uncompiled():
+        load("callback").train(tmp_path, steps=2048, patience=0)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["status"], summary["stopped_by"], summary["total_timesteps"]) == ("stopped", "callback", 512)

@@ -11,7 +11,7 @@ from wng_tf.errors import UserError
 from wng_tf.families import FAMILIES, Family, check_setting, settings
 from wng_tf.parts import RENAMED
 from wng_tf.training.run_flags import ROLES
-from wng_tf.training.settings import conditions, field_type
+from wng_tf.training.settings import conditions, field_type, reads_text
 
 #: Flags of what comes after a run, and is no part of it.
 AFTERWARDS = ("save_path", "play", "play_episodes")
@@ -38,6 +38,16 @@ class NumberFlagParser(flags.ArgumentParser):
 
     def flag_type(self) -> str:
         return "int"
+
+
+class JoinedFlag(flags.Flag):
+    """Text that may be given several times: the values with commas between them."""
+
+    def parse(self, argument: str) -> None:
+        before = self.value if self.present else None
+        super().parse(argument)
+        if before:
+            self.value = f"{before},{self.value}"
 
 
 def define_number(name: str, default: int | None, help: str) -> None:
@@ -105,6 +115,10 @@ def _define(name: str, uses: list[Use]) -> None:
     kinds = {kind for _, _, kind in uses}
     if kinds == {bool}:
         flags.DEFINE_bool(name, None, help)
+    elif uses[0][1].metadata["repeatable"]:
+        flags.DEFINE_flag(JoinedFlag(flags.ArgumentParser(), flags.ArgumentSerializer(), name, None, help))
+    elif any(field.metadata["convert"] for _, field, _ in uses):
+        flags.DEFINE_string(name, None, help)
     elif kinds == {int}:
         define_number(name, None, help)
     elif kinds <= {int, float}:
@@ -187,7 +201,7 @@ def given_settings(cls: type) -> dict[str, Any]:
         if value is None or name not in settings():
             continue
         check_setting(_family(cls), flags.FLAGS.alg, name)
-        values[name] = _converted(name, value, field_type(cls, name))
+        values[name] = value if reads_text(cls, name) else _converted(name, value, field_type(cls, name))
     return values
 
 

@@ -13,8 +13,10 @@ from wng_tf import parts
 from wng_tf.cli import flagfile
 from wng_tf.cli.help import help_text
 from wng_tf.cluster.connect import check_ray, is_here
+from wng_tf.envs.sources import wrapper_names
 from wng_tf.errors import UserError
 from wng_tf.runtime import trust
+from wng_tf.training.schedules import named_function
 
 _HELP = {"help", "helpfull", "helpshort", "h", "?"}
 _typed: frozenset[str] = frozenset()
@@ -24,14 +26,15 @@ _names: frozenset[str] = frozenset()
 
 
 def check_trust(envs: Iterable[str] = (), settings: Iterable[Mapping[str, str | None]] = ()) -> None:
-    """UserError if a name from the flags, of an environment or of a part of an algorithm, would run code that the user did
-    not ask for.
+    """UserError if a name from the flags, of an environment, a wrapper or a part of an algorithm, would run code that the
+    user did not ask for.
 
     What he typed himself is trusted, and with --trust what a flagfile says, too.
     """
     if trusted():
         return
-    for name in envs:
+    settings = list(settings)
+    for name in (*envs, *(name for one in settings for name in _named(one))):
         if not is_typed(name):
             trust.check(name, "The flagfile")
     for one in settings:
@@ -52,6 +55,12 @@ def check_cluster(address: str | None) -> None:
             "--ray_address yourself, or --trust."
         )
     check_ray(address)
+
+
+def _named(settings: Mapping[str, str | None]) -> list[str]:
+    """What settings name besides parts of an algorithm: environments, wrappers and functions."""
+    rates = map(named_function, (settings.get("lr"), settings.get("cliprange")))
+    return [name for name in (settings.get("eval_env"), *wrapper_names(settings.get("env_wrapper")), *rates) if name]
 
 
 def trusted() -> bool:

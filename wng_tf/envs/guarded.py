@@ -11,6 +11,7 @@ import gymnasium
 from baselines_compat.vec_env.faults import EnvironmentFailure, failure, is_users, naming
 from baselines_compat.vec_env.watched import Watched
 from wng_tf.envs import tasks
+from wng_tf.envs.tasks import Task
 
 
 class Guarded(gymnasium.Wrapper):
@@ -29,9 +30,9 @@ class Guarded(gymnasium.Wrapper):
       EnvironmentFailure: from every method: the environment raised, or hung.
     """
 
-    def __init__(self, name: str, timeout: float = 0.0, **kwargs: Any):
+    def __init__(self, name: str | Task, timeout: float = 0.0, **kwargs: Any):
         self._make = lambda: tasks.make(name, **kwargs)
-        self._who = name
+        self._who = name.name if isinstance(name, Task) else name
         self._open = False
         self._watched = Watched(timeout)
         super().__init__(self._watch(self._make))

@@ -11,8 +11,9 @@ from typing import Any
 
 import gymnasium
 
-from wng_tf.envs import tasks
+from wng_tf.envs import tasks, traits
 from wng_tf.envs.guarded import Guarded
+from wng_tf.envs.tasks import Task
 from wng_tf.errors import UserError
 
 #: Kinds of tasks whose windows are known to need a screen; others are tried.
@@ -22,7 +23,7 @@ _DRAWN_BY_HAND = frozenset({"pybullet"})
 _FILM = "film the policy instead, with python -m wng_tf.evaluate --run=FOLDER --video=film.mp4"
 
 
-def check(env: str) -> None:
+def check(env: str | Task) -> None:
     """Say early that there is no screen for an environment's window.
 
     Raises:
@@ -30,20 +31,21 @@ def check(env: str) -> None:
     """
     if sys.platform != "linux" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
         return
-    kind = tasks.resolve(env).kind
+    task = tasks.resolve(env)
+    kind = task.kind
     if kind in _WINDOWS and not (kind == "classic" and os.environ.get("SDL_VIDEODRIVER")):  # pygame's own word for where
         raise UserError(
-            f"{env} cannot be shown: there is no display (neither DISPLAY nor WAYLAND_DISPLAY is set). Run this where there "
-            f"is a screen, or {_FILM}."
+            f"{task.name} cannot be shown: there is no display (neither DISPLAY nor WAYLAND_DISPLAY is set). Run this where "
+            f"there is a screen, or {_FILM}."
         )
 
 
 @contextlib.contextmanager
-def showing(env: str, timeout: float = 0.0) -> Iterator[gymnasium.Env]:
+def showing(env: str | Task, timeout: float = 0.0) -> Iterator[gymnasium.Env]:
     """An environment that shows itself as it is stepped.
 
     Args:
-      env: a short name or a Gymnasium id.
+      env: a short name, a Gymnasium id or a task.
       timeout: seconds after which the environment is given up when it does not come back; 0: never.
 
     Raises:
@@ -51,13 +53,14 @@ def showing(env: str, timeout: float = 0.0) -> Iterator[gymnasium.Env]:
       EnvironmentFailure: from the world's methods: the environment raised, such as where its window cannot be opened.
     """
     check(env)
+    task = tasks.resolve(env)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*render_mode='human'.*")  # what it warns of is refused below
-        made = Guarded(env, timeout, render_mode="human")
+        made = Guarded(task, timeout, **traits.drawing(task, "human"))
     with made as world:
         if "human" not in (world.metadata.get("render_modes") or ()):
-            raise UserError(f"{env} cannot be shown: it has no render mode 'human'. Where it draws pictures, {_FILM}.")
-        yield _Drawn(world) if tasks.resolve(env).kind in _DRAWN_BY_HAND else world
+            raise UserError(f"{task.name} cannot be shown: it has no render mode 'human'. Where it draws pictures, {_FILM}.")
+        yield _Drawn(world) if task.kind in _DRAWN_BY_HAND else world
 
 
 class _Drawn(gymnasium.Wrapper):

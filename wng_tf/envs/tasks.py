@@ -1,16 +1,16 @@
 """From what a user writes after `--env` to an environment that the algorithms can train on.
 
-A name is a short name (a task of the paper on the embedded engine, PyBullet), any Gymnasium id (`Hopper-v5`), or
-`module:Id-v0`, which imports `module` first so that it can register its ids.
+A name is a short name (a task of the paper on the embedded engine, PyBullet), any Gymnasium id (`Hopper-v5`),
+`module:Id-v0`, which imports `module` first so that it can register its ids, or `module:name` of a class or function that
+makes an environment. `wng_tf.envs.sources` has what else people hold: objects, and functions without a name.
 """
 
 from __future__ import annotations
 
 import copy
-import difflib
 import importlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,8 +18,10 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec, load_env_creator, registry
 
 import wng_tf.envs  # noqa: F401  registers our ids
-from baselines_compat.vec_env.faults import described, is_users, naming
+from baselines_compat.vec_env.faults import naming
 from baselines_compat.vec_env.watched import Watched
+from wng_tf.envs import ids, named
+from wng_tf.envs.ids import SHORT_NAMES
 from wng_tf.envs.space_checks import check_actions, flat_observations
 from wng_tf.errors import UserError
 
@@ -27,18 +29,6 @@ Kind = Literal["mujoco", "pybullet", "classic", "other"]
 
 #: The kinds in words.
 KINDS: dict[str, str] = {"mujoco": "MuJoCo", "pybullet": "PyBullet", "classic": "classic-control", "other": "other"}
-
-SHORT_NAMES: dict[str, str] = {
-    "Hopper": "wng_tf/HopperBullet-v0",
-    "Walker2d": "wng_tf/Walker2dBullet-v0",
-    "HalfCheetah": "wng_tf/HalfCheetahBullet-v0",
-    "Ant": "wng_tf/AntBullet-v0",
-    "Humanoid": "wng_tf/HumanoidBullet-v0",
-    "Reacher": "wng_tf/ReacherBullet-v0",
-    "DoublePendulum": "wng_tf/InvertedDoublePendulumBullet-v0",
-    "Point": "wng_tf/Point-v0",
-    "Quadruped": "wng_tf/Quadruped-v0",
-}
 
 _KIND_OF_MODULE: dict[str, Kind] = {
     "gymnasium.envs.mujoco": "mujoco",
@@ -87,23 +77,40 @@ class Task:
       env_id: the Gymnasium id, with `module:` before it where the user named a module.
       kind: the physics behind it, which picks the defaults of the algorithms.
       kwargs: arguments for the environment's constructor.
+      wrappers: each makes an environment of one; the first is the innermost.
+      factory: makes the environment from `kwargs`, in the place of an id.
+      held: the environment itself, or several that step together, where an object stands for an id.
     """
 
     name: str
     env_id: str
     kind: Kind
     kwargs: dict[str, Any] = field(default_factory=dict)
+    wrappers: tuple[Callable[[Any], Any], ...] = ()
+    factory: Callable[..., Any] | None = None
+    held: Any = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its id says all that there is to it."""
+        return not (self.kwargs or self.wrappers or self.factory)
 
 
-def resolve(name: str) -> Task:
-    """The task behind a short name, a Gymnasium id or `module:Id-v0`; the environment is not made.
+def resolve(name: str | Task) -> Task:
+    """The task behind a short name, a Gymnasium id, `module:Id-v0` or `module:name`; one that is a task already.
 
     Raises:
       UserError: no such environment, with the closest names; or its module cannot be imported.
     """
+    if isinstance(name, Task):
+        if name.factory is None and name.held is None:
+            _find(name.name, name.env_id)  # in another process its id may not be registered yet
+        return name
     env_id = SHORT_NAMES.get(name, name)
-    spec = _find_spec(name, env_id)
-    return Task(name=name, env_id=env_id, kind=_kind(spec))
+    found = _find(name, env_id)
+    if isinstance(found, EnvSpec):
+        return Task(name=name, env_id=env_id, kind=_kind(found))
+    return Task(name=name, env_id=env_id, kind=kind_of_factory(found), factory=found)
 
 
 def check(task: Task) -> None:
@@ -112,7 +119,7 @@ def check(task: Task) -> None:
     Raises:
       UserError: Gymnasium keeps the id only to say that the environment has gone.
     """
-    if _has_moved(task.env_id.rpartition(":")[2]):
+    if task.factory is None and ids.has_moved(task.env_id.rpartition(":")[2]):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # the sentence says it
             make(task.name)
@@ -130,14 +137,14 @@ def check_spaces(task: Task, timeout: float = 0.0) -> None:
     if task.kind != "other":
         return
     try:
-        Watched(timeout).call(lambda: make(task.name).close(), lambda: task.name)
+        Watched(timeout).call(lambda: make(task).close(), lambda: task.name)
     except UserError:
         raise
     except Exception:
         return
 
 
-def make(name: str, *, heads: Sequence[Any] = (), **kwargs: Any) -> gymnasium.Env:
+def make(name: str | Task, *, heads: Sequence[Any] = (), **kwargs: Any) -> gymnasium.Env:
     """Makes the environment of `resolve(name)` with flat observations.
 
     Dict, Tuple, discrete and multi-dimensional observations are flattened to one vector, images to fractions of 255; the
@@ -145,7 +152,7 @@ def make(name: str, *, heads: Sequence[Any] = (), **kwargs: Any) -> gymnasium.En
     number, and costs time at every step.
 
     Args:
-      name: as for `resolve`. Pass the name, not the environment, to a spawned worker.
+      name: as for `resolve`. Pass the name or the task, not the environment, to a spawned worker.
       heads: action heads to count besides the registered ones, for processes in which they are not registered.
       **kwargs: for the environment's constructor and `gymnasium.make` (`render_mode`, `max_episode_steps`, ...).
 
@@ -164,15 +171,21 @@ def make(name: str, *, heads: Sequence[Any] = (), **kwargs: Any) -> gymnasium.En
 
 
 def _make(task: Task, options: dict[str, Any], kwargs: dict[str, Any], heads: Sequence[Any]) -> gymnasium.Env:
+    asked = {**task.kwargs, **kwargs}
     try:
-        env = gymnasium.make(_faster(task.env_id), **options)
+        env = gymnasium.make(_faster(task.env_id), **options) if task.factory is None else task.factory(**asked)
     except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
         raise UserError(f"{_title(task)} cannot be made: {_sentence(error)}{_advice_for(task, error)}") from error
     except (TypeError, gymnasium.error.Error) as error:
-        if isinstance(error, TypeError) and not kwargs:
+        if isinstance(error, TypeError) and not asked:
             raise  # nothing was asked of it that it could refuse
-        raise UserError(f"{_title(task)} cannot be made with {kwargs or 'its defaults'}: {_sentence(error)}") from error
+        raise UserError(f"{_title(task)} cannot be made with {asked or 'its defaults'}: {_sentence(error)}") from error
+    _check_made(task, env, "it")
     try:
+        for wrapper in task.wrappers:
+            wrapped = wrapper(env)
+            _check_made(task, wrapped, f"the wrapper {getattr(wrapper, '__name__', wrapper)}")
+            env = wrapped
         check_actions(_title(task), env.action_space, heads)
         return flat_observations(_title(task), env)
     except UserError:
@@ -190,26 +203,28 @@ def _faster(env_id: str) -> EnvSpec | str:
     return spec
 
 
-def _find_spec(name: str, env_id: str) -> EnvSpec:
+def _check_made(task: Task, env: Any, maker: str) -> None:
+    """UserError if something else was made than an environment."""
+    if not isinstance(env, gymnasium.Env):
+        raise UserError(f"{_title(task)}: {maker} made {type(env).__name__}, which is no Gymnasium environment.")
+
+
+def _find(name: str, env_id: str) -> EnvSpec | Callable[..., Any]:
     module, _, bare_id = env_id.rpartition(":")
     if module:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise UserError(
-                f"--env {name}: module {module!r} cannot be imported ({error}). Install it, or correct its name."
-            ) from error
-        except BaseException as error:  # a module may raise anything, and may end the process
-            if is_users(error):
-                raise
-            raise UserError(
-                f"--env {name}: module {module!r} cannot be imported ({described(error)}). Correct it."
-            ) from error
+        imported = named.import_module(module, f"--env {name}")
+        if bare_id not in registry and callable(getattr(imported, bare_id, None)):
+            return named.find(env_id, "env")
     elif bare_id not in registry and "BulletEnv-" in bare_id:
         _register_packaged_bullet_ids(name)
     if bare_id in registry:
         return registry[bare_id]
-    raise UserError(_unknown(name, module, bare_id))
+    if name.startswith("object("):
+        raise UserError(
+            f"The environment of this run, {name[7:-1]}, was given as an object or a function that flags cannot name: give "
+            "it again, as learn(env=..., resume=True) or evaluate_run(run, env=...)."
+        )
+    raise UserError(ids.unknown(name, module, bare_id))
 
 
 def _register_packaged_bullet_ids(name: str) -> None:
@@ -223,56 +238,6 @@ def _register_packaged_bullet_ids(name: str) -> None:
         ) from error
 
 
-def _unknown(name: str, module: str, bare_id: str) -> str:
-    hint = _did_you_mean(bare_id)
-    if module:
-        return f"There is no environment {name!r}: the module {module!r} registers no {bare_id!r}. {hint or _ids_of(module)}"
-    hint = hint or f"Short names are {', '.join(SHORT_NAMES)}."
-    return f"There is no environment {name!r}. {hint} For an id that another package registers, write module:Id-v0."
-
-
-def _did_you_mean(bare_id: str) -> str:
-    """A question with the closest names that there are; empty if none is close."""
-    wanted = bare_id.lower()
-    stem = _stem(wanted)
-    known = {candidate.lower(): candidate for candidate in [*SHORT_NAMES, *filter(_can_be_made, registry)]}
-    close = [known[wanted]] if wanted in known else []
-    # Then the same task under another version, the newest first, then names that look alike.
-    close += sorted((known[low] for low in known if _stem(low) == stem), reverse=True)
-    close += [known[low] for low in difflib.get_close_matches(wanted, known, n=4)]
-    close = list(dict.fromkeys(close))[:4]
-    return f"Did you mean {' or '.join(close)}?" if wanted and close else ""
-
-
-def _ids_of(module: str) -> str:
-    """What the package registers, as a sentence."""
-    package = module.partition(".")[0]
-    entries = {env_id: _module_of(spec.entry_point).partition(".")[0] for env_id, spec in registry.items()}
-    own = [env_id for env_id, owner in entries.items() if owner == package and _can_be_made(env_id)]
-    if not own:
-        return "It can be imported, but has no environments."
-    return f"It has {', '.join(own[:8])}{' and others' if len(own) > 8 else ''}."
-
-
-def _module_of(entry_point: Any) -> str:
-    return entry_point.partition(":")[0] if isinstance(entry_point, str) else getattr(entry_point, "__module__", "") or ""
-
-
-def _has_moved(bare_id: str) -> bool:
-    """Whether Gymnasium keeps the id only to say where the environment went."""
-    entry_point = registry[bare_id].entry_point
-    return not isinstance(entry_point, str) and _module_of(entry_point) == "gymnasium.envs"
-
-
-def _stem(env_id: str) -> str:
-    return env_id.rpartition("-v")[0] or env_id
-
-
-def _can_be_made(env_id: str) -> bool:
-    """False for the ids that Gymnasium keeps only to say where the environment went."""
-    return isinstance(registry[env_id].entry_point, str)
-
-
 def _kind(spec: EnvSpec) -> Kind:
     creator: object = spec.entry_point
     if isinstance(creator, str):
@@ -283,8 +248,25 @@ def _kind(spec: EnvSpec) -> Kind:
             creator = load_env_creator(creator)
         except (ImportError, AttributeError, gymnasium.error.Error):
             return "other"  # `make` says what is missing
+    return kind_of_class(creator)
+
+
+def kind_of_class(creator: object) -> Kind:
+    """The physics behind an environment's class, by the modules of its bases; "other" for what is no class."""
     bases = (_kind_of_module(base.__module__) for base in getattr(creator, "__mro__", ()))
     return next((kind for kind in bases if kind is not None), "other")
+
+
+def kind_of_factory(factory: Callable[..., Any], **kwargs: Any) -> Kind:
+    """The physics behind what a class, or a function, makes; a function is called to see."""
+    if isinstance(factory, type):
+        return kind_of_class(factory)
+    try:
+        env = factory(**kwargs)
+        env.close()
+        return kind_of_class(type(env.unwrapped))
+    except Exception:  # `make` says what is wrong with it
+        return "other"
 
 
 def _kind_of_module(module: str) -> Kind | None:
@@ -302,7 +284,7 @@ def _sentence(error: BaseException) -> str:
 
 def _advice_for(task: Task, error: BaseException) -> str:
     bare_id = task.env_id.rpartition(":")[2]
-    return f" {_did_you_mean(bare_id)}" if _has_moved(bare_id) else _advice(error, task.kind)
+    return f" {ids.did_you_mean(bare_id)}" if ids.has_moved(bare_id) else _advice(error, task.kind)
 
 
 def _advice(error: BaseException, kind: Kind) -> str:

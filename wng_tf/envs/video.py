@@ -21,8 +21,9 @@ import gymnasium
 import numpy as np
 
 from baselines_compat.vec_env.faults import described, is_users
-from wng_tf.envs import tasks
+from wng_tf.envs import tasks, traits
 from wng_tf.envs.guarded import Guarded
+from wng_tf.envs.tasks import Task
 from wng_tf.errors import UserError
 from wng_tf.runtime import faults
 from wng_tf.runtime.paths import expanded
@@ -67,7 +68,7 @@ def check(path: str | os.PathLike[str]) -> None:
 
 
 @contextlib.contextmanager
-def filming(path: str | os.PathLike[str], env: str, timeout: float = 0.0) -> Iterator[gymnasium.Env]:
+def filming(path: str | os.PathLike[str], env: str | Task, timeout: float = 0.0) -> Iterator[gymnasium.Env]:
     """An environment whose frames go to the file `path`, in real time, one for each reset and step.
 
     Frames are 640 x 480 where the environment lets itself be told (MuJoCo's and PyBullet's do), else as it draws them.
@@ -75,7 +76,7 @@ def filming(path: str | os.PathLike[str], env: str, timeout: float = 0.0) -> Ite
 
     Args:
       path: an .mp4 or .gif file, replaced if it exists.
-      env: a short name or a Gymnasium id.
+      env: a short name, a Gymnasium id or a task.
       timeout: seconds after which the environment is given up when it does not come back; 0: never.
 
     Raises:
@@ -83,18 +84,19 @@ def filming(path: str | os.PathLike[str], env: str, timeout: float = 0.0) -> Ite
     """
     check(path)
     path = expanded(path)
-    opengl = tasks.resolve(env).kind == "mujoco"
+    task = tasks.resolve(env)
+    opengl = task.kind == "mujoco"
     if opengl:
         _choose_opengl()
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws in memory, and need not look for a screen
     unfinished = path.with_name(f".{path.stem}.unfinished{path.suffix.lower()}")
-    with Guarded(env, timeout, render_mode="rgb_array") as world:
+    with Guarded(task, timeout, **traits.drawing(task, "rgb_array")) as world:
         _set_size(world.unwrapped)
         fps = float(world.metadata.get("render_fps") or _DEFAULT_FPS)
         stride = math.ceil(fps / FORMATS[path.suffix.lower()])
         try:
             with _writing(path), contextlib.closing(_writer(unfinished, fps / stride)) as writer:
-                camera = _Camera(world, writer, stride, env, opengl)
+                camera = _Camera(world, writer, stride, task.name, opengl)
                 yield camera
             with _writing(path):
                 _check_whole(unfinished, camera.written)

@@ -14,7 +14,8 @@ from wng_tf.errors import UserError
 from wng_tf.evolution.embeddings import PopulationEmbedding
 from wng_tf.parts import IMAGE_NETWORKS, NETWORKS, REPULSIONS, metric_name
 from wng_tf.runtime import memory
-from wng_tf.training import settings
+from wng_tf.training import schedules, settings
+from wng_tf.training.run_settings import RunConfig
 from wng_tf.training.settings import setting
 
 ES = "evolution strategies"
@@ -27,7 +28,7 @@ _TEST_FUNCTIONS = {"repulsion": "wasserstein", "distance": "test_functions"}
 
 
 @dataclasses.dataclass(frozen=True)
-class EvolutionConfig:
+class EvolutionConfig(RunConfig):
     """Settings; where policy gradients have the same thing, it has the same name."""
 
     repulsion: str | None = setting(
@@ -93,7 +94,12 @@ class EvolutionConfig:
     env_timeout: float = setting(
         0.0, "give up an environment that does not come back for so many seconds; 0: never", low=0.0, role="operational"
     )
-    lr: str = setting("0.01", "learning rate: a number, or a schedule such as linear:3e-4")
+    lr: str = setting(
+        "0.01",
+        "learning rate: a number, a schedule such as linear:3e-4 (or cosine, or linear:3e-4:1e-5), or module:function of the "
+        "fraction of training that is left",
+        convert=schedules.as_text,
+    )
     optimizer: str = setting("adam", "how the direction becomes a step", choices=("adam", "momentum", "sgd"))
     max_grad_norm: float = setting(0.0, "clip the step direction to this norm; 0: do not clip", low=0.0)
     num_layers: int = setting(2, "hidden layers of the network", low=1)
@@ -212,7 +218,7 @@ def check(config: EvolutionConfig, network: str) -> None:
     Raises:
       UserError: one of them is unknown.
     """
-    settings.schedule(config.lr)
+    schedules.function("lr", config.lr)
     PopulationEmbedding(config.embedding, horizon=1)
     if network not in NETWORKS and network not in IMAGE_NETWORKS:
         known = ", ".join([*NETWORKS, *IMAGE_NETWORKS])

@@ -8,9 +8,9 @@ from typing import Any
 
 import gymnasium
 from gymnasium import spaces
-from gymnasium.envs.registration import registry
 
 from baselines_compat.vec_env.faults import WorkerError
+from wng_tf.envs import traits
 from wng_tf.envs.tasks import Task
 from wng_tf.errors import UserError
 from wng_tf.evolution.evaluation import Evaluate, Evaluator, Plan
@@ -69,7 +69,7 @@ def horizon_of(task: Task, horizon: int) -> int:
     Raises:
       UserError: there is neither.
     """
-    limit = registry[task.env_id.rpartition(":")[2]].max_episode_steps
+    limit = traits.time_limit(task)
     if limit is None:
         if horizon:
             return horizon
@@ -89,9 +89,9 @@ def make_partitions(task: Task, num_envs: int, num_workers: int, timeout: float 
     """
     workers = min(num_workers, num_envs)
     sizes = [len(range(k, num_envs, workers)) for k in range(workers)]
-    if task.env_id in ("wng_tf/Point-v0", "wng_tf/Quadruped-v0"):
+    if task.is_plain and task.env_id in ("wng_tf/Point-v0", "wng_tf/Quadruped-v0"):
         return EnvPartitions(
             tuple(gymnasium.make_vec(task.env_id, num_envs=size, autoreset_mode="Disabled") for size in sizes)
         )
     options: dict[str, Any] = {"own_process": workers > 1, "timeout": timeout, "heads": [head for _, head in HEADS.own()]}
-    return EnvPartitions(tuple(FrozenVectorEnv(task.name, size, **options) for size in sizes))
+    return EnvPartitions(tuple(FrozenVectorEnv(task, size, **options) for size in sizes))

@@ -35,20 +35,21 @@ from wng_tf.envs import tasks
 Buffers = dict[str, NDArray[Any]]
 
 _PATIENCE = 5.0  # seconds for a process to close its worlds, and to end
-
 _FROZEN = -1  # in place of a seed: this world is not reset and stays frozen
 
 
 class FrozenVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[Any], NDArray[Any]]):
-    """`num_envs` worlds of the task called `name` (as for `wng_tf.envs.tasks.make`)."""
+    """`num_envs` worlds of a task."""
 
     metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.DISABLED, "render_modes": []}  # noqa: RUF012
 
-    def __init__(self, name: str, num_envs: int, *, own_process: bool = False, timeout: float = 0.0, **kwargs: Any):
+    def __init__(
+        self, name: str | tasks.Task, num_envs: int, *, own_process: bool = False, timeout: float = 0.0, **kwargs: Any
+    ):
         """Makes the worlds. A process of their own starts by itself; the first call waits for it.
 
         Args:
-          name: of the task.
+          name: of the task, or the task, as for `wng_tf.envs.tasks.make`.
           num_envs: number of worlds.
           own_process: step them in a process of their own. The numbers do not depend on it.
           timeout: seconds after which a world that does not come back is given up (EnvironmentFailure); 0: never.
@@ -57,26 +58,26 @@ class FrozenVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[An
         Raises:
           UserError, EnvironmentFailure: as for `tasks.make`.
         """
-        watched = Watched(timeout)
-        probe = watched.call(lambda: tasks.make(name, **kwargs), lambda: name)
+        watched, task = Watched(timeout), tasks.resolve(name)
+        probe = watched.call(lambda: tasks.make(task, **kwargs), lambda: task.name)
         self.spec = probe.spec
         self.num_envs = num_envs
         self.single_observation_space = probe.observation_space
         self.single_action_space = probe.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        with naming(name, "close"):
-            probe.close()
-
+        held = probe if task.held is not None else None  # an object, which cannot be made again
+        with naming(task.name, "close"):
+            probe.close() if held is None else None
         layout = _layout(num_envs, self.single_observation_space, self.single_action_space)
         self._worlds: _Process | _Worlds
         if own_process:
             watched.close()
-            self._worlds = _Process(name, kwargs, layout, timeout)
+            self._worlds = _Process(task, kwargs, layout, timeout)
             self._buffers = _views(layout, self._worlds.memory.buf)
         else:
             self._buffers = _views(layout, bytearray(_size(layout)))
-            self._worlds = _Worlds(name, kwargs, self._buffers, watched)
+            self._worlds = _Worlds(task, kwargs, self._buffers, watched, held)
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -131,12 +132,12 @@ class FrozenVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float64], NDArray[An
 class _Process:
     """A spawned process with worlds, and the memory that it shares with this one."""
 
-    def __init__(self, name: str, kwargs: dict[str, Any], layout: dict[str, Any], timeout: float):
+    def __init__(self, task: tasks.Task, kwargs: dict[str, Any], layout: dict[str, Any], timeout: float):
         self.memory = SharedMemory(_size(layout))
-        self._name = name
+        self._name = task.name
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(name, kwargs, layout, timeout, theirs), daemon=True)
+        self.process = context.Process(target=_work, args=(task, kwargs, layout, timeout, theirs), daemon=True)
         start_process(self.process)
         theirs.close()
         with contextlib.suppress(OSError):  # a dead process is noticed when its answer is awaited
@@ -183,26 +184,26 @@ class _Process:
 
 
 class _Worlds:
-    """The worlds themselves: reads seeds and actions from the buffers, writes what came of them."""
+    """The worlds themselves: reads seeds and actions from the buffers, writes what came of them. `made`: the only one."""
 
-    def __init__(self, name: str, kwargs: dict[str, Any], buffers: Buffers, watched: Watched):
-        self._name = name
+    def __init__(self, task: tasks.Task, kwargs: dict[str, Any], buffers: Buffers, watched: Watched, made: Any = None):
+        self._name, self._task = task.name, task
         self._watched = watched
         self._at = 0  # the world that is at work
         self._buffers = buffers
         self._kwargs = kwargs
-        self._bullet = tasks.resolve(name).kind == "pybullet"
+        self._bullet = task.kind == "pybullet"
         self._envs: list[gymnasium.Env[Any, Any]] = []
-        self._watch(lambda: self._envs.extend(self._make() for _ in buffers["seed"]))
-        self._intake = Intake(self._envs[0], name)
+        self._watch(lambda: self._envs.extend(self._make(made) for _ in buffers["seed"]))
+        self._intake = Intake(self._envs[0], task.name)
         # Members of Discrete are numbers; those of a Box of no axes are arrays.
         self._one_number = chosen_shape(self._envs[0].action_space) == ()
         self._active: list[tuple[int, gymnasium.Env[Any, Any]]] = []
         self._just_ended: list[int] = []  # worlds whose last reward still stands in the buffer
         self._complete = set(range(len(self._envs)))  # worlds whose last episode ended by itself, or that had none
 
-    def _make(self) -> gymnasium.Env[Any, Any]:
-        env = tasks.make(self._name, **self._kwargs)
+    def _make(self, made: gymnasium.Env[Any, Any] | None = None) -> gymnasium.Env[Any, Any]:
+        env = made or tasks.make(self._task, **self._kwargs)
         if self._bullet:
             # A Bullet world's first episode is unlike its others (the floor counts as a part from the second on), so that
             # without this a return would tell how long its world has lived. No monitor needs to know of it.
@@ -294,13 +295,13 @@ class _Worlds:
             self._envs = []
 
 
-def _work(name: str, kwargs: dict[str, Any], layout: dict[str, Any], timeout: float, pipe: Connection) -> None:
+def _work(task: tasks.Task, kwargs: dict[str, Any], layout: dict[str, Any], timeout: float, pipe: Connection) -> None:
     """The process's life: make the worlds, then obey until the pipe closes. Answers None, or how it failed."""
     ignore_stop_signals()
     worlds = None
     try:
         memory = SharedMemory.receive(pipe, _size(layout))
-        worlds = _Worlds(name, kwargs, _views(layout, memory.buf), Watched(timeout))
+        worlds = _Worlds(task, kwargs, _views(layout, memory.buf), Watched(timeout))
         pipe.send(None)
         while True:
             command = pipe.recv()

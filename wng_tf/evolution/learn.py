@@ -13,12 +13,14 @@ from baselines_compat.vec_env.segment import EpisodeRecord
 from wng_tf import parts
 from wng_tf.algorithms import EvolutionAlgorithm
 from wng_tf.cluster.ray_actors import RayActors
+from wng_tf.envs import sources
 from wng_tf.envs.tasks import Task
 from wng_tf.evolution.config import EvolutionConfig, check, default_network, resolve
 from wng_tf.evolution.env_partitions import EnvPartitions, horizon_of, make_partitions
 from wng_tf.evolution.remote_population import RemotePopulation
 from wng_tf.evolution.trainer import Progress, Report, Trainer
 from wng_tf.policies import warm_start
+from wng_tf.policies.evaluations import Evaluations
 from wng_tf.policies.saved import SavedPolicy
 from wng_tf.runtime import memory
 from wng_tf.training.callbacks import Callback, Callbacks, Names
@@ -37,7 +39,7 @@ RECIPE = Recipe[EvolutionConfig](
 
 def learn(
     *,
-    env: str,
+    env: Any,
     network: str | None = None,
     total_timesteps: int,
     alg: str = "wnes",
@@ -54,7 +56,9 @@ def learn(
     """Train a policy by evolution strategies.
 
     Args:
-      env: a short name or a Gymnasium id.
+      env: a short name, a Gymnasium id, `module:name` of what makes an environment; a Gymnasium environment, or a
+        function that makes one. An object cannot be made again: all rollouts happen in it, one after another, without
+        worker processes; `envs.sources` has the details, and the log says so.
       network: one of `parts.NETWORKS`; None: the paper's Toeplitz policy on Point and Quadruped, mlp elsewhere.
       total_timesteps: environment steps, those of evaluations included; rounded up to whole generations.
       alg: a row of `algorithms.EVOLUTION_STRATEGIES`.
@@ -98,6 +102,7 @@ def learn(
     )
     config, run = begun.config, begun.run
     start = warm_start.source(load_path, log_path, resume)
+    sources.single(begun.task, "env of evolution strategies, whose every episode starts from a seed of its own,")
     members = 2 * config.population + config.evaluation_episodes
     horizon = horizon_of(begun.task, config.horizon)
     memory.check({f"--horizon={horizon} with --population={config.population}": 8.0 * members * horizon})
@@ -110,6 +115,7 @@ def learn(
             seed=seed,
             schedule=begun.rate,
         )
+        evaluate = Evaluations(begun.evaluated_in, config, seed, horizon)
         now = trainer.start()
         if start is not None:
             now = begin_from(start, trainer, now, load_path, run.info.about)
@@ -123,8 +129,10 @@ def learn(
         run.note(f"{begun.headline}: {trainer.spec.num_parameters} parameters")
         for remark in trainer.remarks:
             run.note(remark)
+        for line in sources.costs(begun.task):
+            run.note(line)
         while now.steps < total_timesteps and run.goes_on:
-            started = time.process_time()
+            started, before = time.process_time(), now.steps
             now, report = trainer.advance(now)
             used = time.process_time() - started
             for line in places.remarks():
@@ -132,12 +140,19 @@ def learn(
             run.add_episodes([_episodes(report)])
             run.show(now.steps, now.policy_return)
             row = {**report.diagnostics, "es/cpu_seconds": used}  # this process; other people's load does not count
-            logged = now.state.generation % config.log_interval == 0 or now.steps >= total_timesteps
+            if now.policy is not None and evaluate.due(before, now.steps, total_timesteps):
+                columns = evaluate(now.policy)
+                run.evaluated(now.steps, columns)
+                row |= columns
+            logged = (
+                "eval/eprewmean" in row or now.state.generation % config.log_interval == 0 or now.steps >= total_timesteps
+            )
             if logged:
                 run.log(row, now.steps, now.state.generation)
             local, world = _names(now, report, total_timesteps)
             if not go_on(local, world):
                 run.stop("callback", now.steps)
+            run.stop_if_reached(now.steps, now.policy_return)
             if not run.goes_on and not logged:
                 run.log(row, now.steps, now.state.generation)
             run.checkpoint_if_due(now.steps, now.tree, now.policy_return)

@@ -58,7 +58,7 @@ class RemotePopulation:
         self._num_envs = -(-num_envs // self._size)  # of one actor, which may have to do the largest part
         self._crew: Crew | None = None
         try:
-            world = tasks.make(task.name)
+            world = tasks.make(task)
             with naming(task.name, "close"):
                 world.close()
         except BaseException:
@@ -70,7 +70,7 @@ class RemotePopulation:
     def evaluator(self, plan: Plan) -> Evaluate:
         """Starts the actors; the first generation waits for them."""
         heads = HEADS.own()
-        make = functools.partial(make_evaluator, plan, self._task.name, self._num_envs, self._env_timeout, heads)
+        make = functools.partial(make_evaluator, plan, self._task, self._num_envs, self._env_timeout, heads)
         self._crew = crew = Crew(self._engine, make, self._size, self._patience)
         return functools.partial(self._evaluate, crew, plan)
 
@@ -133,13 +133,13 @@ class RemoteEvaluator(Evaluator):
 
 
 def make_evaluator(
-    plan: Plan, task: str, num_envs: int, env_timeout: float, own_heads: Sequence[tuple[str, Any]]
+    plan: Plan, task: Task, num_envs: int, env_timeout: float, own_heads: Sequence[tuple[str, Any]]
 ) -> RemoteEvaluator:
     """What an actor holds.
 
     Args:
       plan: of the run.
-      task: its task's name.
+      task: its task.
       num_envs: environments of this actor.
       env_timeout: as for `make_partitions`.
       own_heads: action heads that the program has registered, by name.
@@ -151,7 +151,7 @@ def make_evaluator(
     for name, head in own_heads:
         if name not in HEADS:
             HEADS.register(name, head)
-    partitions: EnvPartitions = make_partitions(tasks.resolve(task), num_envs, 1, env_timeout)
+    partitions: EnvPartitions = make_partitions(task, num_envs, 1, env_timeout)
     return RemoteEvaluator(plan, partitions)
 
 

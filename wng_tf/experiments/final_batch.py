@@ -38,7 +38,7 @@ def final_batch(run: LoadedRun, *, nsteps: int | None = None, which: str | int =
     """
     from baselines_compat.runner import Runner
     from wng_tf import algorithms
-    from wng_tf.envs import tasks
+    from wng_tf.envs import sources, tasks
     from wng_tf.policy_gradient import config as settings
     from wng_tf.policy_gradient.learn import make_normalized, make_policy
     from wng_tf.runtime.trust import check as check_trust
@@ -48,7 +48,8 @@ def final_batch(run: LoadedRun, *, nsteps: int | None = None, which: str | int =
     if run.is_evolution:
         raise UserError(f"{run.folder} is a run of an evolution strategy: name one of a policy gradient.")
     if not trust:
-        check_trust(run.env, f"The run in '{run.folder}'")
+        for name in (run.env, *sources.wrapper_names(run.settings.get("env_wrapper"))):
+            check_trust(name, f"The run in '{run.folder}'")
     given = dict(run.settings)
     network = given.pop("network", "mlp")
     given.pop("load_path", None)
@@ -59,7 +60,8 @@ def final_batch(run: LoadedRun, *, nsteps: int | None = None, which: str | int =
     _, state = checkpoint.load(run.folder / run_folder.CHECKPOINTS, which)
     saved = state["learner"]
     theta = saved["learner"]["theta"]
-    with make_normalized(run.env, config, run.seed) as venv:
+    task = sources.with_options(tasks.resolve(run.env), config.env_kwargs, config.env_wrapper)
+    with make_normalized(task, config, run.seed) as venv:
         policy = make_policy(venv, network, config, run.seed)
         venv.set_state(saved["env"])
         runner = Runner(env=venv, model=policy, nsteps=nsteps or config.nsteps, gamma=config.gamma, lam=config.lam)

@@ -21,7 +21,7 @@ from wng_tf.policies.spec import PolicySpec, network_from_tree
 from wng_tf.policies.trees import WITHIN_EXPORT, shape_tree, to_tree
 from wng_tf.runtime import memory
 from wng_tf.runtime.paths import expanded
-from wng_tf.training import checkpoint, run_folder
+from wng_tf.training import checkpoint, run_flags, run_folder
 
 __all__ = ["SavedPolicy", "Statistics", "from_tree", "load", "load_policy", "shape_tree", "to_tree"]
 
@@ -79,7 +79,9 @@ def _of_state(state: Any, place: Path, run: Path | None) -> SavedPolicy:
     if run is None or not (run / run_folder.FLAGS).is_file():
         return policy
     flags = run_folder.flag_values(run)
-    return dataclasses.replace(policy, about={name: flags[name] for name in ("alg", "env") if name in flags})
+    return dataclasses.replace(
+        policy, about={name: flags[name] for name in ("alg", "env", *run_flags.OPTIONS_OF_ENV) if name in flags}
+    )
 
 
 def _complete(state: Mapping[str, Any]) -> dict[str, Any]:

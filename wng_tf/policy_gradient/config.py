@@ -15,7 +15,8 @@ from wng_tf.envs.tasks import KINDS, Task
 from wng_tf.errors import UserError
 from wng_tf.parts import IMAGE_NETWORKS, METRICS, NETWORKS, PENALTIES, STEP_RULES, SURROGATES, metric_name
 from wng_tf.runtime import memory
-from wng_tf.training import settings
+from wng_tf.training import schedules, settings
+from wng_tf.training.run_settings import RunConfig
 from wng_tf.training.settings import setting
 
 WNG = "Wasserstein natural gradient"
@@ -37,7 +38,7 @@ _KERAS_NETWORKS = ("mlp", *IMAGE_NETWORKS)
 
 
 @dataclasses.dataclass(frozen=True)
-class PolicyGradientConfig:
+class PolicyGradientConfig(RunConfig):
     """Settings in Baselines' ppo2 names; defaults are the paper's (Appendix D.1), which are Baselines' for MuJoCo."""
 
     surrogate: str | None = setting(None, "surrogate objective", group=PARTS, choices=SURROGATES)
@@ -70,12 +71,27 @@ class PolicyGradientConfig:
     nsteps: int = setting(2048, "steps per environment between updates", low=1)
     nminibatches: int = setting(32, "minibatches per epoch", low=1)
     noptepochs: int = setting(10, "epochs over the batch per update", low=1, when=_MINIBATCH)
-    lr: str = setting("1e-4", "learning rate: a number, or a schedule such as linear:3e-4")
+    lr: str = setting(
+        "1e-4",
+        "learning rate: a number, a schedule such as linear:3e-4 (or cosine, or linear:3e-4:1e-5), or module:function of the "
+        "fraction of training that is left",
+        convert=schedules.as_text,
+    )
     optimizer: str = setting("adam", "Keras optimizer", choices=("adam", "momentum", "sgd"))
     gamma: float = setting(0.99, "discount factor", low=0.0, high=1.0)
     lam: float = setting(0.95, "lambda of generalised advantage estimation", low=0.0, high=1.0)
     cliprange: float = setting(
-        0.2, "clip range of the importance ratio (clipped surrogate)", above=0.0, when={"surrogate": "clipped"}
+        0.2,
+        "clip range of the importance ratio (clipped surrogate): a number, or as lr a schedule or function",
+        above=0.0,
+        when={"surrogate": "clipped"},
+        convert=schedules.number_setting("cliprange"),
+    )
+    target_kl: float | None = setting(
+        None,
+        "stop the epochs of an update after the first one whose mean approximate KL divergence is above this",
+        above=0.0,
+        when=_MINIBATCH,
     )
     value_cliprange: float = setting(
         0.0, "clip range of the value's change; 0: none (Baselines' ppo2 uses cliprange)", low=0.0
@@ -261,7 +277,7 @@ def check(config: PolicyGradientConfig, network: str) -> None:
     Raises:
       UserError: one of them is unknown.
     """
-    settings.schedule(config.lr)
+    schedules.function("lr", config.lr)
     embeddings.find(config.embedding)
     # Whoever has registered one has imported the module.
     models = sys.modules.get("baselines_compat.models")

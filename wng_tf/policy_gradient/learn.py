@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
+from gymnasium.vector import VectorEnv
 
 from baselines_compat.flattening import image_columns
 from baselines_compat.policies import PolicyWithValue, build_policy, refuse_state
 from baselines_compat.runner import Batch, Runner
-from baselines_compat.vec_env import VecNormalize, make_vec_env
+from baselines_compat.vec_env import GymVecEnv, VecEnv, VecNormalize, make_vec_env
 from wng_tf import embeddings, parts
 from wng_tf.algorithms import PolicyGradientAlgorithm
 from wng_tf.cluster.ray_actors import RayActors
 from wng_tf.cluster.vec_env import ClusterVecEnv
-from wng_tf.envs import tasks
+from wng_tf.envs import sources, tasks
+from wng_tf.envs.tasks import Task
 from wng_tf.errors import UserError
 from wng_tf.policies import heads, warm_start
+from wng_tf.policies.evaluations import Evaluations
 from wng_tf.policies.keras_layers import IMAGES, keras_hidden_layers, network_of
 from wng_tf.policies.normalizers import RunningNormalizer, settings_tree
 from wng_tf.policies.saved import SavedPolicy, Statistics, shape_tree
@@ -32,6 +36,7 @@ from wng_tf.policy_gradient.learner import Learner
 from wng_tf.training.callbacks import Callback, Callbacks, Names
 from wng_tf.training.checkpoint import MisfitError, check_fits
 from wng_tf.training.prologue import Recipe, begin
+from wng_tf.training.schedules import ScheduledNumber
 
 RECIPE = Recipe[PolicyGradientConfig](
     row=PolicyGradientAlgorithm,
@@ -53,7 +58,7 @@ THROUGH_THE_MODEL = (
 
 def learn(
     *,
-    env: str,
+    env: Any,
     network: str = "mlp",
     total_timesteps: int,
     alg: str = "bg_wnpg",
@@ -70,7 +75,9 @@ def learn(
     """Train a policy, as Baselines' `ppo2.learn` does.
 
     Args:
-      env: a short name or a Gymnasium id.
+      env: a short name, a Gymnasium id, `module:name` of what makes an environment; a Gymnasium environment, a function
+        that makes one, a `VecEnv` or a Gymnasium `VectorEnv`. An object cannot be made again, which costs worker processes
+        and exact resuming; `envs.sources` has the details, and the log says so.
       network: a network registered in `baselines_compat.models`, or in `wng_tf.parts.NETWORKS` by yourself.
       total_timesteps: environment steps, over all environments; rounded up to whole updates.
       alg: a row of `algorithms.POLICY_GRADIENTS`.
@@ -115,18 +122,20 @@ def learn(
     )
     config, run = begun.config, begun.run
     start = warm_start.source(load_path, log_path, resume)
-    with run, make_normalized(env, config, seed) as venv:
+    with run, environments(begun.task, config, seed) as venv:
         policy = make_policy(venv, begun.network, config, seed)
         if start is not None:
             begin_from(start, policy, venv, load_path, run.info.about)
         learner = Learner(policy=policy, config=config, embedding=embeddings.find(config.embedding), seed=seed)
         runner = Runner(env=venv, model=policy, nsteps=config.nsteps, gamma=config.gamma, lam=config.lam)
         described = describe(policy, venv)
+        evaluate = Evaluations(begun.evaluated_in, config, seed)
+        cliprange, clip_changes = begun.at("cliprange"), isinstance(config.cliprange, ScheduledNumber)
         number, steps = 0, 0
 
         lost: list[str] = []  # what of the environments did not come back
 
-        def restore(saved: dict[str, Any]) -> None:
+        def restore(found: dict[str, Any]) -> None:
             nonlocal number, steps
             own = learner.state()
             like = {
@@ -138,13 +147,13 @@ def learn(
                     "normalizer": {"ob_rms": venv.normalizer.state()["ob_rms"]},
                 },
             }
-            check_fits(saved, like, "learner")
-            number, steps = saved["number"], saved["steps"]
+            check_fits(found, like, "learner")
+            number, steps = found["number"], found["steps"]
             try:
-                learner.restore(saved["learner"])
+                learner.restore(found["learner"])
             except (KeyError, TypeError, ValueError) as error:
                 raise MisfitError(f"learner/learner: {error}") from error
-            lost.extend(venv.set_state(saved["env"]))
+            lost.extend(venv.set_state(found["env"]))
 
         resumed = run.start(restore)
         warm_start.keep(start, run, load_path)
@@ -153,6 +162,8 @@ def learn(
             run.note(IMAGES)
         if not policy.in_numpy:
             run.note(THROUGH_THE_MODEL.format(worlds=config.num_env))
+        for line in sources.costs(begun.task):
+            run.note(line)
 
         remarks: set[str] = set()
 
@@ -180,12 +191,16 @@ def learn(
             batch, episodes = runner.run(learner.theta.numpy())
             number += 1
             steps += config.batch_size
-            lr = begun.rate(steps - config.batch_size)
-            report = learner.update(batch, number, lr)
+            lr, clip = begun.rate(steps - config.batch_size), cliprange(steps - config.batch_size)
+            report = learner.update(batch, number, lr, cliprange=clip)
             run.add_episodes(episodes)
             run.show(steps)
-            row = {**report, "misc/lr": lr}
-            logged = number % config.log_interval == 0 or steps >= total_timesteps
+            row = {**report, "misc/lr": lr, **({"misc/cliprange": clip} if clip_changes else {})}
+            if evaluate.due(steps - config.batch_size, steps, total_timesteps):
+                columns = evaluate(acting(policy, venv))
+                run.evaluated(steps, columns)
+                row |= columns
+            logged = "eval/eprewmean" in row or number % config.log_interval == 0 or steps >= total_timesteps
             if logged:
                 run.log(row | diagnostics(batch, learner), steps, number)
             local = Names(learner=learner, batch=batch, steps=steps, number=number, report=report)
@@ -194,6 +209,7 @@ def learn(
                 local.update(policy=acting(policy, venv, run.info.about))
             if not go_on(local, globals()):
                 run.stop("callback", steps)
+            run.stop_if_reached(steps)
             if not run.goes_on and not logged:
                 run.log(row | diagnostics(batch, learner), steps, number)
             run.checkpoint_if_due(steps, state)
@@ -227,7 +243,34 @@ def explained_variance(predictions: np.ndarray, targets: np.ndarray) -> float:
     return float("nan") if variance == 0.0 else 1.0 - float(np.var(targets - predictions)) / variance
 
 
-def make_normalized(env: str, config: PolicyGradientConfig, seed: int) -> VecNormalize:
+@contextlib.contextmanager
+def environments(task: Task, config: PolicyGradientConfig, seed: int) -> Iterator[VecNormalize]:
+    """The normalized environments of a run; at its end those that it made are closed.
+
+    Raises:
+      UserError: observations of a `VectorEnv` that are no array.
+    """
+    if isinstance(task.held, VecNormalize):
+        yield task.held
+    elif isinstance(task.held, VecEnv):
+        task.held.seed = seed
+        yield normalized(task.held, config)
+    elif isinstance(task.held, VectorEnv):
+        try:
+            yield normalized(GymVecEnv(task.held, seed), config)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+    else:
+        with make_normalized(task, config, seed) as venv:
+            yield venv
+
+
+def normalized(venv: VecEnv, config: PolicyGradientConfig) -> VecNormalize:
+    """The environments under the normalization that the settings ask for."""
+    return VecNormalize(venv, ob=config.normalize_observations, ret=config.normalize_rewards, gamma=config.gamma)
+
+
+def make_normalized(env: str | Task, config: PolicyGradientConfig, seed: int) -> VecNormalize:
     """The normalized environments of a run."""
     make = functools.partial(tasks.make, env, heads=[head for _, head in parts.HEADS.own()])
     if config.engine == "local":
@@ -235,7 +278,7 @@ def make_normalized(env: str, config: PolicyGradientConfig, seed: int) -> VecNor
     else:
         engine = RayActors(config.ray_address, config.num_workers)
         venv = ClusterVecEnv(engine, [make] * config.num_env, seed, config.num_workers, config.env_timeout)
-    return VecNormalize(venv, ob=config.normalize_observations, ret=config.normalize_rewards, gamma=config.gamma)
+    return normalized(venv, config)
 
 
 def acting(policy: PolicyWithValue, venv: VecNormalize, about: Mapping[str, str] = MappingProxyType({})) -> SavedPolicy:

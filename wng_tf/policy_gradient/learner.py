@@ -96,13 +96,16 @@ class Learner:
 
     # ---- one update ---------------------------------------------------------------------------------------------
 
-    def update(self, batch: Batch, number: int, lr: float, *, fused: bool = True) -> dict[str, float]:
+    def update(
+        self, batch: Batch, number: int, lr: float, *, cliprange: float | None = None, fused: bool = True
+    ) -> dict[str, float]:
         """Update θ from a batch; `number` counts updates and keys the random draws.
 
         Args:
           batch: samples, [B, ...].
           number: which update of the run this is, from 1.
           lr: learning rate of this update.
+          cliprange: clip range of this update, where it is a schedule; None: as it was.
           fused: False runs the same steps one by one from Python, slowly: the reference of the tests.
 
         Returns:
@@ -114,6 +117,8 @@ class Learner:
         draws = self.draw(number)
         rows = self._pack(batch, draws)
         self.optimizer.learning_rate.assign(lr)
+        if cliprange is not None:
+            self.step.clip_at(cliprange)
         before = self.state()
         run = self._fused if fused else self._run
         # The noise is a column of the batch already.

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from wng_tf import algorithms, families
-from wng_tf.envs import tasks
+from wng_tf.envs import sources, tasks
 from wng_tf.errors import UserError
 from wng_tf.sweeps.grid import RESERVED, Run
 from wng_tf.training import run_flags
-from wng_tf.training.settings import current_names, field_type, has_effect
+from wng_tf.training.settings import current_names, field_type, has_effect, reads_text
 
 #: Flags of a run that are no settings of its algorithm.
 _OF_THE_RUN = tuple(name for name in run_flags.ROLES if name not in RESERVED)
@@ -38,6 +38,7 @@ def check_settings(run: Run) -> set[str]:
         network = values.get("network") or "mlp"  # the conditions of evolution strategies name none
         family = families.of(algorithm)
         config = family.resolve(algorithm, task, typed(family.config, given))
+        sources.with_options(task, config.env_kwargs, config.env_wrapper)
         return {name for name in given if not has_effect(config, name, network=network)}
     except UserError as error:
         raise UserError(f"{run.title}: {error}") from None
@@ -56,7 +57,9 @@ def typed(cls: type, given: Mapping[str, str]) -> dict[str, Any]:
             near = difflib.get_close_matches(name, [*known, *_OF_THE_RUN], n=3)
             hint = f"Did you mean {' or '.join(near)}?" if near else "python -m wng_tf.run --help lists them."
             raise UserError(f"there is no flag --{name} for this algorithm. {hint}")
-    return {name: _value(name, text, field_type(cls, name)) for name, text in given.items()}
+    return {
+        name: text if reads_text(cls, name) else _value(name, text, field_type(cls, name)) for name, text in given.items()
+    }
 
 
 def _value(name: str, text: str, kind: type) -> Any:

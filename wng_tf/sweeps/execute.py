@@ -170,7 +170,9 @@ def is_finished(folder: Path, run: Run) -> bool:
 
 
 def covers(summary: Mapping[str, Any], run: Run) -> bool:
-    """Whether that is the summary of a finished run of as many steps as `run` asks for."""
+    """Whether that is the summary of a run of as many steps as `run` asks for, or of one that reached its --stop_return."""
+    if summary.get("status") == "stopped":
+        return str(summary.get("stopped_by")).startswith("stop_return")
     steps = summary.get("total_timesteps") or 0
     return summary.get("status") == "finished" and isinstance(steps, int | float) and steps >= (run.total_timesteps() or 0)
 

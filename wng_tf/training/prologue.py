@@ -10,14 +10,14 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from wng_tf import algorithms, parts
 from wng_tf.algorithms import Algorithm
-from wng_tf.envs import tasks
+from wng_tf.envs import sources
 from wng_tf.envs.tasks import Task
 from wng_tf.errors import UserError
 from wng_tf.runtime.registry import Registry
-from wng_tf.training import run_flags, unused
+from wng_tf.training import run_flags, schedules, unused
 from wng_tf.training.run import TrainingRun
 from wng_tf.training.run_info import RunInfo
-from wng_tf.training.settings import current_names, defaults, schedule, whole
+from wng_tf.training.settings import current_names, defaults, whole
 
 
 class RunSettings(Protocol):
@@ -31,6 +31,18 @@ class RunSettings(Protocol):
 
     @property
     def keep_checkpoints(self) -> int: ...
+
+    @property
+    def env_kwargs(self) -> str | None: ...
+
+    @property
+    def env_wrapper(self) -> str | None: ...
+
+    @property
+    def eval_interval(self) -> int: ...
+
+    @property
+    def stop_return(self) -> float | None: ...
 
 
 Config = TypeVar("Config", bound=RunSettings)
@@ -65,16 +77,20 @@ class Begun(Generic[Config]):
 
     Attributes:
       algorithm, task, network, config: what is trained, where, and how.
+      evaluated_in: where it is evaluated during training; None: nowhere.
       rate: learning rate after so many environment steps.
+      at: from a setting that may change over the run to its function of the environment steps.
       run: the run, not entered; `run.start` opens its folder.
       headline: what is trained, for the first line of the log.
     """
 
     algorithm: Algorithm
     task: Task
+    evaluated_in: Task | None
     network: str
     config: Config
     rate: Callable[[int], float]
+    at: Callable[[str], Callable[[int], float]]
     run: TrainingRun
     headline: str
 
@@ -82,7 +98,7 @@ class Begun(Generic[Config]):
 def begin(
     recipe: Recipe[Config],
     *,
-    env: str,
+    env: Any,
     network: str | None,
     total_timesteps: int,
     alg: str,
@@ -112,25 +128,32 @@ def begin(
         raise UserError(f"--seed must be at least 0, not {seed}.")
     if recipe.seeds is not None and not 0 <= seed < recipe.seeds:
         raise UserError(f"--seed must be between 0 and 2**{recipe.seeds.bit_length() - 1} - 1, not {seed}.")
-    task = tasks.resolve(env)
+    task = sources.task_of(env)
+    elsewhere = None if given.get("eval_env") is None else sources.single(sources.task_of(given["eval_env"]), "eval_env")
+    given = {**sources.given_with(task, given), "eval_env": None if elsewhere is None else elsewhere.name}
     config = recipe.resolve(algorithm, task, given)
+    task = sources.with_options(task, config.env_kwargs, config.env_wrapper)
     parts.check(config, *recipe.parts)
     network = network or recipe.default_network(task)
     recipe.check(config, network)
     if refuse_unused:
         names = [name for name, value in current_names(given).items() if value is not None]
         unused.refuse(algorithm, config, recipe.resolve(algorithm, task, {}), network, names)
-    rate = schedule(config.lr)
+    rate = schedules.function("lr", config.lr)
+
+    def over_steps(function: Callable[[float], float]) -> Callable[[int], float]:
+        return lambda steps: function(max(0.0, 1.0 - steps / total_timesteps))
+
     settings = type(config)
     info = RunInfo(
         alg=algorithm.name,
-        env=env,
+        env=task.name,
         env_id=task.env_id,
         seed=seed,
         total_timesteps=total_timesteps,
         flags=run_flags.values(
             algorithm.name,
-            env,
+            task.name,
             seed,
             total_timesteps,
             network,
@@ -150,13 +173,17 @@ def begin(
         keep=config.keep_checkpoints,
         progress=progress,
         conclude=conclude,
+        judge="evaluation" if config.eval_interval else "training",
+        stop_return=config.stop_return,
     )
     return Begun(
         algorithm=algorithm,
         task=task,
+        evaluated_in=(elsewhere or sources.fresh(task)) if config.eval_interval else None,
         network=network,
         config=config,
-        rate=lambda steps: rate(max(0.0, 1.0 - steps / total_timesteps)),
+        rate=over_steps(rate),
+        at=lambda name: over_steps(schedules.function(name, getattr(config, name))),
         run=run,
-        headline=f"{algorithm.name} on {env} ({task.env_id}), seed {seed}",
+        headline=f"{algorithm.name} on {task.name} ({task.env_id}), seed {seed}",
     )

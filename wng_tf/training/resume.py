@@ -13,6 +13,7 @@ import numpy as np
 from baselines_compat.vec_env.segment import EpisodeRecord
 from wng_tf.errors import UserError
 from wng_tf.training import checkpoint, run_folder
+from wng_tf.training.judgement import Judge
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class RunState:
       updates: done so far.
       elapsed: seconds of training.
       log_rows: rows of progress.csv; None in a checkpoint of an older version.
+      judge: what says which checkpoint is the best.
+      evaluated: mean return of the evaluation at this checkpoint; NaN if there was none.
     """
 
     episodes: Sequence[EpisodeRecord]
@@ -36,6 +39,8 @@ class RunState:
     updates: int
     elapsed: float
     log_rows: int | None
+    judge: Judge = "training"
+    evaluated: float = math.nan
 
     def tree(self) -> dict[str, Any]:
         """Plain data for a checkpoint."""
@@ -47,6 +52,7 @@ class RunState:
             "updates": self.updates,
             "elapsed": self.elapsed,
             "log_rows": self.log_rows,
+            **({} if self.judge == "training" else {"judge": self.judge, "evaluated": self.evaluated}),
         }
 
     @classmethod
@@ -60,6 +66,8 @@ class RunState:
             updates=int(tree["updates"]),
             elapsed=float(tree["elapsed"]),
             log_rows=None if tree.get("log_rows") is None else int(tree["log_rows"]),
+            judge="evaluation" if tree.get("judge") == "evaluation" else "training",
+            evaluated=float(tree.get("evaluated", math.nan)),
         )
 
 
@@ -143,7 +151,9 @@ def _score(state: Any) -> float:
     """What a checkpoint is judged by: the mean return of the last episodes, or of the evaluation; -inf for none."""
     try:
         learner = state["learner"]
-        if "policy_return" in learner:
+        if state["run"].get("judge") == "evaluation":
+            score = float(state["run"]["evaluated"])
+        elif "policy_return" in learner:
             score = float(learner["policy_return"])
         else:
             returns = [episode[0] for episode in state["run"]["episodes"]]

@@ -37,6 +37,7 @@ from wng_tf.runtime import faults
 from wng_tf.runtime.paths import expanded
 from wng_tf.training import checkpoint, resume, run_flags, run_folder
 from wng_tf.training.curves import STEPS_KEY, Curves
+from wng_tf.training.judgement import Judge, Judgement
 from wng_tf.training.run_info import RunInfo
 from wng_tf.training.stopping import Interrupted, StopRequest
 from wng_tf.training.terminal import ProgressBar, log_to_stdout, show_waiting
@@ -60,6 +61,8 @@ class TrainingRun:
       progress: True or False forces the bar; None shows it on a terminal.
       formats: output formats of the logger.
       conclude: called with the folder when the last checkpoint is saved, before the run counts as finished.
+      judge: what says which checkpoint is the best: the episodes of training, or `evaluated`.
+      stop_return: of that, at which the run stops; None: never.
 
     Raises:
       UserError: the folder holds something else, or is to be resumed and does not fit.
@@ -77,6 +80,8 @@ class TrainingRun:
         progress: bool | None = None,
         formats: Sequence[str] = FORMATS,
         conclude: Callable[[Path], object] | None = None,
+        judge: Judge = "training",
+        stop_return: float | None = None,
     ):
         if resume and log_path is None:
             raise UserError("--resume needs --log_path, the folder of the run to continue.")
@@ -94,7 +99,6 @@ class TrainingRun:
         self._saved_at: int | None = None
         self._fault: BaseException | None = None
         self._opened = contextlib.ExitStack()
-        self._best = -math.inf
         self._elapsed_before = 0.0
         self._started = time.time()
         self._last_logged = (time.time(), 0)
@@ -102,6 +106,7 @@ class TrainingRun:
         self._stop = StopRequest(self._say)
         self._updates = 0
         self._stopped_by: str | None = None
+        self._judgement = Judgement(judge, stop_return)
 
     # ---- life -----------------------------------------------------------------------------------------------------
 
@@ -186,7 +191,8 @@ class TrainingRun:
         state = found.run
         self.episodes.extend(state.episodes)
         self.num_episodes = state.num_episodes
-        self._best = found.best
+        if state.judge == self._judgement.judge:  # returns of another kind do not compare
+            self._judgement.best = found.best
         self._updates = state.updates
         self._elapsed_before = state.elapsed
         self._saved_at = found.steps
@@ -248,13 +254,21 @@ class TrainingRun:
         if self._curves is not None:
             self._curves.log_rows += 1
 
+    def evaluated(self, steps: int, columns: Mapping[str, float]) -> None:
+        """The policy after so many steps was evaluated: its mean return is the column eval/eprewmean."""
+        self._judgement.evaluated(steps, float(columns["eval/eprewmean"]))
+
     def checkpoint_if_due(self, steps: int, make_state: Callable[[], Any], eprewmean: float | None = None) -> None:
-        """Save every `save_interval` updates. If the user asked to stop, save and raise `Interrupted`."""
+        """Save every `save_interval` updates, and the best of the evaluated policies.
+
+        If the user asked to stop, save and raise `Interrupted`.
+        """
         self._updates += 1
         due = self._save_interval > 0 and self._updates % self._save_interval == 0
-        if due or self._stop.asked:
+        best = self._judgement.judge == "evaluation" and self._is_best(steps, eprewmean)
+        if due or best or self._stop.asked:
             # An interruption must not decide which checkpoint is the best.
-            self._save(steps, make_state(), eprewmean, may_be_best=due)
+            self._save(steps, make_state(), eprewmean, may_be_best=due or best)
         if self._stop.asked:
             if self.folder is None:
                 raise Interrupted(f"Stopped at step {steps}.")
@@ -270,39 +284,47 @@ class TrainingRun:
 
     def stop(self, reason: str, steps: int) -> None:
         """This update is the last one: what `finish` saves can be resumed. `reason` goes into the summary."""
-        self._stopped_by = self._stopped_by or reason
-        self.note(f"Stopped at step {steps} by {reason}")
+        if self.goes_on and steps < self.info.total_timesteps:
+            self._stopped_by = reason
+            self.note(f"Stopped at step {steps} by {reason}")
+
+    def stop_if_reached(self, steps: int, eprewmean: float | None = None) -> None:
+        """`stop`, where the return that is asked for is reached."""
+        reached = self._judgement.reached(steps, self._training(eprewmean))
+        if reached is not None:
+            self.stop(reached, steps)
 
     def _save(self, steps: int, learner_state: Any, eprewmean: float | None, *, may_be_best: bool = True) -> None:
         if self.folder is None or self._curves is None:
             return
-        best = may_be_best and self._is_best(eprewmean)
+        best = may_be_best and self._is_best(steps, eprewmean)
         if best:
-            self._best = self._score(eprewmean)
+            self._judgement.best = self._judgement.score(steps, self._training(eprewmean))
         run = resume.RunState(
             episodes=self.episodes,
             num_episodes=self.num_episodes,
             monitor_rows=self._curves.monitor_rows,
-            best=self._best,
+            best=self._judgement.best,
             updates=self._updates,
             elapsed=self.elapsed,
             log_rows=self._curves.log_rows,
+            judge=self._judgement.judge,
+            evaluated=self._judgement.score(steps, math.nan),
         )
         state = {"learner": learner_state, "run": run.tree()}
         checkpoint.save(self.folder / run_folder.CHECKPOINTS, steps, state, keep=self._keep, best=best)
         self._saved_at = steps
 
-    def _score(self, eprewmean: float | None) -> float:
+    def _training(self, eprewmean: float | None) -> float:
         return self.eprewmean if eprewmean is None else eprewmean
 
-    def _is_best(self, eprewmean: float | None) -> bool:
-        score = self._score(eprewmean)
-        return math.isfinite(score) and score > self._best
+    def _is_best(self, steps: int, eprewmean: float | None) -> bool:
+        return self._judgement.is_best(steps, self._training(eprewmean))
 
     def finish(self, steps: int, make_state: Callable[[], Any], eprewmean: float | None = None) -> None:
         """Save the last checkpoint and conclude, then write the summary, which marks the run as finished."""
         # One that is there stays, to the last bit, unless it was saved by Ctrl-C, which leaves open whether it is the best.
-        if self._saved_at != steps or self._is_best(eprewmean):
+        if self._saved_at != steps or self._is_best(steps, eprewmean):
             self._save(steps, make_state(), eprewmean)
         with self._progress.aside():
             show_waiting(logger.get_current().output_formats)
@@ -319,9 +341,10 @@ class TrainingRun:
                 "env": self.info.env,
                 "seed": self.info.seed,
                 "total_timesteps": steps,
-                "eprewmean": self._score(eprewmean),
+                "eprewmean": self._training(eprewmean),
                 "episodes": self.num_episodes,
                 "time_elapsed": self.elapsed,
+                **({} if self._judgement.judge == "training" else {"best_evaluation": self._judgement.best}),
                 **({} if self.goes_on else {"stopped_by": self._stopped_by}),
             },
         )

@@ -31,6 +31,10 @@ ROLES: Mapping[str, str] = MappingProxyType(
 )
 
 
+#: Settings that say how the environment is made, besides its name.
+OPTIONS_OF_ENV = ("env_kwargs", "env_wrapper")
+
+
 def beside_the_numbers(*configs: type) -> frozenset[str]:
     """Flags that do not change what a run of one length computes, with those settings of `configs` that do not either."""
     own = {name for name, role in ROLES.items() if role == "operational"}

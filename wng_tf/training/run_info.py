@@ -33,7 +33,8 @@ class RunInfo:
     @property
     def about(self) -> dict[str, str]:
         """What a policy says of the run that it is of."""
-        return {"alg": self.alg, "env": self.env}
+        options = {name: self.flags.get(name) for name in run_flags.OPTIONS_OF_ENV}
+        return {"alg": self.alg, "env": self.env, **{name: value for name, value in options.items() if value is not None}}
 
     def flags_text(self) -> str:
         """One `--name=value` a line."""

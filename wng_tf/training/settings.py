@@ -16,10 +16,10 @@ import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
-from baselines_compat.schedules import parse_schedule
 from wng_tf.errors import UserError
 from wng_tf.parts import BY_FLAG, RENAMED, RENAMED_VALUES
 from wng_tf.runtime.registry import Registry
+from wng_tf.training import schedules
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -63,6 +63,8 @@ def setting(
     above: float | None = None,
     when: Condition | Sequence[Condition] = (),
     role: Role = "result",
+    convert: Callable[[Any], Any] | None = None,
+    repeatable: bool = False,
 ) -> Any:
     """A dataclass field with its help text and limits.
 
@@ -77,10 +79,13 @@ def setting(
         one is enough. Without one it always has an effect.
       role: "operational" if a run's numbers do not depend on it: a resumed run may have another value, and runs that differ
         in nothing else are of one method.
+      convert: from what a user may give to the value that the setting has, which is also its text in `flags.txt`.
+      repeatable: whether the flag may be given several times; the setting has its values with commas between them.
     """
     conditions = (when,) if isinstance(when, Mapping) else tuple(when)
     limits = {"choices": choices, "low": low, "high": high, "above": above}
-    metadata = {"help": help, "group": group, **limits, "when": conditions, "role": role}
+    how = {"role": role, "convert": convert, "repeatable": repeatable}
+    metadata = {"help": help, "group": group, **limits, "when": conditions, **how}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -101,6 +106,7 @@ def build(cls: type[Settings], *layers: Mapping[str, Any]) -> Settings:
       UserError: a name that `cls` does not have, or a value outside its limits.
     """
     known = {field.name for field in dataclasses.fields(cls)}
+    converters = {field.name: field.metadata.get("convert") for field in dataclasses.fields(cls)}
     values: dict[str, Any] = {}
     for layer in layers:
         for name, value in current_names(layer).items():
@@ -108,6 +114,9 @@ def build(cls: type[Settings], *layers: Mapping[str, Any]) -> Settings:
                 raise UserError(
                     f"Unknown setting '{name}': {cls.__name__} has {', '.join(sorted(known))}.{did_you_mean(name, known)}"
                 )
+            convert = converters[name]
+            if value is not None and convert is not None:
+                value = convert(value)
             if value is not None:
                 values[name] = whole(value) if field_type(cls, name) is int else value
     made = cls(**values)
@@ -225,10 +234,12 @@ def schedule(lr: str) -> Callable[[float], float]:
     Raises:
       UserError: neither a number nor a schedule.
     """
-    try:
-        return parse_schedule(str(lr))
-    except ValueError as error:
-        raise UserError(f"--lr: {error}") from None
+    return schedules.function("lr", lr)
+
+
+def reads_text(cls: type, name: str) -> bool:
+    """Whether the setting makes its value of the flag's text itself."""
+    return _metadata(cls, name).get("convert") is not None
 
 
 def defaults(config: type) -> dict[str, Any]:

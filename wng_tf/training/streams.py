@@ -9,6 +9,7 @@
 | penalty features | | random features of the Wasserstein penalty |
 | population ... | generation | perturbations, start states, actions, basis, features; in generation 0 the initial θ |
 | evaluation start, evaluation actions | episode | start state of an episode of an evaluation, and its sampled actions |
+| training evaluation start | episode | start state of an episode of the evaluations during training |
 
 No two streams of different (seed, purpose, index) share a key, however large seed and index are (`baselines_compat.streams`
 says how). No TensorFlow is imported here.
@@ -43,6 +44,7 @@ POPULATION_FEATURES = _population("features", 5)
 POPULATION_PARAMETERS = _population("parameters", 6)
 EVALUATION_START = Purpose("evaluation start", ("episode",))
 EVALUATION_ACTIONS = Purpose("evaluation actions", ("episode",))
+TRAINING_EVALUATION_START = Purpose("training evaluation start", ("episode",))
 
 PURPOSES = (
     WEIGHTS,
@@ -58,6 +60,7 @@ PURPOSES = (
     POPULATION_PARAMETERS,
     EVALUATION_START,
     EVALUATION_ACTIONS,
+    TRAINING_EVALUATION_START,
 )
 
 

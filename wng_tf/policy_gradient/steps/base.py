@@ -16,6 +16,7 @@ from wng_tf.policy_gradient.batch_layout import BatchLayout
 from wng_tf.policy_gradient.config import PolicyGradientConfig
 from wng_tf.policy_gradient.metrics import Metric
 from wng_tf.policy_gradient.penalties import Penalty
+from wng_tf.training.schedules import ScheduledNumber
 
 #: What every step rule says of the loss, as columns `loss/...` of the log.
 LOSS_NAMES = ("policy_loss", "value_loss", "policy_entropy", "approxkl", "clipfrac")
@@ -101,6 +102,18 @@ class StepRule(abc.ABC):
         self.surrogate = setup.surrogate
         self.penalty = setup.penalty
         self.metric = setup.metric
+        changes = isinstance(self.config.cliprange, ScheduledNumber)
+        self._cliprange = tf.Variable(self.config.cliprange, dtype=tf.float32, trainable=False) if changes else None
+
+    @property
+    def cliprange(self) -> Any:
+        """The clip range of this update: a number, or a scalar where it changes from update to update."""
+        return self.config.cliprange if self._cliprange is None else tf.convert_to_tensor(self._cliprange)
+
+    def clip_at(self, cliprange: float) -> None:
+        """Bring the clip range to the value of the next update, if it changes."""
+        if self._cliprange is not None:
+            self._cliprange.assign(cliprange)
 
     @abc.abstractmethod
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -31,6 +31,10 @@ from wng_tf.policy_gradient.steps.fresh_advantages import FRESH, fresh_advantage
 OF_THE_LAST = ("residual", "condition_number")
 
 
+EPOCHS = "misc/epochs"
+"""Column: epochs that an update took, where a divergence can end them."""
+
+
 class Terms(NamedTuple):
     """The loss of a minibatch and its parts."""
 
@@ -92,22 +96,35 @@ class MinibatchRule(StepRule):
             theta, config = tf.convert_to_tensor(self.theta), self.config
             return fresh_advantages(self.policy, theta, everything, config.nsteps, config.gamma, config.lam)
 
-        def body(step, sums, finite, state, metric_state, fresh):
+        per_epoch, target = self.config.nminibatches, self.config.target_kl
+        kl = self.stat_names.index("loss/approxkl")
+
+        def body(step, sums, finite, state, metric_state, fresh, before):
             columns = data.gather(draws.order[step])
             if self.config.recompute_advantages:
                 begins = tf.logical_and(step > 0, step % self.config.nminibatches == 0)
                 fresh = tf.cond(begins, renewed, lambda: fresh)
                 columns |= zip(FRESH, tf.unstack(tf.gather(fresh, draws.order[step]), axis=1), strict=True)
             point = Point([], columns, draws.basis_samples[step], draws.basis_coordinates[step])
-            last = step == draws.order.shape[0] - 1
+            # Which epoch is the last one shows at its end, where a divergence can end them.
+            last = step == draws.order.shape[0] - 1 if target is None else step % per_epoch == per_epoch - 1
             stats, state, metric_state, fine = self._step(point, state, metric_state, carry.penalty, last)
-            return step + 1, sums + tf.stack(stats), tf.logical_and(finite, fine), state, metric_state, fresh
+            if target is None:
+                return step + 1, sums + tf.stack(stats), tf.logical_and(finite, fine), state, metric_state, fresh, before
+            sums += tf.stack([*stats, 1.0])
+            # Beyond the target the epoch's mean divergence turns `before`, the sum so far, into what ends the loop.
+            too_far = (sums[kl] - before) / per_epoch > target
+            before = tf.where(last, tf.where(too_far, -1.0, sums[kl]), before)
+            return step + 1, sums, tf.logical_and(finite, fine), state, metric_state, fresh, before
 
-        def going(step, sums, finite, *_):
-            return tf.logical_and(step < draws.order.shape[0], finite)
+        def going(step, sums, finite, state, metric_state, fresh, before):
+            del sums, state, metric_state, fresh
+            goes_on = tf.logical_and(step < draws.order.shape[0], finite)
+            return goes_on if target is None else tf.logical_and(goes_on, before >= 0.0)
 
-        start = (tf.constant(0), tf.zeros([len(self.stat_names)]), tf.constant(True), carry.step, carry.metric, fresh)
-        _, sums, finite, state, metric_state, _ = tf.while_loop(going, body, start)
+        sums = tf.zeros([len(self.stat_names)])
+        start = (tf.constant(0), sums, tf.constant(True), carry.step, carry.metric, fresh, tf.constant(0.0))
+        _, sums, finite, state, metric_state, *_ = tf.while_loop(going, body, start)
         return Outcome(sums, Carry(state, metric_state, carry.penalty), finite)
 
     def _terms(self, flat: tf.Tensor, values: tf.Tensor, data: Mapping[str, tf.Tensor], penalty_carry: Any) -> Terms:
@@ -116,7 +133,7 @@ class MinibatchRule(StepRule):
         pd = self.policy.pdtype.pdfromflat(flat)
         log_probs = pd.logp(data["actions"])
         ratio = objectives.importance_ratio(log_probs, data["log_probs"])
-        policy_loss = self.surrogate(ratio, objectives.normalized(data["advantages"]), config.cliprange)
+        policy_loss = self.surrogate(ratio, objectives.normalized(data["advantages"]), self.cliprange)
         value_loss = objectives.value_loss(values, data["returns"], data["values"], config.value_cliprange)
         entropy = tf.reduce_mean(pd.entropy())
         loss = policy_loss + config.vf_coef * value_loss - config.ent_coef * entropy
@@ -129,7 +146,7 @@ class MinibatchRule(StepRule):
             value_loss,
             entropy,
             objectives.approximate_kl(log_probs, data["log_probs"]),
-            objectives.clip_fraction(ratio, config.cliprange),
+            objectives.clip_fraction(ratio, self.cliprange),
         ]
         return Terms(loss, pd, values, log_probs, stats, distance)
 
@@ -271,14 +288,18 @@ class MinibatchRule(StepRule):
             names.append(self.penalty.name)
         if self.natural:
             names += solution_columns(self.metric).values()
-        return names
+        return names if self.config.target_kl is None else [*names, EPOCHS]
 
     def report(self, stats: np.ndarray, carry: damping.DampingState) -> dict[str, float]:
         """Means over the minibatches, but for `OF_THE_LAST`; ε as it is at the end."""
         self.damping = damping.DampingState(*carry)
         alone = {solution_columns(self.metric)[field] for field in OF_THE_LAST}
-        count = self.config.noptepochs * self.config.nminibatches
-        means = stats / [1 if name in alone else count for name in self.stat_names]
+        count, ends = float(self.config.noptepochs * self.config.nminibatches), 1.0
+        if self.config.target_kl is not None:
+            count = float(stats[self.stat_names.index(EPOCHS)])
+            ends = count / self.config.nminibatches
+        divisors = {**dict.fromkeys(alone, ends), EPOCHS: self.config.nminibatches}
+        means = stats / [divisors.get(name, count) for name in self.stat_names]
         report = dict(zip(self.stat_names, (float(x) for x in means), strict=True))
         if self.natural:
             report["wng/epsilon"] = float(self.damping.epsilon)

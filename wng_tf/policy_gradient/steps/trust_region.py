@@ -254,7 +254,7 @@ class TrustRegionRule(StepRule):
     def _surrogate(self, flat: tf.Tensor, data: Mapping[str, tf.Tensor]) -> tf.Tensor:
         pd = self.policy.pdtype.pdfromflat(flat)
         ratio = objectives.importance_ratio(pd.logp(data["actions"]), data["log_probs"])
-        loss = self.surrogate(ratio, data["advantages"], self.config.cliprange)
+        loss = self.surrogate(ratio, data["advantages"], self.cliprange)
         return loss - self.config.ent_coef * tf.reduce_mean(pd.entropy()) if self.config.ent_coef else loss
 
     def _losses(self, theta: tf.Tensor, data: Mapping[str, tf.Tensor], value_loss: tf.Tensor) -> tf.Tensor:
@@ -269,7 +269,7 @@ class TrustRegionRule(StepRule):
                 value_loss,
                 tf.reduce_mean(pd.entropy()),
                 objectives.approximate_kl(log_probs, data["log_probs"]),
-                objectives.clip_fraction(ratio, self.config.cliprange),
+                objectives.clip_fraction(ratio, self.cliprange),
             ]
         )
 

@@ -1,0 +1,52 @@
+"""Settings that both families have: of the environment, and of evaluations during training."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from wng_tf.envs.sources import canonical_keywords, canonical_wrappers
+from wng_tf.training.settings import setting
+
+ENVIRONMENT = "the environment"
+EVALUATION = "evaluation during training"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """What the configurations of both families begin with."""
+
+    env_kwargs: str | None = setting(
+        None,
+        'arguments of the environment\'s constructor, and of gymnasium.make, in JSON: {"forward_reward_weight": 2}',
+        group=ENVIRONMENT,
+        convert=canonical_keywords,
+    )
+    env_wrapper: str | None = setting(
+        None,
+        "wrapper of the environment, package.module:Class; may be repeated, the first is the innermost",
+        group=ENVIRONMENT,
+        convert=canonical_wrappers,
+        repeatable=True,
+    )
+    eval_interval: int = setting(
+        0,
+        "environment steps between evaluations of the deterministic policy in an environment of their own; 0: none. "
+        "The best checkpoint is then the best evaluated one",
+        group=EVALUATION,
+        low=0,
+        role="operational",
+    )
+    eval_episodes: int = setting(10, "episodes of an evaluation", group=EVALUATION, low=1, role="operational")
+    eval_env: str | None = setting(
+        None,
+        "environment of the evaluations, taken as it is: without env_kwargs and env_wrapper; default: that of training",
+        group=EVALUATION,
+        role="operational",
+    )
+    stop_return: float | None = setting(
+        None,
+        "stop when the mean return of an evaluation, or without evaluations that of the last hundred episodes (evolution "
+        "strategies: of the unperturbed policy), is at least this",
+        group=EVALUATION,
+        role="operational",
+    )
