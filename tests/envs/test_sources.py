@@ -43,7 +43,6 @@ def made(task: tasks.Task) -> gym.Env:
         (gym.make_vec("CartPole-v1", 2, vectorization_mode="sync"), "object(SyncVectorEnv)", {}, "classic"),
         (make_vec_env("CartPole-v1", 2), "object(DummyVecEnv)", {}, "classic"),
     ],
-    ids=str,
 )
 def test_what_an_environment_is_recorded_as(env, name, kwargs, kind):
     task = sources.task_of(env)
