@@ -71,6 +71,13 @@ def test_an_object_is_used_itself_once_and_stays_open():
         sources.fresh(task)
 
 
+def test_an_object_that_was_made_with_arguments_is_used_itself():
+    env = gym.make("Pendulum-v1", g=5.0)
+    task = sources.task_of(env)
+    assert task.kwargs == {"g": 5.0}
+    assert made(task).unwrapped is env.unwrapped
+
+
 def test_an_object_that_its_id_says_all_of_is_made_anew_for_others():
     task = sources.fresh(sources.task_of(gym.make("Hopper-v5", ctrl_cost_weight=0.5)))
     assert made(task).unwrapped._ctrl_cost_weight == 0.5

@@ -43,8 +43,9 @@ class HandOut:
         self._env: gymnasium.Env | None = env
         self._who = type(env.unwrapped).__name__
 
-    def __call__(self) -> gymnasium.Env:
-        """The environment, once. UserError when there is to be another."""
+    def __call__(self, **made_with: Any) -> gymnasium.Env:
+        """The environment, once; the arguments are those that it was made with. UserError when there is to be another."""
+        del made_with
         env, self._env = self._env, None
         if env is None:
             raise UserError(
