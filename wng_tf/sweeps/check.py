@@ -38,6 +38,7 @@ def check_settings(run: Run) -> set[str]:
         network = values.get("network") or "mlp"  # the conditions of evolution strategies name none
         family = families.of(algorithm)
         config = family.resolve(algorithm, task, typed(family.config, given))
+        family.check(config, values.get("network") or family.default_network(task))
         sources.with_options(task, config.env_kwargs, config.env_wrapper)
         return {name for name in given if not has_effect(config, name, network=network)}
     except UserError as error:

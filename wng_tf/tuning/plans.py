@@ -33,6 +33,7 @@ def plans(options: Options, search: Sequence[str], settings: Mapping[str, str]) 
     typed = {axis.name for axis, text in zip(axes, _latest(search), strict=True) if _is_typed(text)}
     made = []
     for env, alg in itertools.product(dict.fromkeys(grid.envs), dict.fromkeys(grid.algs)):
+        check_trust(settings=[dict(grid.run(env, alg, grid.seeds[0], ()).settings)])  # before they are looked up
         own = axes or _own_axes(grid, env, alg, options)
         if options.sampler == "grid":
             grid_points(own)
