@@ -1,5 +1,5 @@
 """Where Baselines keeps networks."""
 
-from baselines_compat.models import get_network_builder, mlp, register
+from baselines_compat.models import cnn, cnn_small, get_network_builder, mlp, register
 
-__all__ = ["get_network_builder", "mlp", "register"]
+__all__ = ["cnn", "cnn_small", "get_network_builder", "mlp", "register"]

@@ -28,7 +28,7 @@ LISTED = {".py": "python", ".flags": "text", ".toml": "toml", ".txt": "text", ""
 STANDING_FOR = {"README.md": "index.md"}
 
 _FENCE = re.compile(r"^( {0,3})(`{3,}|~{3,})")
-_LINK = re.compile(r"(?<!\\)\]\((?P<target>[^)\s]+)(?P<title>\s+\"[^\"]*\")?\)")
+_LINK = re.compile(r"(?<!\\)\]\((?P<target>(?:[^()\s]|\([^()\s]*\))+)(?P<title>\s+\"[^\"]*\")?\)")
 _CODE = re.compile(r"(`+)(?:(?!\1).)+?\1(?!`)")
 
 

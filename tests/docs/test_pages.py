@@ -78,6 +78,13 @@ def test_links_become_those_of_the_site():
     ).replace("../runs/results/figure1", "runs/results/figure1/README.md")
 
 
+def test_a_link_to_a_line_with_a_call_in_it_ends_behind_the_call():
+    line = repository.line("wng_tf/run.py", "main~check_new(log_path)")
+    page = "it ([a](../wng_tf/run.py#main~check_new(log_path)))."
+    there = f"it ([a](source/wng_tf/run.py.md#__codelineno-0-{line}))."
+    assert repository.with_site_links(page, "docs/x.md", "x.md") == there
+
+
 def test_a_file_that_is_not_there_is_an_error(tmp_path, monkeypatch):
     (tmp_path / "x.md").write_text("[a](nothing.py)")
     monkeypatch.setattr(repository, "ROOT", tmp_path)

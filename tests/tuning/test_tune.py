@@ -328,6 +328,7 @@ def test_a_grid_is_that_of_the_sweep(call, tmp_path):
 BAD = {
     "--search=lr": "not name=values",
     "--search=lrr=1|2": "there is no flag --lrr for this algorithm. Did you mean lr",
+    "--search=network=mlp|nowhere": "Unknown network 'nowhere'",
     "--search=trust_radius=0.1|0.2": "--search=trust_radius has no effect with ppo",
     "--search=gamma=linear:0.9:1.5": "--gamma must be at most 1.0",
     "--search=seed=1|2": "'seed' is the sweep's own",
@@ -355,7 +356,7 @@ def test_bad_flags_are_one_sentence(bad, call, tmp_path):
 
 
 def test_a_program_or_a_part_in_a_flagfile_is_not_run_without_trust(call, tmp_path):
-    for line in ("--runner=os_tool", "--search=metric=os_tool:f|identity"):
+    for line in ("--runner=os_tool", "--search=metric=os_tool:f|identity", "--set=metric=os_tool:f"):
         (tmp_path / "given.flags").write_text(line + "\n")
         outcome = call(
             tune.app, "--alg=ppo", "--env=Hopper-v5", f"--flagfile={tmp_path / 'given.flags'}", f"--log_path={tmp_path}"
