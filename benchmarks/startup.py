@@ -102,10 +102,12 @@ def start(alg: str, env: str) -> dict[str, float]:
 
     import wng_tf.run  # noqa: F401
     from wng_tf import algorithms, families
+    from wng_tf.cli import app as cli
     from wng_tf.runtime import compile_cache
 
     mark()
     compile_cache.enable(1)
+    cli.load_tensorflow()
     one_thread.load()
     mark()
     stopwatch = _Stopwatch()

@@ -13,6 +13,7 @@ from wng_tf import algorithms
 from wng_tf.algorithms import Algorithm
 from wng_tf.envs.tasks import Task
 from wng_tf.errors import UserError
+from wng_tf.runtime import collector
 from wng_tf.runtime.registry import import_part
 from wng_tf.training import run_flags
 
@@ -74,7 +75,8 @@ class Family:
     @property
     def learn(self) -> Callable[..., Any]:
         """Its training. Imports TensorFlow."""
-        return self._part("learn:learn")
+        with collector.paused():
+            return self._part("learn:learn")
 
 
 POLICY_GRADIENT = Family(

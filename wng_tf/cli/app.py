@@ -14,7 +14,7 @@ from typing import Any
 from baselines_compat.whole_rows import DamagedFileWarning
 from wng_tf.cli.parse import parse
 from wng_tf.errors import UserError
-from wng_tf.runtime import faults
+from wng_tf.runtime import collector, faults
 from wng_tf.runtime.quiet import STDERR, quiet
 
 FAULT, USAGE_ERROR, INTERRUPTED = 1, 2, 130
@@ -28,7 +28,9 @@ def load_tensorflow() -> None:
     """Import TensorFlow without its C++ notes, unless the user asked for them by TF_CPP_MIN_LOG_LEVEL."""
     level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # What is logged while it loads ignores the level.
-    with quiet([STDERR]) if level in ("2", "3") else contextlib.nullcontext():
+    with quiet([STDERR]) if level in ("2", "3") else contextlib.nullcontext(), collector.paused(freeze=True):
+        # Before TensorFlow: where it finds that loaded, it imports all of its parts, not those alone that are used.
+        import tensorflow_probability  # noqa: F401, I001
         import tensorflow  # noqa: F401
 
 

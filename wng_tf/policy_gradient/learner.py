@@ -26,6 +26,7 @@ from wng_tf.policy_gradient.penalties import Penalty
 from wng_tf.policy_gradient.policy_shift import PolicyShift
 from wng_tf.policy_gradient.setup import Setup
 from wng_tf.policy_gradient.steps import Carry, Columns, Draws, Outcome, StepRule, StepSetup
+from wng_tf.runtime import collector
 from wng_tf.training import streams
 
 
@@ -184,6 +185,8 @@ class Learner:
         if self._compiled is None:
             # AutoGraph would take most of the time until the first update, and there is nothing for it to convert.
             self._compiled = tf.function(self._run, jit_compile=True, autograph=False)
+            with collector.paused():
+                return self._compiled(*args)
         return self._compiled(*args)
 
     def _run(self, rows: tf.Tensor, draws: Draws, carry: Carry) -> Outcome:
