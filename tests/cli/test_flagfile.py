@@ -107,3 +107,10 @@ def test_a_link_that_leads_nowhere_is_not_passed_over(tmp_path, monkeypatch):
     (tmp_path / "table1.flags").symlink_to("nowhere")
     with pytest.raises(UserError, match="'table1.flags' cannot be read"):
         flagfile.expand(["--flagfile=table1.flags"])
+
+
+def test_a_flagfile_of_another_command_is_told_from_a_mistyped_flag(call):
+    of_a_sweep = call(run.app, "--flagfile=table1.flags")
+    assert of_a_sweep.code == 2 and "'envs'" in of_a_sweep.stderr and "for another command" in of_a_sweep.stderr
+    mistyped = call(run.app, "--enw=Hopper-v5")
+    assert mistyped.code == 2 and "'enw'" in mistyped.stderr and "for another command" not in mistyped.stderr

@@ -125,4 +125,9 @@ def parse(argv: Sequence[str]) -> list[str]:
 def _plain(error: flags.Error) -> str:
     """absl's message as one sentence, without the shouting and the tuples in it."""
     text = re.sub(r"\('([^']*)', '[^']*'\)", r"\1", str(error)).removeprefix("ERROR:: ")
-    return text if text.endswith(("?", ".")) else f"{text}."
+    text = text if text.endswith(("?", ".")) else f"{text}."
+    if isinstance(error, flags.UnrecognizedFlagError) and not is_given(error.flagname):
+        text += (
+            " It stands in a flagfile, which may be for another command: runs, sweeps and studies have flags of their own."
+        )
+    return text
