@@ -30,6 +30,12 @@ def sized(width=7, **settings):
     return network_fn
 
 
+def other(input_shape):
+    """Another one than `sized`, of the same weights."""
+    inputs = keras.Input(input_shape)
+    return keras.Model(inputs, layers.LayerNormalization()(layers.Dense(7, activation="relu")(inputs)))
+
+
 def normalized_by_batch(input_shape):
     return keras.Sequential([layers.Dense(4), layers.BatchNormalization()])
 

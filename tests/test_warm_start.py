@@ -57,6 +57,11 @@ def sources(tmp_path_factory):
         "es pole": lambda path: evolve(env="CartPole-v1", alg="es", total_timesteps=100, log_path=path, **SMALL),
         "ppo free": lambda path: learn(alg="ppo", total_timesteps=128, log_path=path, **{**POLE, "env": "warm/Free-v0"}),
         "es free": lambda path: evolve(env="warm/Free-v0", alg="es", total_timesteps=100, log_path=path, **SMALL),
+        "ppo keras": lambda path: learn(alg="ppo", total_timesteps=128, log_path=path, network="own_networks:sized", **POLE),
+        "es keras": lambda path: evolve(
+            env="CartPole-v1", alg="es", network="own_networks:sized", total_timesteps=100, log_path=path, **SMALL
+        ),
+        "ppo shared": lambda path: learn(alg="ppo", total_timesteps=128, log_path=path, value_network="shared", **POLE),
         "ppo bounded": lambda path: learn(
             alg="ppo", total_timesteps=128, log_path=path, **{**POLE, "env": "warm/Bounded-v0"}
         ),
@@ -134,6 +139,38 @@ def test_policy_gradients_begin_from_evolution_strategies(source, sources):
     assert len(policy.theta) > size and policy.statistics.observations.count > begun.statistics.observations.count
 
 
+@pytest.mark.parametrize(
+    ("source", "given"),
+    [
+        ("ppo keras", {"network": "own_networks:sized"}),
+        ("es keras", {"network": "own_networks:sized"}),
+        ("ppo shared", {"value_network": "shared"}),
+        ("ppo shared", {"value_network": "copy"}),
+        ("es pole", {"value_network": "shared", "num_layers": 1}),
+    ],
+)
+def test_keras_and_shared_networks_come_along(source, given, sources, tmp_path):
+    begun = wng_tf.load(sources(source))
+    if source == "es pole":
+        given = {**given, "num_layers": len(begun.spec.network.layers) - 1}
+    policy, _ = first_batch(alg="ppo", load_path=sources(source), log_path=tmp_path / "run", **given)
+    seen = np.random.default_rng(0).normal(begun.statistics.observations.mean, 1.0, (50, 4))
+    rows = [one.spec.network.forward(one.spec.network.matrices(one.theta), begun.normalizer(seen)) for one in (policy, begun)]
+    np.testing.assert_allclose(*rows, rtol=1e-4, atol=1e-6)
+    if begun.value_network is not None:
+        values = [one.value_network.forward(one._value_matrices, begun.normalizer(seen)) for one in (policy, begun)]
+        np.testing.assert_allclose(*values, rtol=1e-4, atol=1e-6)
+
+
+def test_a_strategy_begins_from_a_keras_network_of_a_policy_gradient(sources):
+    begun = wng_tf.load(sources("ppo keras"))
+    given = {"network": "own_networks:sized", "load_path": sources("ppo keras"), **SMALL}
+    with uncompiled():
+        policy = evolve(env="CartPole-v1", alg="es", total_timesteps=1, **given)
+    seen = np.random.default_rng(0).normal(begun.statistics.observations.mean, 1.0, (50, 4))
+    np.testing.assert_array_equal(policy.act(seen), begun.act(seen))
+
+
 @pytest.mark.parametrize("source", ["ppo pole", "es pole"])
 def test_workers_change_no_bit(source, sources):
     begun = {"env": "CartPole-v1", "load_path": sources(source)}
@@ -156,6 +193,9 @@ REFUSED = [
     ("ppo pole", {"num_hidden": 16}, r"network 4-8-8-2, tanh, dense, and this run 4-16-16-2, tanh, dense"),
     ("ppo pole", {"num_layers": 1}, r"network 4-8-8-2, tanh, dense, and this run 4-8-2"),
     ("ppo pole", {"activation": "relu"}, r"4-8-8-2, tanh, dense, and this run 4-8-8-2, relu"),
+    ("ppo pole", {"value_network": "shared"}, "a value network of its own, and this run a shared one.*--value_network=copy"),
+    ("ppo pole", {"network": "own_networks:sized"}, "another network than this run"),
+    ("ppo keras", {"network": "own_networks:other"}, "another network than this run"),
     ("ppo pole", {"normalize_observations": False}, "policy of normalized observations.*raw.*--normalize_observations=true"),
 ]
 

@@ -48,7 +48,7 @@ def evaluate_run(
     env_timeout: float = 0.0,
     env: Any = None,
 ) -> dict[str, Any]:
-    """Evaluate the policy of a run; see `play`. `trust`: see `saved_policy.environment`.
+    """Evaluate the policy of a run; see `play`. `trust`: see `saved_policy.environment` and `load_to_act`.
 
     The environment is the one that the run was trained in, with its arguments and wrappers, or `env`: whatever
     `envs.sources` takes that is one environment, for a run that was trained in an object, or to see the policy elsewhere.
@@ -71,7 +71,7 @@ def evaluate_run(
         raise UserError(f"--env_timeout must be a number of seconds, not {env_timeout}.")
     if max_episode_steps < 0:
         raise UserError(f"--max_episode_steps must not be negative, as {max_episode_steps} is.")
-    policy = saved_policy.load(run, which)
+    policy = saved_policy.load_to_act(run, which, trust)
     task = saved_policy.task(run, trust) if env is None else None
     alg = saved_policy.flag(run, "alg")
     step, _ = checkpoint.load(run / run_folder.CHECKPOINTS, which)
@@ -108,7 +108,7 @@ def main(argv: Sequence[str]) -> int:
     limit = values.max_episode_steps
     try:
         if values.video is not None:
-            policy = saved_policy.load(run, which)
+            policy = saved_policy.load_to_act(run, which, trusted())
             with video.filming(values.video, saved_policy.task(run, trusted()), values.env_timeout) as world:
                 play(policy, world, values.video_episodes, values.seed, deterministic=True, max_episode_steps=limit)
             print(f"Wrote {values.video}", flush=True)

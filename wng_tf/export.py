@@ -21,7 +21,7 @@ from absl import flags
 
 from wng_tf import saved_policy
 from wng_tf.cli import app as cli
-from wng_tf.cli.parse import checkpoint_name, required
+from wng_tf.cli.parse import checkpoint_name, required, trusted
 from wng_tf.errors import UserError
 from wng_tf.runtime import faults
 from wng_tf.runtime import output as output_folders
@@ -35,6 +35,7 @@ def export_run(
     log_path: str | os.PathLike[str],
     which: str | int = "latest",
     output: str | os.PathLike[str] | None = None,
+    trust: bool = False,
 ) -> Path:
     """Export the policy of a run as a SavedModel. Returns its folder.
 
@@ -43,12 +44,13 @@ def export_run(
       which: checkpoint: "latest", "best", or a step.
       output: folder to write; default: `export` in the run's folder. A SavedModel that is there is replaced, once the
         new one is complete.
+      trust: see `saved_policy.load_to_act`.
 
     Raises:
       UserError: no such run or checkpoint, or `output` is something else than a SavedModel, or cannot be written to.
     """
     log_path = expanded(log_path)
-    policy = saved_policy.load(log_path, which)
+    policy = saved_policy.load_to_act(log_path, which, trust)
     target = log_path / run_folder.EXPORT if output is None else expanded(output)
     _check(target)
     unusable = f"Cannot write to '{target}' ({{reason}}): give another --output."
@@ -91,7 +93,7 @@ def main(argv: Sequence[str]) -> None:
     run, which = required("run"), checkpoint_name(values.which)
     saved_policy.load(run, which)  # what is wrong with them is said before TensorFlow loads
     cli.load_tensorflow()
-    print(f"Exported to {export_run(run, which, values.output)}")
+    print(f"Exported to {export_run(run, which, values.output, trusted())}")
 
 
 def app() -> None:

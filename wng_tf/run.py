@@ -143,7 +143,7 @@ def _play_alone() -> int:
     from baselines_compat.vec_env import NonFiniteError, WorkerError
 
     try:
-        _finish(saved_policy.load(flags.FLAGS.load_path))
+        _finish(saved_policy.load_to_act(flags.FLAGS.load_path, trust=trusted()))
     except (NonFiniteError, WorkerError) as error:
         return cli.fail(f"{error}{cli.traceback_of(error, Path('nowhere'))}", cli.FAULT)
     return 0

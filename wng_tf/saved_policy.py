@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from wng_tf import algorithms
+from wng_tf import algorithms, parts
 from wng_tf.envs import sources, tasks
 from wng_tf.errors import UserError
 from wng_tf.policies import saved
+from wng_tf.policies.keras_network import KerasNetwork
 from wng_tf.policies.saved import SavedPolicy
 from wng_tf.runtime.paths import expanded
 from wng_tf.runtime.trust import check as check_trust
 from wng_tf.training import run_folder
 
-__all__ = ["SavedPolicy", "environment", "flag", "load", "task"]
+__all__ = ["SavedPolicy", "environment", "flag", "load", "load_to_act", "task"]
 
 
 def load(path_or_run: str | os.PathLike[str], which: str | int = "latest") -> SavedPolicy:
@@ -32,6 +33,25 @@ def load(path_or_run: str | os.PathLike[str], which: str | int = "latest") -> Sa
     if path.is_dir() and not (path / saved.SAVED_MODEL).exists():
         algorithms.find(flag(path, "alg"))  # says so where the folder is no run's
     return saved.load(path, which)
+
+
+def load_to_act(path_or_run: str | os.PathLike[str], which: str | int = "latest", trust: bool = False) -> SavedPolicy:
+    """As `load`, for one that is to act: imports what has its layers, the module of a network of somebody's own.
+
+    Args:
+      trust: also one of a module that is not an installed package's. A policy whose layers are all known needs no module.
+
+    Raises:
+      UserError: as `load`; or such a module is not trusted, or cannot be imported.
+    """
+    policy = load(path_or_run, which)
+    network = policy.about.get("network")
+    kept = [one for one in (policy.spec.network, policy.value_network) if isinstance(one, KerasNetwork)]
+    if network is not None and any(one.unregistered() for one in kept):
+        if not trust:
+            check_trust(network, f"'{path_or_run}'")
+        parts.NETWORKS.find(network)
+    return policy
 
 
 def environment(run_dir: str | os.PathLike[str], trust: bool = False) -> str:

@@ -267,7 +267,10 @@ WRONG = [
     ("tuple", (np.zeros(3),), "2 values"),
     ("choice", 7, "whole number of Discrete"),
     ("choice", [0, 9], "whole number of Discrete"),
-    ("matrix", np.zeros((2, 2)), "acts on observations of"),
+    ("matrix", np.zeros((2, 2)), "acts on observations of Box(-1.0, 1.0, (3, 2), float32), or a batch"),
+    ("matrix", np.zeros((4, 2, 3)), "acts on observations of Box(-1.0, 1.0, (3, 2), float32), or a batch"),
+    ("choices", np.zeros((2, 4)), "acts on observations of MultiDiscrete([2 3]), or a batch"),
+    ("dict", np.zeros((2, 4)), "acts on observations of Dict("),
 ]
 
 

@@ -9,10 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
+from short_runs import uncompiled
 from test_cli import assert_sentence
 
-from wng_tf import embeddings, evaluate, export, run, sweep
+import wng_tf
+from wng_tf import embeddings, evaluate, export, run, saved_policy, sweep
 from wng_tf.errors import UserError
 from wng_tf.experiments import exact_matrix, figure3
 from wng_tf.runtime import trust
@@ -97,8 +101,75 @@ def test_experiments_ask(experiment, call, folder):
     assert not Path("was_run").exists()
 
 
+@pytest.mark.parametrize("experiment", [figure3, exact_matrix])
+@pytest.mark.parametrize("flag", ["network", "embedding", "metric"])
+def test_experiments_ask_about_the_parts_of_a_run(experiment, flag, call, folder, own):
+    _rewrite(folder, env="CartPole-v1", **{flag: f"{own}:embed"})
+    outcome = call(experiment.app, folder)
+    assert outcome.code == 2
+    assert_sentence(outcome.stderr.splitlines()[-1] + "\n", "not installed", "--trust")
+    assert not Path("was_run").exists()
+
+
+LAYERS = """
+from pathlib import Path
+import keras
+Path(__file__).with_name("was_run").touch()
+@keras.saving.register_keras_serializable("NAME")
+class Halving(keras.layers.Layer):
+    def call(self, x):
+        return 0.5 * x
+def halved(input_shape):
+    inputs = keras.Input(input_shape)
+    return keras.Model(inputs, Halving()(keras.layers.Dense(4)(inputs)))
+"""
+
+
+@pytest.mark.parametrize("alg", ["ppo", "es"])
+def test_the_layers_of_a_run_are_imported_where_they_act_and_not_unasked(alg, call, own, tmp_path):
+    """Those of a module in the current folder; the policy is in a process that has not imported it yet."""
+    (tmp_path / f"{own}.py").write_text(LAYERS.replace("NAME", own))
+    importlib.invalidate_caches()
+    sizes = {"ppo": {"nsteps": 16, "nminibatches": 2}, "es": {"population": 2, "horizon": 5}}[alg]
+    network = f"{own}:halved"
+    with uncompiled():
+        returned = wng_tf.learn(
+            alg=alg, env="Point", network=network, total_timesteps=32, log_path="run", progress=False, **sizes
+        )
+    seen = np.random.default_rng(0).normal(size=(9, returned.spec.observations))
+    expected = returned.act(seen)
+
+    def forget() -> None:
+        sys.modules.pop(own, None)
+        keras.saving.get_custom_objects().pop(f"{own}>Halving", None)
+        Path("was_run").unlink(missing_ok=True)
+
+    forget()
+    film = ("--episodes=1", "--max_episode_steps=5", "--video=film.gif")
+    for app, *flags in ((evaluate.app, "--episodes=1"), (evaluate.app, *film), (export.app,)):
+        outcome = call(app, "--run=run", *flags)
+        assert outcome.code == 2 and not Path("was_run").exists()
+        assert_sentence(outcome.stderr.splitlines()[-1] + "\n", own, "not installed", "--trust")
+    for use in (lambda: evaluate.evaluate_run("run", episodes=1), lambda: export.export_run("run")):
+        with pytest.raises(UserError, match="trust=True"):
+            use()
+    with pytest.raises(UserError, match="which is not registered here"):
+        wng_tf.load("run").act(seen)
+    for app, *flags in ((evaluate.app, "--episodes=1", "--max_episode_steps=5"), (export.app,)):
+        forget()
+        assert call(app, "--run=run", "--trust", *flags).code == 0 and Path("was_run").exists()
+    saved = returned.save("policy")
+    for place in ("run", saved, Path("run", "export")):
+        forget()
+        policy = saved_policy.load_to_act(place, trust=True)
+        np.testing.assert_array_equal(policy.act(seen), expected)
+        with pytest.raises(UserError, match="trust=True"):
+            forget()
+            saved_policy.load_to_act(place)
+
+
 NAMES = ["--env={own}:Own/CartPole-v0", "--embedding={own}:embed", "--env=antigravity:X-v0", "--embedding=os:system"]
-NAMES += [f"--{flag}={{own}}:embed" for flag in ("surrogate", "penalty", "metric", "step_rule", "preconditioner")]
+NAMES += [f"--{flag}={{own}}:embed" for flag in ("surrogate", "penalty", "metric", "step_rule", "preconditioner", "network")]
 NAMES += ["--metric=os:system"]
 NAMES += ["--embedding=builtins:eval", "--embedding=subprocess:call", "--env=numpy.__main__:X-v0"]
 

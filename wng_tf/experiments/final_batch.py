@@ -37,19 +37,23 @@ def final_batch(run: LoadedRun, *, nsteps: int | None = None, which: str | int =
       UserError: not a policy-gradient run, or one without a checkpoint; or one that is not trusted.
     """
     from baselines_compat.runner import Runner
-    from wng_tf import algorithms
+    from wng_tf import algorithms, parts
     from wng_tf.envs import sources, tasks
     from wng_tf.policy_gradient import config as settings
     from wng_tf.policy_gradient.learn import make_normalized, make_policy
-    from wng_tf.runtime.trust import check as check_trust
+    from wng_tf.runtime import trust as judge
     from wng_tf.sweeps.check import typed
     from wng_tf.training import checkpoint, run_folder
 
     if run.is_evolution:
         raise UserError(f"{run.folder} is a run of an evolution strategy: name one of a policy gradient.")
     if not trust:
+        source = f"The run in '{run.folder}'"
         for name in (run.env, *sources.wrapper_names(run.settings.get("env_wrapper"))):
-            check_trust(name, f"The run in '{run.folder}'")
+            judge.check(name, source)
+        for flag, registry in parts.BY_FLAG.items():
+            if flag in run.settings:
+                judge.check_part(run.settings[flag], source, registry)
     given = dict(run.settings)
     network = given.pop("network", "mlp")
     given.pop("load_path", None)

@@ -77,7 +77,8 @@ class SavedPolicy:
       action_space: of the environment; what acts returns what belongs to it.
       value_network: of a policy gradient.
       statistics: what the normalizers have seen; None: nothing is known of it.
-      about: the run that it is of, as far as it is known: `alg`, `env`, and what `env` was made with, as flags name them.
+      about: the run that it is of, as far as it is known: `alg`, `env`, what `env` was made with, and `network` if it is
+        somebody's own, as flags name them.
       model: the Keras networks that were trained, on normalized observations, where they were trained in this process.
     """
 

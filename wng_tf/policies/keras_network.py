@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -95,12 +95,25 @@ class KerasNetwork:
         import baselines_compat.inputs  # noqa: F401  registers a layer
 
         tree = json.loads(self.configuration)
-        _check(tree)
+        unknown = self.unregistered()
+        if unknown:
+            raise UserError(
+                f"The network has a layer of the class '{unknown[0]}', which is not registered here: decorate it with "
+                "keras.saving.register_keras_serializable, and import its module first."
+            )
         model = keras.saving.deserialize_keras_object(tree)
         found = [tuple(variable.shape) for variable in model.trainable_variables]
         if found != list(self.shapes):
             raise ValueError(f"a network whose weights have the shapes {found}, not {list(self.shapes)}")
         return model
+
+    def unregistered(self) -> list[str]:
+        """The classes of its layers that are neither Keras' own nor registered in this process.
+
+        Raises:
+          UserError: a Lambda layer.
+        """
+        return list(dict.fromkeys(_unregistered(json.loads(self.configuration))))
 
     def matrices(self, theta: NDArray[Any]) -> list[NDArray[np.float32]]:
         """The weights [..., *shape], float32, for parameters θ [..., P] or more of them."""
@@ -163,11 +176,15 @@ class KerasNetwork:
         return cls(str(tree["keras"]), int(tree["inputs"]), int(tree["outputs"]), shapes, str(tree["network"]))
 
 
-def _check(tree: Any) -> None:
-    """UserError where a configuration names a class that is neither Keras' own nor registered: it would be imported."""
+def _unregistered(tree: Any) -> Iterator[str]:
+    """Classes in a configuration that are neither Keras' own nor registered: they would be imported.
+
+    Raises:
+      UserError: a Lambda layer, whose code is in the configuration.
+    """
     if isinstance(tree, list):
         for one in tree:
-            _check(one)
+            yield from _unregistered(one)
     if not isinstance(tree, dict):
         return
     module, kind = tree.get("module"), tree.get("class_name")
@@ -179,9 +196,6 @@ def _check(tree: Any) -> None:
         own = kind in _PLAIN or isinstance(module, str) and (module in _KERAS or module.startswith("keras."))
         registered = keras.saving.get_registered_object(tree.get("registered_name") or kind)
         if not own and registered is None:
-            raise UserError(
-                f"The network has a layer of the class '{kind}', which is not registered here: decorate it with "
-                "keras.saving.register_keras_serializable, and import its module first."
-            )
+            yield kind
     for one in tree.values():
-        _check(one)
+        yield from _unregistered(one)

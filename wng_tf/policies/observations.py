@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from baselines_compat.conform import FlatBox, Unclear, conform, observations_of, size_of
+from baselines_compat.conform import FlatBox, Unclear, conform, described, observations_of, size_of
 from baselines_compat.errors import NonFiniteError
 from baselines_compat.flattening import flattened
 from wng_tf.errors import UserError
@@ -36,8 +36,17 @@ def rows_of(value: Any, space: spaces.Box) -> tuple[NDArray[np.float64], bool]:
         if not np.isfinite(array).all():
             raise NonFiniteError("The policy was asked to act on an observation that is NaN or infinite.")
         return array, single
-    array, single = observations_of(value, size_of(space))
+    try:
+        array, single = observations_of(value, size_of(space))
+    except UserError:
+        if isinstance(space, FlatBox):  # flat vectors are not what is expected first
+            raise _refused(space.original, described(value)) from None
+        raise
     return np.atleast_2d(array), single
+
+
+def _refused(space: spaces.Space[Any], what: object) -> UserError:
+    return UserError(f"A policy acts on observations of {space}, or a batch of them, not on {what}.")
 
 
 def _is_of(value: Any, space: spaces.Space[Any]) -> bool:
@@ -61,7 +70,7 @@ def _members(value: Any, space: spaces.Space[Any]) -> tuple[list[Any], bool]:
             return [conform(one, space) for one in value], False
         return [conform(value, space)], True
     except Unclear as error:
-        raise UserError(f"A policy acts on observations of {space}, or a batch of them, not on {error}.") from None
+        raise _refused(space, error) from None
 
 
 def _has_batch_axis(value: Any, space: spaces.Space[Any]) -> bool:

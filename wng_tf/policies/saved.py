@@ -21,7 +21,7 @@ from wng_tf.policies.spec import PolicySpec, network_from_tree
 from wng_tf.policies.trees import WITHIN_EXPORT, shape_tree, to_tree
 from wng_tf.runtime import memory
 from wng_tf.runtime.paths import expanded
-from wng_tf.training import checkpoint, run_flags, run_folder
+from wng_tf.training import checkpoint, run_folder, run_info
 
 __all__ = ["SavedPolicy", "Statistics", "from_tree", "load", "load_policy", "shape_tree", "to_tree"]
 
@@ -78,10 +78,7 @@ def _of_state(state: Any, place: Path, run: Path | None) -> SavedPolicy:
         raise checkpoint.no_policy(place, error) from error
     if run is None or not (run / run_folder.FLAGS).is_file():
         return policy
-    flags = run_folder.flag_values(run)
-    return dataclasses.replace(
-        policy, about={name: flags[name] for name in ("alg", "env", *run_flags.OPTIONS_OF_ENV) if name in flags}
-    )
+    return dataclasses.replace(policy, about=run_info.about(run_folder.flag_values(run)))
 
 
 def _complete(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def keep(start: SavedPolicy | None, run: TrainingRun, load_path: object) -> None
     run.note(f"Starting from the policy of {load_path}")
 
 
-def parameters(begun: SavedPolicy, own: SavedPolicy, load_path: object) -> NDArray[Any]:
+def parameters(begun: SavedPolicy, own: SavedPolicy, load_path: object, shared: int = 0) -> NDArray[Any]:
     """θ [P] of a run that begins from the policy `begun`.
 
     Args:
@@ -67,13 +67,14 @@ def parameters(begun: SavedPolicy, own: SavedPolicy, load_path: object) -> NDArr
       own: the run's policy as it would begin without. What `begun` has nothing for, such as the value network of an evolution
         strategy, keeps its parameters.
       load_path: what the user named, for the sentences.
+      shared: how many weights, the first of both, the run's policy and value network have in common.
 
     Raises:
       UserError: spaces, networks, action heads or normalization are others in the two.
     """
     what = f"--load_path={load_path}"
     _check_spaces(begun, own, what)
-    _check_networks(begun.spec.network, own.spec.network, what, "network")
+    _check_networks(begun.spec.network, own.spec.network, begun.theta, what, "network")
     if not _act_alike(begun, own):
         raise UserError(
             f"{what} is a policy whose actions are those of {_head(begun)}, and this run's are those of {_head(own)}, which "
@@ -91,8 +92,10 @@ def parameters(begun: SavedPolicy, own: SavedPolicy, load_path: object) -> NDArr
     if begun.spec.num_free == spec.num_free:
         theta[size : spec.num_parameters] = begun.theta[begun.spec.network.size : begun.spec.num_parameters]
     if begun.value_network is not None and own.value_network is not None:
-        _check_networks(begun.value_network, own.value_network, what, "value network")
         values = begun.theta[begun.spec.num_parameters :]
+        _check_networks(begun.value_network, own.value_network, values, what, "value network")
+        if not np.array_equal(values[:shared], begun.theta[:shared]):
+            raise UserError(f"{what} has a value network of its own, and this run a shared one: give --value_network=copy.")
         theta[spec.num_parameters :] = _rewritten(values, begun.value_network, own.value_network)
     return theta
 
@@ -127,9 +130,10 @@ def _of(policy: SavedPolicy) -> str:
     return f" (on {policy.about['env']})" if "env" in policy.about else ""
 
 
-def _check_networks(begun: AnyNetwork, own: AnyNetwork, what: str, kind: str) -> None:
+def _check_networks(begun: AnyNetwork, own: AnyNetwork, theta: NDArray[Any], what: str, kind: str) -> None:
     if isinstance(begun, KerasNetwork) or isinstance(own, KerasNetwork):
-        if not isinstance(begun, KerasNetwork) or not isinstance(own, KerasNetwork) or begun.shapes != own.shapes:
+        both = isinstance(begun, KerasNetwork) and isinstance(own, KerasNetwork)
+        if not both or begun.shapes != own.shapes or not _compute_alike(begun, own, theta[: begun.size]):
             raise UserError(f"{what} has another {kind} than this run: give the same --network and --value_network.")
         return
     pairs = zip(begun.layers, own.layers, strict=False)
@@ -138,6 +142,13 @@ def _check_networks(begun: AnyNetwork, own: AnyNetwork, what: str, kind: str) ->
             f"{what} has the {kind} {_shown(begun)}, and this run {_shown(own)}: give the same --network, --num_layers, "
             "--num_hidden and --activation."
         )
+
+
+def _compute_alike(begun: KerasNetwork, own: KerasNetwork, theta: NDArray[Any]) -> bool:
+    """Whether both make the same outputs with θ. Their configurations differ in the names of layers, which mean nothing."""
+    inputs = np.random.default_rng(0).normal(size=(16, begun.inputs)).astype(np.float32)
+    ours, theirs = (network.forward(network.matrices(theta), inputs) for network in (own, begun))
+    return bool(np.allclose(ours, theirs, rtol=1e-3, atol=1e-5))
 
 
 def _alike(one: Layer, other: Layer) -> bool:

@@ -307,7 +307,7 @@ def begin_from(
     Raises:
       UserError: they do not fit, see `warm_start.parameters`.
     """
-    policy.set_separate_flat(warm_start.parameters(start, acting(policy, venv, about), load_path))
+    policy.set_separate_flat(warm_start.parameters(start, acting(policy, venv, about), load_path, policy.num_shared))
     seen = warm_start.statistics(start, load_path)
     if seen is not None:
         venv.normalizer.ob_rms.moments = seen.observations

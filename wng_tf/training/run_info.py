@@ -6,7 +6,17 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from wng_tf.runtime.registry import is_path
 from wng_tf.training import run_flags, run_folder
+
+
+def about(flags: Mapping[str, Any]) -> dict[str, str]:
+    """Of a run's flags those that a policy says of the run that it is of.
+
+    They are `alg`, `env`, what `env` was made with, and a `network` of somebody's own.
+    """
+    names = ("alg", "env", *run_flags.OPTIONS_OF_ENV, *(["network"] if is_path(str(flags.get("network"))) else []))
+    return {name: flags[name] for name in names if flags.get(name) is not None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +43,7 @@ class RunInfo:
     @property
     def about(self) -> dict[str, str]:
         """What a policy says of the run that it is of."""
-        options = {name: self.flags.get(name) for name in run_flags.OPTIONS_OF_ENV}
-        return {"alg": self.alg, "env": self.env, **{name: value for name, value in options.items() if value is not None}}
+        return about({**self.flags, "alg": self.alg, "env": self.env})
 
     def flags_text(self) -> str:
         """One `--name=value` a line."""
