@@ -132,8 +132,7 @@ def _of(policy: SavedPolicy) -> str:
 
 def _check_networks(begun: AnyNetwork, own: AnyNetwork, theta: NDArray[Any], what: str, kind: str) -> None:
     if isinstance(begun, KerasNetwork) or isinstance(own, KerasNetwork):
-        both = isinstance(begun, KerasNetwork) and isinstance(own, KerasNetwork)
-        if not both or begun.shapes != own.shapes or not _compute_alike(begun, own, theta[: begun.size]):
+        if not _compute_alike(begun, own, theta):
             raise UserError(f"{what} has another {kind} than this run: give the same --network and --value_network.")
         return
     pairs = zip(begun.layers, own.layers, strict=False)
@@ -144,8 +143,14 @@ def _check_networks(begun: AnyNetwork, own: AnyNetwork, theta: NDArray[Any], wha
         )
 
 
-def _compute_alike(begun: KerasNetwork, own: KerasNetwork, theta: NDArray[Any]) -> bool:
-    """Whether both make the same outputs with θ. Their configurations differ in the names of layers, which mean nothing."""
+def _compute_alike(begun: AnyNetwork, own: AnyNetwork, theta: NDArray[Any]) -> bool:
+    """Whether both are Keras networks that make the same outputs with the parameters that are first in θ.
+
+    The configurations of equal ones differ in the names of layers, which mean nothing.
+    """
+    if not isinstance(begun, KerasNetwork) or not isinstance(own, KerasNetwork) or begun.shapes != own.shapes:
+        return False
+    theta = theta[: begun.size]
     inputs = np.random.default_rng(0).normal(size=(16, begun.inputs)).astype(np.float32)
     ours, theirs = (network.forward(network.matrices(theta), inputs) for network in (own, begun))
     return bool(np.allclose(ours, theirs, rtol=1e-3, atol=1e-5))
