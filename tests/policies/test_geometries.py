@@ -61,10 +61,9 @@ def test_w2_of_gaussians_is_bures():
         np.testing.assert_allclose(distance, expected, rtol=1e-7)
 
 
-@pytest.mark.parametrize(("name", "discrete"), CASES)
-def test_metric_is_the_hessian_of_the_distance(name, discrete):
-    found = find(name, discrete)
-    old = flats(10, rows=20, scale=1.5)
+def assert_metric_is_hessian(found, old) -> None:
+    """At distributions [B, params]: the distance's slope is zero, and its Hessian 2 curvature A."""
+    rows, params = old.shape
     with tf.GradientTape(persistent=True) as outer:
         new = tf.identity(old)
         outer.watch(new)
@@ -74,10 +73,17 @@ def test_metric_is_the_hessian_of_the_distance(name, discrete):
         slopes = inner.gradient(distance, new)
         columns = tf.unstack(slopes, axis=1)
     np.testing.assert_allclose(slopes, np.zeros_like(slopes), atol=1e-12)
-    for column, unit in zip(columns, np.eye(4), strict=True):
+    for column, unit in zip(columns, np.eye(params), strict=True):
         expected = outer.gradient(column, new)
-        product = 2.0 * found.curvature * found.metric(old, tf.tile(unit[np.newaxis], [20, 1]))
+        product = 2.0 * found.curvature * found.metric(old, tf.tile(unit[np.newaxis], [rows, 1]))
         np.testing.assert_allclose(product, expected, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize(("name", "discrete"), CASES)
+def test_metric_is_the_hessian_of_the_distance(name, discrete):
+    found = find(name, discrete)
+    old = flats(10, rows=20, scale=1.5)
+    assert_metric_is_hessian(found, old)
 
 
 @settings(max_examples=10, deadline=None)
@@ -164,19 +170,7 @@ PRODUCTS = {
 def test_metric_of_a_product_is_the_hessian_of_its_distance(kind, name):
     geometries, size = PRODUCTS[kind]
     found, old = geometries[name], flats(20, rows=8, params=size, scale=1.5)
-    with tf.GradientTape(persistent=True) as outer:
-        new = tf.identity(old)
-        outer.watch(new)
-        with tf.GradientTape() as inner:
-            inner.watch(new)
-            distance = found.distance(old, new)
-        slopes = inner.gradient(distance, new)
-        columns = tf.unstack(slopes, axis=1)
-    np.testing.assert_allclose(slopes, np.zeros_like(slopes), atol=1e-12)
-    for column, unit in zip(columns, np.eye(size), strict=True):
-        expected = outer.gradient(column, new)
-        hessian = 2.0 * found.curvature * found.metric(old, tf.tile(unit[np.newaxis], [8, 1]))
-        np.testing.assert_allclose(hessian, expected, rtol=1e-8, atol=1e-10)
+    assert_metric_is_hessian(found, old)
 
 
 @pytest.mark.parametrize("name", ["kl", "wasserstein"])

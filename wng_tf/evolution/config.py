@@ -79,21 +79,6 @@ class EvolutionConfig(RunConfig):
         low=1,
         role="operational",
     )
-    engine: str = setting(
-        "local",
-        "where workers are: local, processes of this machine; ray, actors of a cluster; the result is the same",
-        choices=("local", "ray"),
-        role="operational",
-    )
-    ray_address: str | None = setting(
-        None,
-        "Ray cluster: auto or host:6379; without one, a cluster of this machine alone",
-        when={"engine": "ray"},
-        role="operational",
-    )
-    env_timeout: float = setting(
-        0.0, "give up an environment that does not come back for so many seconds; 0: never", low=0.0, role="operational"
-    )
     lr: str = setting(
         "0.01",
         "learning rate: a number, a schedule such as linear:3e-4 (or cosine, or linear:3e-4:1e-5), or module:function of the "

@@ -53,21 +53,6 @@ class PolicyGradientConfig(RunConfig):
         low=1,
         role="operational",
     )
-    engine: str = setting(
-        "local",
-        "where workers are: local, processes of this machine; ray, actors of a cluster; the result is the same",
-        choices=("local", "ray"),
-        role="operational",
-    )
-    ray_address: str | None = setting(
-        None,
-        "Ray cluster: auto or host:6379; without one, a cluster of this machine alone",
-        when={"engine": "ray"},
-        role="operational",
-    )
-    env_timeout: float = setting(
-        0.0, "give up an environment that does not come back for so many seconds; 0: never", low=0.0, role="operational"
-    )
     nsteps: int = setting(2048, "steps per environment between updates", low=1)
     nminibatches: int = setting(32, "minibatches per epoch", low=1)
     noptepochs: int = setting(10, "epochs over the batch per update", low=1, when=_MINIBATCH)

@@ -1,4 +1,4 @@
-"""Settings that both families have: of the environment, and of evaluations during training."""
+"""Settings that both families have: of workers, of the environment, and of evaluations during training."""
 
 from __future__ import annotations
 
@@ -15,6 +15,21 @@ EVALUATION = "evaluation during training"
 class RunConfig:
     """What the configurations of both families begin with."""
 
+    engine: str = setting(
+        "local",
+        "where workers are: local, processes of this machine; ray, actors of a cluster; the result is the same",
+        choices=("local", "ray"),
+        role="operational",
+    )
+    ray_address: str | None = setting(
+        None,
+        "Ray cluster: auto or host:6379; without one, a cluster of this machine alone",
+        when={"engine": "ray"},
+        role="operational",
+    )
+    env_timeout: float = setting(
+        0.0, "give up an environment that does not come back for so many seconds; 0: never", low=0.0, role="operational"
+    )
     env_kwargs: str | None = setting(
         None,
         'arguments of the environment\'s constructor, and of gymnasium.make, in JSON: {"forward_reward_weight": 2}',
