@@ -157,3 +157,16 @@ def test_what_was_evaluated_is_that_of_the_end(tmp_path):
     np.testing.assert_array_equal(found, [7.5, 7.5, np.nan])
     (folder / "evaluation.json").write_text(json.dumps({**evaluation, "step": 100}))
     assert np.isnan(load_run(folder).eval_return)
+
+
+def test_a_setting_that_an_earlier_version_did_not_know_is_at_its_default(tmp_path):
+    """Such runs are of one method with those that name the default, and of another with those that name something else."""
+    for seed, lines in enumerate(("", "--init_logstd=0.0\n", "--init_logstd=-1.0\n")):
+        folder = tmp_path / f"seed{seed}"
+        folder.mkdir()
+        (folder / "flags.txt").write_text(f"--alg=wnpg\n--env=Hopper-v5\n--seed={seed}\n{lines}")
+        (folder / "summary.json").write_text('{"status": "finished"}')
+    both, _ = load_runs([tmp_path / "seed0", tmp_path / "seed1"])
+    assert {run.variant for run in both} == {""}
+    all_three, _ = load_runs([tmp_path])
+    assert [run.variant for run in all_three] == ["init_logstd=0.0", "init_logstd=0.0", "init_logstd=-1.0"]

@@ -5,6 +5,7 @@ A folder is a run if it has a `flags.txt` or a `summary.json` that names `alg`, 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from collections import defaultdict
@@ -18,7 +19,7 @@ import numpy as np
 from baselines_compat import whole_rows
 from baselines_compat.monitor import LoadMonitorResultsError, get_monitor_files, read_monitor
 from baselines_compat.table import Table, read_csv
-from wng_tf import families
+from wng_tf import algorithms, families
 from wng_tf.errors import UserError
 from wng_tf.runtime.paths import expanded
 from wng_tf.training import run_flags, run_folder
@@ -200,12 +201,27 @@ def _with_variants(runs: Sequence[LoadedRun]) -> list[LoadedRun]:
 
 
 def _varying_settings(runs: Sequence[LoadedRun]) -> list[str]:
+    """Settings of which the runs of an algorithm have several values. A run of a version that did not know a setting has what
+    is its default now."""
     names = dict.fromkeys(name for run in runs for name in run.settings)
-    return [name for name in names if len({run.settings.get(name) for run in runs}) > 1]
+    defaults = _defaults(runs[0].alg)
+    return [name for name in names if len({run.settings.get(name, defaults.get(name)) for run in runs}) > 1]
+
+
+@functools.cache
+def _defaults(alg: str) -> Mapping[str, str]:
+    """The settings of an algorithm that nobody gave, as a run's flags have them; none of an algorithm that is not known."""
+    try:
+        algorithm = algorithms.find(alg)
+    except UserError:
+        return {}
+    fields = {field.name: field.default for field in dataclasses.fields(families.of(algorithm).config)}
+    return {name: str(value) for name, value in {**fields, **algorithm.defaults}.items()}
 
 
 def _named(run: LoadedRun, names: Sequence[str]) -> LoadedRun:
-    variant = ", ".join(f"{name}={run.settings[name]}" for name in names if name in run.settings)
+    settings = {**_defaults(run.alg), **run.settings}
+    variant = ", ".join(f"{name}={settings[name]}" for name in names if name in settings)
     return replace(run, variant=variant)
 
 
