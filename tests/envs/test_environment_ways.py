@@ -18,6 +18,7 @@ from baselines_compat.monitor import Monitor
 from wng_tf import evaluate
 from wng_tf.errors import UserError
 from wng_tf.evaluate import evaluate_run
+from wng_tf.policies import episodes as playing
 
 
 class Old(Walk):
@@ -103,7 +104,7 @@ def endless(tmp_path_factory) -> Path:
 
 
 def test_an_evaluation_without_an_end_is_refused(endless, monkeypatch, call):
-    monkeypatch.setattr(evaluate, "ENDLESS", 300)
+    monkeypatch.setattr(playing, "ENDLESS", 300)
     with pytest.raises(UserError, match="no time limit, and an episode did not end within 300 steps: say with --max_"):
         evaluate_run(endless, episodes=1)
     outcome = call(evaluate.app, f"--run={endless}", "--episodes=1")
