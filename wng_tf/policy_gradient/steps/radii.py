@@ -11,6 +11,7 @@ The covariance is what the action head's free parameters give (log σ of a Gauss
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -28,32 +29,25 @@ class Radii(NamedTuple):
 
 
 class Parts:
-    """The two parts of a policy's movement on the states [B, obs] of a batch.
+    """The two parts of a policy's movement on the states of a batch.
 
     Args:
       policy: whose parameters are moved; its head has free parameters.
       geometry: what measures distances.
-      observations: the states.
+      flat: the distributions [B, params] of the policy with θ [policy_size], at the states.
     """
 
-    def __init__(self, policy: PolicyWithValue, geometry: Geometry, observations: tf.Tensor):
-        self._policy = policy
+    def __init__(self, policy: PolicyWithValue, geometry: Geometry, flat: Callable[[tf.Tensor], tf.Tensor]):
         self._geometry = geometry
-        self._observations = observations
+        self._flat = flat
         self._split = [policy.policy_size - policy.head.num_free, policy.head.num_free]
-
-    def flat(self, theta: tf.Tensor) -> tf.Tensor:
-        """The distributions [B, params] of a policy with θ [policy_size]."""
-        rest = tf.zeros([self._policy.size - self._policy.policy_size])
-        weights = self._policy.unflatten(tf.concat([theta, rest], axis=0))
-        return self._policy.pd_flat(weights[: self._policy.num_policy_weights], self._observations)
 
     def distances(self, old: tf.Tensor, new: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """How far the mean alone and the covariance alone have moved, averaged over states, for two θ [policy_size]."""
-        before = self.flat(old)
+        before = self._flat(old)
         (old_mean, old_free), (mean, free) = tf.split(old, self._split), tf.split(new, self._split)
         moved = (tf.concat(x, axis=0) for x in ((mean, old_free), (old_mean, free)))
-        at_mean, at_free = (tf.reduce_mean(self._geometry.distance(before, self.flat(theta))) for theta in moved)
+        at_mean, at_free = (tf.reduce_mean(self._geometry.distance(before, self._flat(theta))) for theta in moved)
         return at_mean, at_free
 
     def reach(self, theta: tf.Tensor, direction: tf.Tensor, gradient: tf.Tensor, radii: Radii) -> tf.Tensor:

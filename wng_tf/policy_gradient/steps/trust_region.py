@@ -178,14 +178,18 @@ class TrustRegionRule(StepRule):
         solved, metric_state = self._solve(gradient, Point(weights, states, *basis), step)
         radius, direction, slope = radii.mean, solved.direction, solved.slope
         target = radius / config.natural_steps**2
-        parts = Parts(self.policy, self.geometry, data["observations"])
+
+        def flat_of(theta: tf.Tensor) -> tf.Tensor:
+            return self.policy.pd_flat(self._weights(theta), data["observations"])
+
+        parts = Parts(self.policy, self.geometry, flat_of)
         if config.covariance_radius:
             shares = Radii(*(x / config.natural_steps**2 for x in radii))
             direction = parts.reach(step.theta, direction, gradient, shares)
             slope = tf.reduce_sum(direction * gradient)
 
         def at(length: tf.Tensor) -> tf.Tensor:
-            return self.policy.pd_flat(self._weights(step.theta - length * direction), data["observations"])
+            return flat_of(step.theta - length * direction)
 
         def travelled(length: tf.Tensor) -> tf.Tensor:
             return tf.reduce_mean(self.geometry.distance(flat, at(length)))
