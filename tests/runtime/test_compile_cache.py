@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -159,3 +160,26 @@ def test_a_program_from_disk_gives_the_same_numbers(tmp_path):
         file.write_bytes(file.read_bytes()[:100])
     np.testing.assert_array_equal(train("damaged", str(cache)), first)
     assert all(file.stat().st_size > 100 for file in kept)
+
+
+KILLED = """
+import os
+from wng_tf.runtime import compile_cache
+folder = compile_cache.enable(1)
+from wng_tf.policy_gradient.learn import learn
+def stop(local):
+    print(folder, flush=True)
+    os._exit(0)  # as a run that is killed: nothing is done at its end
+learn(env="CartPole-v1", alg="ppo", total_timesteps=64, nsteps=32, nminibatches=1, noptepochs=1, callback=stop)
+"""
+
+
+def test_programs_of_a_run_that_is_killed_are_kept(monkeypatch, tmp_path):
+    environment = {**os.environ, "WNG_TF_CACHE": str(tmp_path)}
+    outcome = subprocess.run([sys.executable, "-c", KILLED], env=environment, check=True, capture_output=True, text=True)
+    folder = Path(outcome.stdout.splitlines()[-1])
+    programs = set(folder.glob("*.pb"))
+    assert programs
+    monkeypatch.setenv("WNG_TF_CACHE", str(tmp_path))
+    assert compile_cache.enable(1) == folder  # another run starts
+    assert set(folder.glob("*.pb")) == programs

@@ -5,8 +5,9 @@ it renames them, so that runs side by side and runs that are killed do no harm. 
 folder's name: TensorFlow's version, the processor, and the number of threads.
 
 A program that TensorFlow can neither read nor write stops it, and one that was altered might run. So there is room for what
-a run compiles before it starts, or it runs without; and a program is kept only beside its checksum, which is written when
-the process that compiled it ends.
+a run compiles before it starts, or it runs without; and a program is kept only beside its checksum, which is written once
+the first update has run, and when the process ends. (Not at the end alone: what starts in the meantime would remove the
+programs of runs that are still at work, or that were killed.)
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ VARIABLE = "WNG_TF_CACHE"
 _FLAGS = "TF_XLA_FLAGS"
 _DIRECTORY = "--tf_xla_persistent_cache_directory"
 _CHECKSUM = ".sha256"
+_folder: Path | None = None
+"""Where this process keeps what it compiles, until `keep` is called."""
 _ROOM = 32 * 2**20
 """Bytes: some times what the largest run compiles."""
 
@@ -35,6 +38,7 @@ def enable(num_threads: int) -> Path | None:
     The folder is in $WNG_TF_CACHE, or in wng_tf of the user's cache folder. None, and nothing is kept: WNG_TF_CACHE=off,
     TF_XLA_FLAGS that name a folder already, or, with a line that says so, a folder that cannot be used.
     """
+    global _folder
     chosen = os.environ.get(VARIABLE, "")
     flags = os.environ.get(_FLAGS, "")
     if chosen.lower() == "off" or _DIRECTORY in flags:
@@ -54,8 +58,17 @@ def enable(num_threads: int) -> Path | None:
         print(f"Compiled programs are not kept{where} ({why}); {VARIABLE} names another folder, or off.", flush=True)
         return None
     os.environ[_FLAGS] = f"{flags} {_DIRECTORY}={folder}".strip()
+    _folder = folder
     atexit.register(seal, folder)
     return folder
+
+
+def keep() -> None:
+    """Write the checksums of what this process has compiled, if it keeps that; the first time this is called."""
+    global _folder
+    folder, _folder = _folder, None
+    if folder is not None:
+        seal(folder)
 
 
 def seal(folder: Path) -> None:

@@ -33,7 +33,7 @@ from baselines_compat import logger
 from baselines_compat.errors import NonFiniteError
 from baselines_compat.vec_env.segment import EpisodeRecord
 from wng_tf.errors import UserError
-from wng_tf.runtime import faults
+from wng_tf.runtime import compile_cache, faults
 from wng_tf.runtime.paths import expanded
 from wng_tf.training import checkpoint, resume, run_flags, run_folder
 from wng_tf.training.curves import STEPS_KEY, Curves
@@ -178,8 +178,7 @@ class TrainingRun:
         return True
 
     def _clear(self) -> None:
-        """Leave nothing of a new run that the machine or its flags kept from its first checkpoint: the same command, with
-        what was wrong corrected, finds the folder free."""
+        """Leave nothing of a new run kept from its first checkpoint: the command, corrected, finds the folder free."""
         folder = self.folder
         refused = isinstance(self._fault, (UserError, OSError)) or (
             self._fault is not None and faults.is_out_of_memory(self._fault)
@@ -247,12 +246,13 @@ class TrainingRun:
             "misc/time_elapsed": self.elapsed,
             **kvs,
         }
-        # A run's own formats take the bar away for the moment of a write; of the caller's nothing is known.
+        # A run's own formats take the bar away for a write; of the caller's nothing is known.
         with self._progress.aside() if self.folder is None else contextlib.nullcontext():
             logger.logkvs(row)
             logger.dumpkvs()
         if self._curves is not None:
             self._curves.log_rows += 1
+        compile_cache.keep()  # what an update compiles is there
 
     def evaluated(self, steps: int, columns: Mapping[str, float]) -> None:
         """The policy after so many steps was evaluated: its mean return is the column eval/eprewmean."""
