@@ -117,9 +117,11 @@ def _in_bounds(space: spaces.Space[Any]) -> Callable[[Any], Any]:
 
         return whole
     low, high = float_bounds(space)
+    minimum, maximum = np.minimum, np.maximum
 
     def real(action: Any) -> np.ndarray:
         # Not np.clip, which takes three times as long for few numbers. `minimum` makes an array even of a view.
-        return np.minimum(np.maximum(action, low), high).astype(dtype, copy=False)
+        inside: np.ndarray = minimum(maximum(action, low), high)
+        return inside if inside.dtype is dtype else inside.astype(dtype, copy=False)
 
     return real

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -71,8 +72,15 @@ class Normalizer:
 class LocalNormalizer:
     """One environment's statistics during a segment. It runs at every step, on few numbers.
 
-    So arithmetic is in place between arrays of one shape and type: NumPy takes half as long again for each number of
-    Python's among the operands, and as long as for three operations where it rounds to float32 on the way.
+    So arithmetic is in place between arrays of one shape and type, and what it needs are local names: NumPy takes half as
+    long again for each number of Python's among the operands, and as long as for three operations where it rounds to
+    float32 on the way.
+
+    Attributes:
+      observe: `observe(observation, out)` adds `observation` [obs] float64 to the statistics and writes it, normalized, into
+        `out` [obs] float32.
+      reward: `reward(reward, discounted_return)` adds the discounted return to its statistics; returns the reward scaled by
+        its deviation.
     """
 
     def __init__(self, snapshot: tuple[Moments, Moments], settings: NormalizerSettings):
@@ -81,51 +89,69 @@ class LocalNormalizer:
         self._mean = np.array(observations.mean)
         self._m2 = np.array(observations.m2)
         self._count = np.full_like(self._mean, observations.count)
-        self._one = np.ones_like(self._mean)
-        self._epsilon = np.full_like(self._mean, settings.epsilon)
-        self._highest = np.full_like(self._mean, settings.clipob)
-        self._lowest = -self._highest
-        self._delta = np.empty_like(self._mean)
-        self._scaled = np.empty_like(self._mean)
-        self._ret_count = returns.count
-        self._ret_mean = float(returns.mean)
-        self._ret_m2 = float(returns.m2)
+        self.observe = self._observer(float(observations.count)) if settings.ob else _copy
+        self.reward = _rewarder(returns, settings) if settings.ret else _same
 
-    def observe(self, observation: np.ndarray, out: np.ndarray) -> None:
-        """Add `observation` [obs] to the statistics and write it, normalized, into `out` [obs] float32."""
-        if not self._settings.ob:
-            out[...] = observation
-            return
-        count, mean, m2, delta, scaled = self._count, self._mean, self._m2, self._delta, self._scaled
-        np.add(count, self._one, count)
-        np.subtract(observation, mean, delta)
-        np.divide(delta, count, scaled)
-        np.add(mean, scaled, mean)
-        np.subtract(observation, mean, scaled)
-        np.multiply(delta, scaled, delta)
-        np.add(m2, delta, m2)
-        np.divide(m2, count, delta)
-        np.add(delta, self._epsilon, delta)
-        np.sqrt(delta, delta)
-        np.divide(scaled, delta, scaled)
-        np.minimum(scaled, self._highest, out=scaled)
-        np.maximum(scaled, self._lowest, out=scaled)
-        out[...] = scaled
-        for start, stop in self._settings.left:
-            out[start:stop] = observation[start:stop]
+    def _observer(self, count: float) -> Callable[[np.ndarray, np.ndarray], None]:
+        mean, m2, counts, left = self._mean, self._m2, self._count, self._settings.left
+        epsilon = np.full_like(mean, self._settings.epsilon)
+        highest = np.full_like(mean, self._settings.clipob)
+        lowest = -highest
+        delta, scaled = np.empty_like(mean), np.empty_like(mean)
+        add, subtract, multiply, divide, sqrt = np.add, np.subtract, np.multiply, np.divide, np.sqrt
+        minimum, maximum, fill, dot = np.minimum, np.maximum, counts.fill, scaled.dot
+        # A sum of squares below this shows that nothing is outside the limits. It is near the number of observations.
+        inside = (1.0 - 1e-6) * self._settings.clipob**2
+
+        def observe(observation: np.ndarray, out: np.ndarray) -> None:
+            nonlocal count
+            count += 1.0
+            fill(count)
+            subtract(observation, mean, delta)
+            divide(delta, counts, scaled)
+            add(mean, scaled, mean)
+            subtract(observation, mean, scaled)
+            multiply(delta, scaled, delta)
+            add(m2, delta, m2)
+            divide(m2, counts, delta)
+            add(delta, epsilon, delta)
+            sqrt(delta, delta)
+            divide(scaled, delta, scaled)
+            if not dot(scaled) < inside:
+                minimum(scaled, highest, out=scaled)
+                maximum(scaled, lowest, out=scaled)
+            out[...] = scaled
+            if left:
+                for start, stop in left:
+                    out[start:stop] = observation[start:stop]
+
+        return observe
 
     def normalize(self, observation: np.ndarray) -> np.ndarray:
         """`observation` [obs] normalized by the statistics so far, float32; the statistics do not change."""
         return normalize(observation, self._mean, self._m2 / self._count, self._settings)
 
-    def reward(self, reward: float, discounted_return: float) -> float:
-        """Add the discounted return to its statistics and scale the reward by its deviation."""
-        settings = self._settings
-        if not settings.ret:
-            return reward
-        self._ret_count = count = self._ret_count + 1.0
-        delta = discounted_return - self._ret_mean
-        self._ret_mean += delta / count
-        self._ret_m2 += delta * (discounted_return - self._ret_mean)
-        scaled = reward / math.sqrt(self._ret_m2 / count + settings.epsilon)
-        return max(-settings.cliprew, min(settings.cliprew, scaled))
+
+def _copy(observation: np.ndarray, out: np.ndarray) -> None:
+    out[...] = observation
+
+
+def _same(reward: float, discounted_return: float) -> float:
+    del discounted_return
+    return reward
+
+
+def _rewarder(returns: Moments, settings: NormalizerSettings) -> Callable[[float, float], float]:
+    count, mean, m2 = float(returns.count), float(returns.mean), float(returns.m2)
+    epsilon, limit, sqrt = settings.epsilon, settings.cliprew, math.sqrt
+
+    def scaled_reward(reward: float, discounted_return: float) -> float:
+        nonlocal count, mean, m2
+        count += 1.0
+        delta = discounted_return - mean
+        mean += delta / count
+        m2 += delta * (discounted_return - mean)
+        scaled = reward / sqrt(m2 / count + epsilon)
+        return scaled if -limit < scaled < limit else -limit if scaled < limit else limit
+
+    return scaled_reward

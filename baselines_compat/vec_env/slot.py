@@ -171,6 +171,7 @@ class EnvSlot:
         local = LocalNormalizer(snapshot, settings)
         episodes: list[EpisodeRecord] = []
         raw_rewards: list[float] = []
+        rewards: list[float] = []
         returns: list[float] = []
         gamma, discounted = settings.gamma, self._discounted
         if self.pending is None:
@@ -179,17 +180,17 @@ class EnvSlot:
         # Row t: the raw observation before step t.
         raw = np.empty((steps + 1, self.pending.size))
         raw[0] = self.pending
-        observations, actions, rewards = out.observations, out.actions, out.rewards
-        out.final_observations[...] = 0.0
+        actions, final_observations = out.actions, out.final_observations
+        final_observations[...] = 0.0
         out.terminated[...] = False
         out.truncated[...] = False
         first = 0  # step of the segment from which the open episode is in it
         send, clipped = self.env.step, self.environment_action
-        intake, plain, ndarray = self._intake, self._intake.plain, np.ndarray
-        for t in range(steps):
-            seen = observations[t]
-            local.observe(raw[t], seen)
-            action = yield seen, perturbations[t]
+        observe, scale = local.observe, local.reward
+        intake, plain, ndarray, kinds = self._intake, self._intake.plain, np.ndarray, NUMERIC
+        for t, (seen, now, perturbation) in enumerate(zip(out.observations, raw, perturbations, strict=False)):
+            observe(now, seen)
+            action = yield seen, perturbation
             actions[t] = action
             try:
                 result = send(clipped(action))
@@ -197,12 +198,12 @@ class EnvSlot:
                 if faults.is_users(error):
                     raise
                 # What the environment choked on, if it is that.
-                self._check(raw[: t + 1], out, raw_rewards)
+                self._check(raw[: t + 1], out, raw_rewards, rewards)
                 raise faults.failure(error, self.who, "step") from error
             if type(result) is not tuple or len(result) != 5:
                 result = intake.five(result)
             observation, reward, terminated, truncated, _ = result
-            if type(observation) is not ndarray or observation.shape != plain or observation.dtype.kind not in NUMERIC:
+            if type(observation) is not ndarray or observation.shape != plain or observation.dtype.kind not in kinds:
                 observation = intake.observation(observation, "step")
             if type(reward) is not float:
                 reward = intake.reward(reward)
@@ -211,25 +212,25 @@ class EnvSlot:
             discounted = discounted * gamma + reward
             raw_rewards.append(reward)
             returns.append(discounted)
-            rewards[t] = local.reward(reward, discounted)
+            rewards.append(scale(reward, discounted))
             if terminated is not False or truncated is not False:
                 terminated, truncated = intake.flag(terminated, "terminated"), intake.flag(truncated, "truncated")
             if terminated or truncated:
                 out.terminated[t], out.truncated[t] = terminated, truncated
                 final = np.array(observation, np.float64)
                 if not np.isfinite(final).all():
-                    self._check(np.concatenate([raw[: t + 1], final[np.newaxis]]), out, raw_rewards)
-                out.final_observations[t] = local.normalize(final)
+                    self._check(np.concatenate([raw[: t + 1], final[np.newaxis]]), out, raw_rewards, rewards)
+                final_observations[t] = local.normalize(final)
                 episodes.append(EpisodeRecord(self.episode_return, self.episode_length, time.time()))
                 observation, discounted, first = self.reset(cut=not terminated), 0.0, t + 1
                 send = self.env.step  # it may be another environment
             raw[t + 1] = observation
         if not (out.terminated[-1] or out.truncated[-1]):
-            out.final_observations[-1] = local.normalize(raw[-1])
+            final_observations[-1] = local.normalize(raw[-1])
         out.raw_rewards[:] = raw_rewards
         self._played.append(actions[first:].copy())
         self.pending, self._discounted = raw[-1].copy(), discounted
-        self._check(raw, out, raw_rewards)
+        self._check(raw, out, raw_rewards, rewards)
         with np.errstate(over="ignore", invalid="ignore"):
             info = SegmentInfo(Moments.of(raw[:-1]), Moments.of(np.asarray(returns)), episodes)
         for name, moments in (("observations", info.observations), ("rewards", info.returns)):
@@ -239,14 +240,15 @@ class EnvSlot:
                 )
         return info
 
-    def _check(self, raw: np.ndarray, out: SegmentArrays, raw_rewards: list[float]) -> None:
-        """Name the first thing that is not finite: everything after it follows from it.
+    def _check(self, raw: np.ndarray, out: SegmentArrays, raw_rewards: list[float], rewards: list[float]) -> None:
+        """Write the scaled rewards down, and name the first thing that is not finite: everything after it follows from it.
 
         Args:
           raw: observations so far [t + 1, obs].
-          out: the segment, written up to step t, in the float32 that what is too large overflows.
-          raw_rewards: so far.
+          out: the segment, written up to step t but for the rewards, in the float32 that what is too large overflows.
+          raw_rewards, rewards: so far.
         """
+        out.rewards[: len(rewards)] = rewards
         seen = min(len(raw), len(out.rewards))
         faults = []
         places: tuple[tuple[str, Any, int], ...] = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -37,9 +39,11 @@ def test_each_observation_is_normalized_by_statistics_that_include_it(observatio
         np.testing.assert_allclose(local.normalize(row), expected, rtol=1e-6, atol=1e-7)
 
 
-def test_in_place_arithmetic_rounds_as_the_formula(observations):
-    normalizer = started(SETTINGS, observations)
-    local = LocalNormalizer(normalizer.snapshot(), SETTINGS)
+@pytest.mark.parametrize("limit", [0.25, 1.0, 1.5, 10.0])
+def test_in_place_arithmetic_rounds_as_the_formula(observations, limit):
+    settings = dataclasses.replace(SETTINGS, clipob=limit)
+    normalizer = started(settings, observations)
+    local = LocalNormalizer(normalizer.snapshot(), settings)
     count, mean, m2 = normalizer.ob_rms.moments
     for observation in observations:
         out = np.empty(observation.shape, np.float32)
@@ -49,7 +53,7 @@ def test_in_place_arithmetic_rounds_as_the_formula(observations):
         mean = mean + delta / count
         m2 = m2 + delta * (observation - mean)
         scaled = (observation - mean) / np.sqrt(m2 / count + SETTINGS.epsilon)
-        expected = np.maximum(np.minimum(scaled, SETTINGS.clipob), -SETTINGS.clipob).astype(np.float32)
+        expected = np.maximum(np.minimum(scaled, limit), -limit).astype(np.float32)
         assert out.tobytes() == expected.tobytes()
 
 
