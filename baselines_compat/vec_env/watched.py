@@ -5,7 +5,6 @@ from __future__ import annotations
 import queue
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -14,12 +13,16 @@ from baselines_compat.vec_env.faults import EnvironmentFailure
 
 Result = TypeVar("Result")
 
+LONGEST_WAIT = 1.0
+"""Seconds between two looks at the progress, at most."""
+
 
 class Watched:
     """Calls functions in a thread of its own, and leaves it behind when an environment does not come back.
 
     What is waited for is progress, so that a call may go through many steps: watching costs those nothing. An engine that
     hangs without ever letting go of Python's interpreter lock stops the thread that waits, too, and is not noticed.
+    Counted are the waits themselves: what passes while the whole process is stopped (Ctrl-Z) is nobody's delay.
 
     Args:
       seconds: how long there may be no progress; 0: for ever, and calls are made directly.
@@ -56,20 +59,25 @@ class Watched:
             self._thread = threading.Thread(target=self._work, name="environments", daemon=True)
             self._thread.start()
         self._calls.put(function)
-        seen, since = progress(), time.monotonic()
+        seen, waited = progress(), 0.0
+        interval = min(self.seconds / 4, LONGEST_WAIT)
         while True:
             try:
-                result, error = self._results.get(timeout=self.seconds / 4)
+                result, error = self._wait(interval)
             except queue.Empty:
                 now = progress()
-                if now != seen:
-                    seen, since = now, time.monotonic()
-                elif time.monotonic() - since >= self.seconds:
+                seen, waited = now, waited + interval if now == seen else 0.0
+                if waited >= self.seconds:
                     raise self._give_up(who()) from None
                 continue
             if error is not None:
                 raise error
             return result
+
+    def _wait(self, seconds: float) -> tuple[Any, BaseException | None]:
+        """What the call returned and what it raised. queue.Empty: it has not come back."""
+        result: tuple[Any, BaseException | None] = self._results.get(timeout=seconds)
+        return result
 
     def _work(self) -> None:
         while (function := self._calls.get()) is not None:

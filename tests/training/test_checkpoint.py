@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -145,6 +146,7 @@ def test_equal_states_make_equal_files(tmp_path, monkeypatch):
         ({"a": np.zeros(2, [("x", "f4")])}, "state/a: an array of"),
         ({"a": b"bytes"}, "state/a: a bytes"),
         ({"a": object}, "state/a: a type"),
+        ({"a": functools.reduce(lambda inner, _: [inner], range(200), 1)}, "state/a(/0){100}: it lies more than 100 levels"),
     ],
 )
 def test_what_cannot_be_held_is_named_and_nothing_is_written(tmp_path, state, complaint):

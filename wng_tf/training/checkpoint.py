@@ -31,6 +31,7 @@ from wng_tf.training import archive
 
 BEST = "best.npz"
 _FORMAT = 1
+_DEEPEST = 100  # levels of a state: how many Python's own stack takes differs between its versions
 _NAME = re.compile(r"checkpoint-(\d{12,})\.npz")
 
 
@@ -269,7 +270,9 @@ def _checksum(blobs: dict[str, bytes]) -> np.ndarray:
 # The tree: JSON, in which a list is a tagged node and everything else stands for itself.
 
 
-def _to_tree(value: Any, place: str, arrays: dict[str, np.ndarray]) -> Any:
+def _to_tree(value: Any, place: str, arrays: dict[str, np.ndarray], depth: int = 0) -> Any:
+    if depth > _DEEPEST:
+        raise TypeError(f"A checkpoint cannot hold {place}: it lies more than {_DEEPEST} levels deep.")
     if isinstance(value, (np.ndarray, np.generic)):
         array = np.asarray(value)
         if array.dtype.kind not in archive.PLAIN:
@@ -283,24 +286,26 @@ def _to_tree(value: Any, place: str, arrays: dict[str, np.ndarray]) -> Any:
         # In hexadecimal: Python limits the length of decimal ones, and other readers of JSON round them.
         return value if abs(value) < 2**53 else ["int", hex(value)]
     if isinstance(value, (list, tuple)):
-        return ["list", [_to_tree(item, f"{place}/{i}", arrays) for i, item in enumerate(value)]]
+        return ["list", [_to_tree(item, f"{place}/{i}", arrays, depth + 1) for i, item in enumerate(value)]]
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):
                 raise TypeError(f"A checkpoint cannot hold {place}: its key {key!r} is not a string.")
-        return ["dict", {key: _to_tree(item, f"{place}/{key}", arrays) for key, item in value.items()}]
+        return ["dict", {key: _to_tree(item, f"{place}/{key}", arrays, depth + 1) for key, item in value.items()}]
     raise TypeError(f"A checkpoint cannot hold {place}: a {type(value).__name__}.")
 
 
-def _from_tree(node: Any, blobs: dict[str, bytes]) -> Any:
+def _from_tree(node: Any, blobs: dict[str, bytes], depth: int = 0) -> Any:
     """The value of a node. Each array is taken out of `blobs`, so that no node can name it again."""
+    if depth > _DEEPEST:
+        raise ValueError(f"its state is more than {_DEEPEST} levels deep")
     if node is None or isinstance(node, (bool, int, float, str)):
         return node
     tag, content = node
     if tag == "dict":
-        return {key: _from_tree(item, blobs) for key, item in content.items()}
+        return {key: _from_tree(item, blobs, depth + 1) for key, item in content.items()}
     if tag == "list":
-        return [_from_tree(item, blobs) for item in content]
+        return [_from_tree(item, blobs, depth + 1) for item in content]
     if tag == "int":
         return int(content, 16)
     if tag not in ("array", "scalar"):
