@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import io
 import math
 import os
@@ -22,6 +23,7 @@ import numpy as np
 
 from baselines_compat.vec_env.faults import described, is_users
 from wng_tf.envs import tasks, traits
+from wng_tf.envs.apart import apart
 from wng_tf.envs.guarded import Guarded
 from wng_tf.envs.tasks import Task
 from wng_tf.errors import UserError
@@ -68,7 +70,9 @@ def check(path: str | os.PathLike[str]) -> None:
 
 
 @contextlib.contextmanager
-def filming(path: str | os.PathLike[str], env: str | Task, timeout: float = 0.0) -> Iterator[gymnasium.Env]:
+def filming(
+    path: str | os.PathLike[str], env: str | Task, timeout: float = 0.0, own_process: bool | None = None
+) -> Iterator[gymnasium.Env]:
     """An environment whose frames go to the file `path`, in real time, one for each reset and step.
 
     Frames are 640 x 480 where the environment lets itself be told (MuJoCo's and PyBullet's do), else as it draws them.
@@ -78,18 +82,37 @@ def filming(path: str | os.PathLike[str], env: str | Task, timeout: float = 0.0)
       path: an .mp4 or .gif file, replaced if it exists.
       env: a short name, a Gymnasium id or a task.
       timeout: seconds after which the environment is given up when it does not come back; 0: never.
+      own_process: whether the environment, and the camera, are in a process of their own, as they have to be where a policy
+        acts through TensorFlow (`apart`); None: if OpenGL is to draw, and TensorFlow is in this process already.
 
     Raises:
       UserError: see `check`; or the environment cannot be made, or drawn.
+      WorkerError: the process died.
     """
     check(path)
     path = expanded(path)
     task = tasks.resolve(env)
-    opengl = task.kind == "mujoco"
-    if opengl:
+    if task.kind == "mujoco":
         _choose_opengl()
+    if own_process is None:
+        own_process = task.kind == "mujoco" and "tensorflow" in sys.modules
+    if own_process and task.held is None:
+        try:
+            with apart(functools.partial(_filming, path, task, timeout), task.name) as world:
+                yield world
+        finally:
+            _forget(path)  # what a process that died has left
+    else:
+        with _filming(path, task, timeout) as world:
+            yield world
+
+
+@contextlib.contextmanager
+def _filming(path: Path, task: Task, timeout: float) -> Iterator[gymnasium.Env]:
+    """`filming` in this process."""
+    opengl = task.kind == "mujoco"
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws in memory, and need not look for a screen
-    unfinished = path.with_name(f".{path.stem}.unfinished{path.suffix.lower()}")
+    unfinished = _unfinished(path)
     with Guarded(task, timeout, **traits.drawing(task, "rgb_array")) as world:
         _set_size(world.unwrapped)
         fps = float(world.metadata.get("render_fps") or _DEFAULT_FPS)
@@ -102,8 +125,17 @@ def filming(path: str | os.PathLike[str], env: str | Task, timeout: float = 0.0)
                 _check_whole(unfinished, camera.written)
                 os.replace(unfinished, path)
         finally:
-            with contextlib.suppress(OSError):
-                unfinished.unlink(missing_ok=True)
+            _forget(path)
+
+
+def _unfinished(path: Path) -> Path:
+    """The file of a film that is not complete."""
+    return path.with_name(f".{path.stem}.unfinished{path.suffix.lower()}")
+
+
+def _forget(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        _unfinished(path).unlink(missing_ok=True)
 
 
 class _Camera(gymnasium.Wrapper):

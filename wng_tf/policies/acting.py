@@ -18,6 +18,7 @@ from baselines_compat.conform import observations_of
 from baselines_compat.running_mean_std import Moments
 from wng_tf.errors import UserError
 from wng_tf.policies.heads.base import DeterministicHead, Head, StochasticHead
+from wng_tf.policies.keras_network import KerasNetwork
 from wng_tf.policies.normalizers import ObservationNormalizer
 from wng_tf.policies.observations import rows_of
 from wng_tf.policies.spec import AnyNetwork, PolicySpec
@@ -93,6 +94,11 @@ class SavedPolicy:
     model: Any = field(default=None, repr=False, compare=False)
 
     # ---- acting ---------------------------------------------------------------------------------------------------
+
+    @property
+    def acts_through_tensorflow(self) -> bool:
+        """Whether acting imports TensorFlow: of a network that is no chain of dense layers."""
+        return isinstance(self.spec.network, KerasNetwork)
 
     def predict(
         self, observation: Any, state: None = None, episode_start: Any = None, deterministic: bool = False
