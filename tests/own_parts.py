@@ -118,3 +118,56 @@ def rewards_at_ends(trajectory, length):
 
 
 NOT_CALLABLE = 3
+
+
+class FailsInOperator(Metric):
+    """A slip in the method that every step calls."""
+
+    def operator(self, point, state):
+        raise KeyError("observation")
+
+
+class FailsInProduct(Metric):
+    """A slip in what its operator hands back."""
+
+    def operator(self, point, state):
+        def product(vector):
+            return vector[:, np.newaxis] @ vector
+
+        return ProductOperator(product), state
+
+
+class GivesNothing(Metric):
+    """Forgets to return."""
+
+    def operator(self, point, state):
+        pass
+
+
+class FailsInReport(SignStep):
+    """A slip after the compiled run."""
+
+    def report(self, stats, carry):
+        return {"loss/policy_loss": float(stats[7])}
+
+
+class FailsInWeight(MeanShift):
+    """A slip in the penalty's."""
+
+    def weight(self, carry):
+        return carry["coefficient"]
+
+
+class FailsInCall(Farthest):
+    """A slip in a repulsion."""
+
+    def __call__(self, x, past, seed):
+        return x @ past
+
+
+class FailsInMemory(Farthest):
+    """A slip in a property."""
+
+    @property
+    def memory(self):
+        return self.config.memories

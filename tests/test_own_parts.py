@@ -6,6 +6,7 @@ import numpy as np
 import own_parts
 import pytest
 import tensorflow as tf
+from short_runs import uncompiled
 
 from wng_tf import embeddings, parts
 from wng_tf.errors import UserError
@@ -163,3 +164,36 @@ def test_a_repulsion_that_is_not_there_is_one_sentence_and_no_folder(tmp_path):
     with pytest.raises(UserError, match="Repulsion 'own_parts:Missing' cannot be imported"):
         evolve(env="Point", alg="es", total_timesteps=90, log_path=tmp_path / "run", repulsion="own_parts:Missing")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("step_rule", ["minibatch", "trust_region"])
+@pytest.mark.parametrize(
+    ("flag", "part", "told"),
+    [
+        ("metric", "FailsInOperator", r"Metric 'own_parts:FailsInOperator' failed in operator: KeyError: .*own_parts.py"),
+        ("metric", "FailsInProduct", r"Metric 'own_parts:FailsInProduct' failed in operator\(\)\.\w+: .*own_parts.py"),
+        ("metric", "GivesNothing", r"Update 1 with the metric 'own_parts:GivesNothing' failed: TypeError: "),
+        ("penalty", "FailsInWeight", r"Penalty 'own_parts:FailsInWeight' failed in \w+: TypeError: .*own_parts.py"),
+        ("step_rule", "FailsInReport", r"Step rule 'own_parts:FailsInReport' failed in report: IndexError: .*own_parts.py"),
+    ],
+)
+def test_a_method_that_fails_is_one_sentence_with_its_cause(flag, part, told, step_rule):
+    if flag == "penalty" and step_rule == "trust_region":
+        pytest.skip("there is no penalty in a trust region")
+    with pytest.raises(UserError, match=told) as error, uncompiled():
+        train(**{"step_rule": step_rule, "damping": "fixed", flag: f"own_parts:{part}"})
+    assert "\n" not in str(error.value) and str(error.value).endswith(").")
+    assert error.value.__cause__ is not None and not isinstance(error.value.__cause__, UserError)
+
+
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [
+        ("FailsInCall", r"Repulsion 'own_parts:FailsInCall' failed in __call__: ValueError: .*own_parts.py, line \d+\)\.$"),
+        ("FailsInMemory", r"Repulsion 'own_parts:FailsInMemory' failed in memory: AttributeError: "),
+    ],
+)
+def test_a_repulsion_that_fails_is_one_sentence(part, told):
+    small = {"population": 4, "num_hidden": 6, "horizon": 10, "progress": False}
+    with pytest.raises(UserError, match=told):
+        evolve(env="Point", alg="bges", repulsion=f"own_parts:{part}", total_timesteps=5 * 90, **small)

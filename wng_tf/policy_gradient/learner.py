@@ -16,6 +16,7 @@ import tensorflow as tf
 from baselines_compat.policies import PolicyWithValue
 from baselines_compat.runner import Batch
 from baselines_compat.vec_env import NonFiniteError
+from baselines_compat.vec_env.faults import described
 from wng_tf import parts
 from wng_tf.embeddings import Embedding, embed_batch
 from wng_tf.errors import UserError
@@ -27,6 +28,8 @@ from wng_tf.policy_gradient.policy_shift import PolicyShift
 from wng_tf.policy_gradient.setup import Setup
 from wng_tf.policy_gradient.steps import Carry, Columns, Draws, Outcome, StepRule, StepSetup
 from wng_tf.runtime import collector
+from wng_tf.runtime.guarding import PartFailure, passes, place
+from wng_tf.runtime.registry import Registry
 from wng_tf.training import streams
 
 
@@ -113,6 +116,7 @@ class Learner:
           what happened, by columns of the log (`loss/...`, `wng/...`).
 
         Raises:
+          UserError: a part of somebody's own failed.
           NonFiniteError: a loss, a gradient, the metric or θ became NaN or infinite. Everything is as it was before.
         """
         draws = self.draw(number)
@@ -126,7 +130,18 @@ class Learner:
         order, samples, coordinates = map(tf.constant, draws[:3])
         tensors = Draws(order, samples, coordinates, tf.zeros([0]))
         carry = Carry(self.step.carry(), self.metric_state, self.penalty.carry())
-        outcome: Outcome = run(tf.constant(rows), tensors, carry)
+        try:
+            outcome: Outcome = run(tf.constant(rows), tensors, carry)
+        except PartFailure as failure:
+            raise failure from failure.fault
+        except Exception as error:
+            own = [f"{one.noun} '{name}'" for one in parts.POLICY_GRADIENT_PARTS if one.is_own(name := self._part(one))]
+            if passes(error) or not own:
+                raise
+            # What a part gave, and did not raise: such as nothing, where there has to be an operator.
+            raise UserError(
+                f"Update {number} with the {' and the '.join(own)} failed: {described(error)} ({place(error)})."
+            ) from error
         stats = outcome.stats.numpy()
         whole = bool(outcome.finite) and not self.step.overflowed(stats)
         if not whole or not np.isfinite(self.theta.numpy()).all():
@@ -139,6 +154,11 @@ class Learner:
         report.update(self.penalty.adapt(lambda: self.distances(batch)))
         self._bring_policy()
         return report
+
+    def _part(self, registry: Registry[Any]) -> str | None:
+        """What the settings name of that kind."""
+        name: str | None = getattr(self.config, registry.flag)
+        return name
 
     def draw(self, number: int) -> Draws:
         """The random draws of update `number`."""

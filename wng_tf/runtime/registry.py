@@ -7,8 +7,10 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar, cast
 
+from baselines_compat.vec_env.faults import described
 from wng_tf.errors import UserError
 from wng_tf.runtime.faults import reason
+from wng_tf.runtime.guarding import PartFailure, guard, passes, place
 
 Part = TypeVar("Part")
 Made = TypeVar("Made")
@@ -129,7 +131,7 @@ class Registry(Generic[Part]):
         return cast(Part, found)
 
     def build(self, name: str | None, setup: Any, kind: type[Made]) -> Made:
-        """What the part called `name` makes of `setup`.
+        """What the part called `name` makes of `setup`. What methods of somebody's own part raise becomes a `UserError`.
 
         Raises:
           UserError: as `find`; or somebody's own part raises, or makes something else than `kind`.
@@ -137,15 +139,13 @@ class Registry(Generic[Part]):
         part = self.find(name)
         try:
             made = part(setup)  # type: ignore[operator]
-        except (UserError, MemoryError):
-            raise
         except Exception as error:
-            if not self.is_own(name):
+            if passes(error) or not self.is_own(name):
                 raise
             raise self.failed(str(name), error) from error
         if not isinstance(made, kind):
             raise UserError(f"{self.noun.capitalize()} '{name}' must make a {kind.__name__}, not a {type(made).__name__}.")
-        return made
+        return guard(made, lambda method, error: self.failed(str(name), error, method)) if self.is_own(name) else made
 
     def function(self, name: str | None) -> Callable[..., Any]:
         """The part called `name`, a function; if it is somebody's own, what it raises becomes a `UserError`."""
@@ -157,16 +157,19 @@ class Registry(Generic[Part]):
         def guarded(*arguments: Any) -> Any:
             try:
                 return function(*arguments)
-            except (UserError, MemoryError):
-                raise
             except Exception as error:
+                if passes(error):
+                    raise
                 raise self.failed(str(name), error) from error
 
         return guarded
 
-    def failed(self, name: str, error: Exception) -> UserError:
-        """What to say of somebody's own part that raised."""
-        return UserError(f"{self.noun.capitalize()} '{name}' failed: {type(error).__name__}: {reason(error)}.")
+    def failed(self, name: str, error: Exception, method: str = "") -> UserError:
+        """What to say of somebody's own part that raised, in its method of that name if there is one."""
+        where = f" in {method}" if method else ""
+        failure = PartFailure(f"{self.noun.capitalize()} '{name}' failed{where}: {described(error)} ({place(error)}).")
+        failure.fault = error
+        return failure
 
 
 def is_path(name: str) -> bool:
