@@ -111,3 +111,20 @@ class Native(gym.vector.VectorEnv):
 
 
 gym.register("held/Drift-v0", entry_point="held_envs:Drift")
+
+
+class Repeated(gym.Wrapper):
+    """Needs to be told how often."""
+
+    def __init__(self, env: gym.Env, times: int):
+        super().__init__(env)
+        self.times = times
+
+
+def takes_nothing():
+    """No wrapper at all."""
+
+
+def falls_over(env: gym.Env):
+    """Raises what a call with the wrong arguments does."""
+    raise TypeError("no len")

@@ -10,7 +10,7 @@ import held_envs
 import numpy as np
 import pytest
 
-from baselines_compat.vec_env import make_vec_env
+from baselines_compat.vec_env import EnvironmentFailure, make_vec_env
 from wng_tf.envs import named, sources, tasks, traits
 from wng_tf.errors import UserError
 
@@ -169,6 +169,20 @@ def test_what_the_constructor_does_not_take_is_refused(env, kwargs, message):
 def test_what_a_wrapper_has_to_make():
     with pytest.raises(UserError, match="the wrapper make_three made int"):
         made(sources.with_options(tasks.resolve("CartPole-v1"), None, "held_envs:make_three"))
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "error", "message"),
+    [
+        ("held_envs:Repeated", UserError, "The wrapper Repeated of CartPole-v1 cannot be made of the environment .*'times'"),
+        ("held_envs:takes_nothing", UserError, "The wrapper takes_nothing of CartPole-v1 cannot be made of"),
+        ("held_envs:falls_over", EnvironmentFailure, "CartPole-v1 failed in the wrapper falls_over: TypeError: no len"),
+    ],
+)
+def test_a_wrapper_that_cannot_be_made_is_named(wrapper, error, message):
+    for wrappers in (wrapper, f"held_envs:Scaled,{wrapper}"):
+        with pytest.raises(error, match=message):
+            made(sources.with_options(tasks.resolve("CartPole-v1"), None, wrappers))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ Its return is a hash chained over the steps, so a run resumed at the wrong place
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -47,7 +48,8 @@ def main() -> int:
             _replace(folder / "checkpoints" / f"checkpoint-{step:012d}.npz", json.dumps([step, value]))
         broken = flags.get("crash_always") == flags["seed"] or (step == int(flags.get("crash_at", -1)) and not resumed)
         if broken:
-            raise RuntimeError("the world fell apart")
+            full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise full if flags.get("full") else RuntimeError("the world fell apart")
         while step == int(flags.get("hold_at", -1)) and not resumed and not os.path.exists(flags.get("hold_file", "")):
             time.sleep(0.02)
     if flags.get("no_summary"):

@@ -179,6 +179,13 @@ def test_broken_runs_are_retried_reported_and_not_lost(tmp_path, capsys):
     assert [row["status"] for row in table(tmp_path)] == ["finished", "failed", "finished"] * 2
 
 
+def test_a_disk_that_is_full_is_said_at_the_end(tmp_path, capsys):
+    assert sweep(tmp_path, "crash_always=1", "full=1", retries=0) == FAILED
+    told = capsys.readouterr()
+    assert "FAILED (1 attempts): OSError: [Errno 28] No space left on device" in told.out
+    assert told.err == f"The disk of {tmp_path} is full: make room, and the same command continues the sweep.\n"
+
+
 def test_refused_flags_are_not_tried_again(tmp_path, capsys):
     assert sweep(tmp_path, "refuse=2", retries=3) == FAILED
     assert "FAILED (1 attempts): error: --refuse is not a flag." in capsys.readouterr().out

@@ -132,7 +132,9 @@ def given_with(task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
 def single(task: Task, name: str) -> Task:
     """The task, if it is of one environment. UserError if it is of several that step together; `name` gave it."""
     if isinstance(task.held, _STEPPED):
-        raise UserError(f"{name} must be one environment, not {task.name} of {task.held.num_envs}.")
+        raise UserError(
+            f"{name} must be one environment, not {task.name} of {task.held.num_envs}: give an id, or what makes one."
+        )
     return task
 
 
@@ -181,7 +183,7 @@ def keywords(env_kwargs: Any) -> dict[str, Any]:
     try:
         text = env_kwargs if isinstance(env_kwargs, str) else json.dumps(dict(env_kwargs), default=_plain)
         found = json.loads(text)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise UserError(
             f"--env_kwargs={env_kwargs} is no JSON ({error}): write it as --env_kwargs='{{\"forward_reward_weight\": 2}}'. "
             "What JSON cannot hold, a function given as env can."

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import copy
 import importlib
+import inspect
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec, load_env_creator, registry
@@ -183,14 +184,35 @@ def _make(task: Task, options: dict[str, Any], kwargs: dict[str, Any], heads: Se
     _check_made(task, env, "it")
     try:
         for wrapper in task.wrappers:
-            wrapped = wrapper(env)
-            _check_made(task, wrapped, f"the wrapper {getattr(wrapper, '__name__', wrapper)}")
-            env = wrapped
+            env = _wrapped(task, wrapper, env)
         check_actions(_title(task), env.action_space, heads)
         return flat_observations(_title(task), env)
     except UserError:
         env.close()
         raise
+
+
+def _wrapped(task: Task, wrapper: Callable[..., Any], env: gymnasium.Env) -> gymnasium.Env:
+    """The environment in one more wrapper.
+
+    Raises:
+      UserError: it takes other arguments than the environment alone, or makes something else than an environment.
+      EnvironmentFailure: it raised.
+    """
+    name = getattr(wrapper, "__name__", str(wrapper))
+    try:
+        inspect.signature(wrapper).bind(env)
+    except TypeError as error:
+        raise UserError(
+            f"The wrapper {name} of {_title(task)} cannot be made of the environment alone ({error}): give a function of "
+            "the environment that makes it with its other arguments, as --env_wrapper=package.module:function."
+        ) from None
+    except ValueError:  # one that does not say what it takes
+        pass
+    with naming(_title(task), f"the wrapper {name}", UserError):
+        wrapped = wrapper(env)
+    _check_made(task, wrapped, f"the wrapper {name}")
+    return cast(gymnasium.Env, wrapped)
 
 
 def _faster(env_id: str) -> EnvSpec | str:

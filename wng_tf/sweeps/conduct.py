@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import threading
@@ -14,12 +15,13 @@ from typing import Any, Protocol
 from baselines_compat.vec_env.processes import STOP_SIGNALS, leave_terminal
 from wng_tf.runtime import faults, output
 from wng_tf.sweeps.execute import Job, Outcome, execute, is_done, read_summary
-from wng_tf.sweeps.grid import Run
 from wng_tf.sweeps.progress import SweepProgress
 from wng_tf.sweeps.records import BOOK_FOLDER
 from wng_tf.sweeps.report import write_tables
 from wng_tf.training.locks import holding, is_locked
 
+#: What a run's last words say of a full disk.
+_FULL = re.compile(r"disk is full|No space left on device|Disk quota exceeded")
 FAILED = 1
 INTERRUPTED = 130
 
@@ -52,12 +54,12 @@ def conduct(jobs: Sequence[Job], engine: Callable[[], Engine], *, show_bar: bool
     with faults.naming(root, advice), output.made(root / BOOK_FOLDER), only_one(root):
         progress = SweepProgress(root, runs, show_bar=show_bar)
         write_tables(root, runs)
-        failed = []
+        failed: list[Outcome] = []
 
         def report(outcome: Outcome) -> None:
             progress.report(outcome, _return_text(root / outcome.run.name))
             if outcome.status == "failed":
-                failed.append(outcome.run)
+                failed.append(outcome)
 
         def settle(job: Job, result: Outcome | Exception, stopped: bool) -> None:
             report(result if isinstance(result, Outcome) else _lost(job, result, stopped))
@@ -177,11 +179,13 @@ def _return_text(folder: Path) -> str:
     return "none" if value is None else f"{value:.2f}"
 
 
-def _conclude(root: Path, count: int, failed: Sequence[Run], interrupted: bool) -> int:
+def _conclude(root: Path, count: int, failed: Sequence[Outcome], interrupted: bool) -> int:
     if interrupted:
         print(f"Interrupted. The same command continues the sweep. Table so far: {root / 'sweep.csv'}")
         return INTERRUPTED
     print(f"{count - len(failed)} of {count} runs finished. Table: {root / 'sweep.csv'}")
-    for run in failed:
-        print(f"failed: {run.title}: see {root / run.name / 'stderr.txt'}")
+    for outcome in failed:
+        print(f"failed: {outcome.run.title}: see {root / outcome.run.name / 'stderr.txt'}")
+    if any(_FULL.search(outcome.error) for outcome in failed):
+        print(f"The disk of {root} is full: make room, and the same command continues the sweep.", file=sys.stderr)
     return FAILED if failed else 0
