@@ -158,7 +158,7 @@ class PolicyWithValue(tf.Module):
         Raises:
           ValueError: the network is not a chain of Dense layers.
         """
-        spec = ActorSpec(layers=_dense_chain(self.actor), head=self.head)
+        spec = ActorSpec(layers=dense_chain(self.actor), head=self.head)
         inputs = size_of(self.observation_space)
         if spec.size == self.policy_size and spec.layers[0][0] == inputs:
             probe = np.linspace(-1.0, 1.0, inputs, dtype=np.float32)
@@ -175,7 +175,7 @@ class PolicyWithValue(tf.Module):
 
         Of a network that shares layers with the policy, those come first.
         """
-        return _dense_chain(self.critic)
+        return dense_chain(self.critic)
 
     @property
     def in_numpy(self) -> bool:
@@ -235,7 +235,12 @@ def refuse_state(model: keras.Model) -> None:
             )
 
 
-def _dense_chain(model: keras.Model) -> tuple[tuple[int, int, str], ...]:
+def dense_chain(model: keras.Model) -> tuple[tuple[int, int, str], ...]:
+    """Dense layers (inputs, units, activation) of a model whose layers look like a chain of such.
+
+    Raises:
+      ValueError: it has another layer, or branches.
+    """
     chain = []
     for layer in model.layers:
         if isinstance(layer, keras.layers.InputLayer | keras.layers.Flatten):

@@ -15,6 +15,7 @@ from wng_tf import evaluate, saved_policy
 from wng_tf.errors import UserError
 from wng_tf.evolution.learn import learn as evolve
 from wng_tf.export import export_run
+from wng_tf.policies import keras_layers
 from wng_tf.policies.keras_network import KerasNetwork
 from wng_tf.policies.network import Network
 from wng_tf.policy_gradient.learn import learn
@@ -169,6 +170,33 @@ def test_evolution_strategies_take_any_network(alg, tmp_path):
     grow(tmp_path / "cut", alg=alg, steps=14)
     grow(tmp_path / "cut", alg=alg, steps=35, resume=True)
     np.testing.assert_array_equal(saved_policy.load(tmp_path / "cut").theta, saved_policy.load(tmp_path / "run").theta)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_strategies_of_dense_chains_act_without_keras_from_the_same_start(workers, tmp_path, monkeypatch, capfd):
+    given = {"network": "own_networks:plain", "num_workers": workers, "num_env": 4}
+    chain = grow(tmp_path / "chain", steps=35, **given)
+    assert isinstance(chain.spec.network, Network) and not chain.acts_through_tensorflow
+    layers = [(layer.units, layer.activation) for layer in chain.spec.network.layers]
+    assert layers == [(6, "tanh"), (5, "relu"), (2, "linear")]
+    assert "compiled Keras model" not in capfd.readouterr().out
+    acting = f"import sys, wng_tf; wng_tf.load({str(tmp_path / 'chain')!r}).predict([0.0] * 3)"
+    subprocess.run([sys.executable, "-c", f"{acting}; assert 'keras' not in sys.modules"], check=True)
+    monkeypatch.setattr(keras_layers, "_computes", lambda *_: False)
+    model = grow(tmp_path / "model", steps=35, **given)
+    assert isinstance(model.spec.network, KerasNetwork)
+    assert "compiled Keras model" in capfd.readouterr().out
+    np.testing.assert_allclose(chain.theta, model.theta, rtol=1e-4, atol=1e-5)
+    seen = np.random.default_rng(0).normal(size=(20, 3))
+    np.testing.assert_allclose(*(one.predict(seen, deterministic=True)[0] for one in (chain, model)), atol=1e-4)
+    # A run that an earlier version began through the model goes on.
+    grow(tmp_path / "earlier", steps=14, **given)
+    monkeypatch.undo()
+    resumed = grow(tmp_path / "earlier", steps=35, resume=True, **given)
+    assert isinstance(resumed.spec.network, Network)
+    np.testing.assert_allclose(resumed.theta, chain.theta, rtol=1e-4, atol=1e-5)
+    begun = grow(tmp_path / "begun", steps=1, load_path=tmp_path / "model", lr="1e-30", **given)
+    np.testing.assert_allclose(begun.theta, model.theta, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from gymnasium import spaces
 
 from baselines_compat.conform import size_of
 from baselines_compat.models import NetworkFn, ortho_init
-from baselines_compat.policies import features_of, refuse_state
+from baselines_compat.policies import dense_chain, features_of, refuse_state
 from wng_tf import parts
 from wng_tf.errors import UserError
 from wng_tf.policies import networks
@@ -68,8 +70,10 @@ def build(name: str, space: spaces.Space[Any], hidden: Sequence[int], outputs: i
     return networks.chain(name, size_of(space), hidden, outputs)
 
 
-def whole_network(name: str, space: spaces.Space[Any], outputs: int) -> KerasNetwork:
+def whole_network(name: str, space: spaces.Space[Any], outputs: int) -> AnyNetwork:
     """The Keras network called `name` with a linear layer of so many outputs on top, for evolution strategies.
+
+    A chain of dense layers is a `Network`, of the same parameters in the same order: it acts without Keras.
 
     Raises:
       UserError: it makes no Keras model, one that keeps a state, or one that cannot be saved.
@@ -85,7 +89,21 @@ def whole_network(name: str, space: spaces.Space[Any], outputs: int) -> KerasNet
         refuse_state(model)
     except ValueError as error:
         raise UserError(f"{error}{for_others}") from None
-    return KerasNetwork.of(model, name)
+    whole = KerasNetwork.of(model, name)
+    try:
+        chain = dataclasses.replace(Network.of_dense(dense_chain(model), name), start=whole.initial)
+    except ValueError:
+        return whole
+    return chain if _computes(chain, model, whole) else whole
+
+
+def _computes(chain: Network, model: keras.Model, whole: KerasNetwork) -> bool:
+    """Whether the chain makes what the model does, whose layers may be connected in another way than they are listed."""
+    if (chain.size, chain.inputs) != (whole.size, whole.inputs):
+        return False
+    theta = np.concatenate([np.ravel(np.asarray(variable)) for variable in model.trainable_variables])
+    probe = np.linspace(-1.0, 1.0, chain.inputs, dtype=np.float32)[np.newaxis]
+    return np.allclose(chain.forward(chain.matrices(theta), probe), np.asarray(model(probe)), rtol=1e-3, atol=1e-6)
 
 
 def network_of(model: keras.Model, layers: Callable[[], Sequence[Sequence[Any]]], name: str) -> AnyNetwork:

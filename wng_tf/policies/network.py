@@ -7,7 +7,7 @@ make the matrix W is a row of `KERNELS`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -95,6 +95,7 @@ class Network:
     Attributes:
       layers: from the observation's numbers to the outputs.
       name: what it is called, such as "mlp".
+      start: makes a start θ [P] from a generator, where it is not the usual one.
 
     Raises:
       ValueError: no layers, or units that are not the next layer's inputs.
@@ -102,6 +103,7 @@ class Network:
 
     layers: tuple[Layer, ...]
     name: str = "chain"
+    start: Callable[[np.random.Generator], NDArray[np.float64]] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         pairs = zip(self.layers, self.layers[1:], strict=False)
@@ -153,11 +155,13 @@ class Network:
         return forward_chain(layers, x)
 
     def initial(self, rng: np.random.Generator, positive: bool = False) -> NDArray[np.float64]:
-        """A start θ [P]: kernels N(0, 1/inputs), biases zero.
+        """A start θ [P]: what `start` makes; else kernels N(0, 1/inputs), biases zero.
 
         With `positive`, kernels are U[0, 1)/√inputs and every layer starts the same draws again, as in the released
         code: all its first policies walk much the same way.
         """
+        if self.start is not None and not positive:
+            return self.start(rng)
         parts = []
         repeated = rng.uniform(size=max(layer.kernel_size for layer in self.layers)) if positive else None
         for layer in self.layers:

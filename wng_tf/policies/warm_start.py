@@ -144,15 +144,19 @@ def _check_networks(begun: AnyNetwork, own: AnyNetwork, theta: NDArray[Any], wha
 
 
 def _compute_alike(begun: AnyNetwork, own: AnyNetwork, theta: NDArray[Any]) -> bool:
-    """Whether both are Keras networks that make the same outputs with the parameters that are first in θ.
+    """Whether both make the same outputs with the parameters that are first in θ.
 
-    The configurations of equal ones differ in the names of layers, which mean nothing.
+    The configurations of equal Keras networks differ in the names of layers, which mean nothing; and what is a chain of dense
+    layers may have been saved as a model.
     """
-    if not isinstance(begun, KerasNetwork) or not isinstance(own, KerasNetwork) or begun.shapes != own.shapes:
+    if (begun.inputs, begun.outputs, begun.size) != (own.inputs, own.outputs, own.size):
+        return False
+    if isinstance(begun, KerasNetwork) and isinstance(own, KerasNetwork) and begun.shapes != own.shapes:
         return False
     theta = theta[: begun.size]
     inputs = np.random.default_rng(0).normal(size=(16, begun.inputs)).astype(np.float32)
-    ours, theirs = (network.forward(network.matrices(theta), inputs) for network in (own, begun))
+    networks: tuple[Any, ...] = (own, begun)
+    ours, theirs = (network.forward(network.matrices(theta), inputs) for network in networks)
     return bool(np.allclose(ours, theirs, rtol=1e-3, atol=1e-5))
 
 
