@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
@@ -48,7 +49,9 @@ def arguments(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> l
     Raises:
       UserError: what is not supported.
     """
-    known, others = common_arg_parser().parse_known_args(argv)
+    parser = common_arg_parser()
+    parser.error = _refuse  # type: ignore[method-assign]  # argparse prints how the command is used, and leaves
+    known, others = parser.parse_known_args(argv)
     _check(known)
     renamed = SETTINGS.get(known.alg, {})
     settings = {renamed.get(key, key): value for key, value in parse_unknown_args(others).items()}
@@ -61,6 +64,15 @@ def arguments(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> l
     line += [f"--{key}={value}" for key, value in named.items() if value is not None]
     line += ["--play"] if known.play else []
     return line + [f"--{key}={_plain(value)}" for key, value in settings.items()]
+
+
+def _refuse(message: str) -> NoReturn:
+    """UserError for what argparse cannot read, in the words that other flags have."""
+    unread = re.fullmatch(r"argument (--\w+): invalid (\w+) value: (.*)", message)
+    if unread is None:
+        raise UserError(f"{message.removeprefix('argument ').rstrip('.')}.")
+    name, kind, value = unread.groups()
+    raise UserError(f"{name} must be a {'whole number' if kind == 'int' else 'number'}, not {value}.")
 
 
 def _check(known: argparse.Namespace) -> None:

@@ -70,6 +70,11 @@ def test_names_stand_for_algorithms_that_there_are():
         ("--reward_scale=0.1", "--normalize_rewards=false"),
         ("--save_video_interval=100", "--video"),
         ("nsteps=128", "--name=value"),
+        ("--num_timesteps=abc", "error: --num_timesteps must be a number, not 'abc'.\n"),
+        ("--num_env=2.5", "error: --num_env must be a whole number, not '2.5'.\n"),
+        ("--seed=x", "error: --seed must be a whole number, not 'x'.\n"),
+        ("--reward_scale=x", "error: --reward_scale must be a number, not 'x'.\n"),
+        ("--network", "error: --network: expected one argument.\n"),
         ("--learning_rate=1e-3", "learning_rate"),
     ],
 )

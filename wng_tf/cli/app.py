@@ -46,6 +46,7 @@ def run_app(main: Main, *, positionals: bool = False) -> None:
     """
     try:
         _check_surroundings()
+        _find_modules_here()
         _show_damage()
         argv = parse(sys.argv)
         if len(argv) > 1 and not positionals:
@@ -106,6 +107,13 @@ def _check_surroundings() -> None:
         os.getcwd()
     except OSError:
         raise UserError("The working folder does not exist any more: change to another one.") from None
+
+
+def _find_modules_here() -> None:
+    """`package.module:name` is looked for in the working folder too, as `python -m` does and a console script does not."""
+    here = os.getcwd()
+    if not getattr(sys.flags, "safe_path", False) and not {"", here} & set(sys.path):
+        sys.path.insert(0, here)
 
 
 def _drop_stdout() -> None:
