@@ -94,6 +94,18 @@ WITHOUT_EFFECT = [
     ("--alg=bges --novelty_k=3", "--repulsion=novelty, as in nsr_es"),
     ("--alg=bges --inner_steps=3", "--repulsion=wasserstein --distance=test_functions."),
     ("--alg=es --perturbation=unit --sigma=0.3", "--perturbation=gaussian, as in es,"),
+    ("--alg=ppo --eval_episodes=3", "--eval_interval above 0. Leave it out."),
+    ("--alg=es --eval_episodes=3", "--eval_interval above 0. Leave it out."),
+    ("--alg=ppo --eval_env=CartPole-v1", "--eval_interval above 0. Leave it out."),
+    ("--alg=bg_wnes --eval_env=CartPole-v1 --eval_interval=0", "--eval_interval above 0. Leave it out."),
+    ("--alg=trpo --radius_unit=absolute", "--step_rule=trust_region --distance=wasserstein or"),
+    ("--alg=wtrpo --radius_unit=absolute --distance=kl", "--step_rule=trust_region --distance=wasserstein or"),
+    ("--alg=wnpg --embedding_length=5", "--metric=wasserstein_kernel and an --embedding of points in time"),
+    ("--alg=wnpg --embedding_length=5 --embedding=final_state", "--metric=wasserstein_kernel and an --embedding of points"),
+    ("--alg=wnes --embedding_length=5", "an --embedding of points in time. Leave it out."),
+    ("--alg=wnpg --num_actions=5 --embedding=trajectory_actions", "--penalty=wasserstein or --metric=wasserstein_kernel and"),
+    ("--alg=es --num_hidden=5 --network=cnn", "--network=mlp|toeplitz. Leave it out."),
+    ("--alg=ppo --num_layers=5 --network=cnn", "--network=mlp. Leave it out."),
 ]
 
 
@@ -131,6 +143,14 @@ def test_a_setting_without_effect_is_refused_by_name(flags, where, call, tmp_pat
         "--alg=bges --distance=test_functions --inner_steps=3",
         "--alg=wtrpo --cg_iters=3",
         "--alg=npg --preconditioner=wasserstein_exact --cg_iters=3",
+        "--alg=ppo --eval_episodes=3 --eval_interval=100 --eval_env=CartPole-v1",
+        "--alg=ppo --eval_episodes=10",
+        "--alg=wtrpo --radius_unit=absolute",
+        "--alg=trpo --radius_unit=absolute --distance=wasserstein",
+        "--alg=wnpg --embedding_length=5 --embedding=trajectory_actions",
+        "--alg=wnes --embedding_length=5 --embedding=reward_to_go",
+        "--alg=bg_wnpg --num_actions=5 --embedding=trajectory_actions",
+        "--alg=es --num_hidden=5 --network=toeplitz",
     ],
 )
 def test_a_setting_with_an_effect_or_at_its_default_is_taken(flags, call, tmp_path):
@@ -308,6 +328,9 @@ BAD_CALLS = [
     (evaluate.app, "--run={run} --video=film.avi", ".mp4 or a .gif"),
     (evaluate.app, "--run={run} --video=nowhere/film.gif", "no folder 'nowhere'"),
     (evaluate.app, "--run={run} --video=film.gif --video_episodes=0", "--video_episodes must be at least 1"),
+    (evaluate.app, "--run={run} --video_episodes=2", "--video_episodes has no effect: it goes with --video. Leave it out."),
+    (evaluate.app, "--run={run} --overwrite", "--overwrite has no effect: it goes with --output. Leave it out."),
+    (run.app, "--play_episodes=2", "--play_episodes has no effect: it goes with --play. Leave it out."),
     (export.app, "--run={run} --output={run}", "holds something else than a SavedModel"),
     (export.app, "--run={run} --output={run}/flags.txt", "is a file"),
 ]

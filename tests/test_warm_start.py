@@ -18,6 +18,8 @@ from wng_tf.errors import UserError
 from wng_tf.evolution.learn import learn as evolve
 from wng_tf.policies import warm_start
 from wng_tf.policy_gradient.learn import learn
+from wng_tf.sweeps.check import check_settings
+from wng_tf.sweeps.grid import Run
 from wng_tf.training import checkpoint
 from wng_tf.training.stopping import Interrupted
 
@@ -343,3 +345,43 @@ def test_a_strategy_of_an_earlier_version_has_seen_what_its_state_has(sources, t
     del state["learner"]["policy"]["statistics"], state["learner"]["policy"]["about"]
     checkpoint.save(folder / "checkpoints", step, state)
     assert wng_tf.load(folder).statistics.observations.count == state["learner"]["strategy"]["moments"]["count"]
+
+
+@pytest.mark.parametrize(
+    ("source", "family", "given", "name"),
+    [
+        ("ppo free", learn, {"alg": "ppo", "env": "warm/Free-v0", "init_logstd": -1.0}, "init_logstd"),
+        ("es free", evolve, {"alg": "es", "env": "warm/Free-v0", "initial_weights": "positive"}, "initial_weights"),
+    ],
+)
+def test_what_the_policy_replaces_is_refused_beside_it(source, family, given, name, sources, call, tmp_path):
+    settings = {"total_timesteps": 64, "load_path": sources(source), "refuse_unused": True, "progress": False}
+    told = f"--{name} has no effect with --alg={given['alg']}: it goes with no --load_path. Leave it out."
+    with pytest.raises(UserError) as error:
+        family(**settings, **given)
+    assert str(error.value) == told
+    flags = as_flags(**given, load_path=sources(source), num_timesteps=64, log_path=tmp_path / "run")
+    outcome = call(run.app, *flags)
+    assert (outcome.code, outcome.stderr) == (2, f"error: {told}\n") and not (tmp_path / "run").exists()
+    values = {**{name: str(value) for name, value in given.items() if name not in ("alg", "env")}}
+    assert check_settings(Run(given["alg"], given["env"], 0, settings=tuple(values.items()))) == set()
+    values["load_path"] = str(sources(source))
+    assert check_settings(Run(given["alg"], given["env"], 0, settings=tuple(values.items()))) == {name}
+
+
+def test_a_policy_without_deviations_leaves_those_that_are_given(sources):
+    layers = {"num_layers": len(wng_tf.load(sources("es free")).spec.network.layers) - 1}
+    given = {"nsteps": 32, "nminibatches": 2, "noptepochs": 1, "lr": "1e-30", "init_logstd": -1.0, "progress": False}
+    with uncompiled():
+        policy = learn(
+            alg="ppo",
+            env="warm/Free-v0",
+            total_timesteps=32,
+            load_path=sources("es free"),
+            refuse_unused=True,
+            **layers,
+            **given,
+            num_hidden=SMALL["num_hidden"],
+        )
+    size, parameters = policy.spec.network.size, policy.spec.num_parameters
+    np.testing.assert_allclose(policy.theta[size:parameters], -1.0)

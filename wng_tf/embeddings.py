@@ -20,7 +20,7 @@ import numpy as np
 
 from wng_tf.errors import UserError
 from wng_tf.runtime.faults import reason
-from wng_tf.runtime.registry import Registry
+from wng_tf.runtime.registry import Registry, is_path
 
 KINDS = ("action", "trajectory")
 
@@ -42,29 +42,37 @@ class Trajectory(NamedTuple):
 class Embedding:
     """A registered map. `function(actions [n, K, act], values [n]) -> [n, d]` for kind "action";
     `function(trajectory, length) -> [d]` for kind "trajectory". `uses_value`: J covers the value's parameters too.
-    `beside_state`: the basis functions see the state as well, but move only the embedding (kind "action")."""
+    `beside_state`: the basis functions see the state as well, but move only the embedding (kind "action").
+    `uses_length`: the function takes as many points in time as it is told (kind "trajectory")."""
 
     name: str
     kind: str
     function: Callable[..., Any]
     uses_value: bool = False
     beside_state: bool = False
+    uses_length: bool = True
 
 
 EMBEDDINGS: Registry[Embedding] = Registry("embedding", "embedding", what="function")
 
 
 def register(
-    name: str, *, kind: str = "trajectory", uses_value: bool = False, beside_state: bool = False
+    name: str,
+    *,
+    kind: str = "trajectory",
+    uses_value: bool = False,
+    beside_state: bool = False,
+    uses_length: bool | None = None,
 ) -> Callable[[Callable], Callable]:
-    """Decorator: make a function available as `--embedding=name`."""
+    """Decorator: make a function available as `--embedding=name`. `uses_length` is by default whether the kind may."""
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, not '{kind}'.")
     if kind == "trajectory" and (uses_value or beside_state):
         raise ValueError("uses_value and beside_state are for embeddings of actions.")
 
     def add(function: Callable) -> Callable:
-        EMBEDDINGS.register(name, Embedding(name, kind, function, uses_value, beside_state))
+        timed = kind == "trajectory" if uses_length is None else uses_length
+        EMBEDDINGS.register(name, Embedding(name, kind, function, uses_value, beside_state, timed))
         return function
 
     return add
@@ -78,6 +86,16 @@ def names() -> list[str]:
 def trajectory_embeddings() -> list[str]:
     """Registered names of those that are made of whole trajectories, which evolution strategies can use."""
     return [name for name in EMBEDDINGS if EMBEDDINGS.find(name).kind == "trajectory"]
+
+
+def may_use_length(name: str) -> bool:
+    """Whether an embedding may be made of as many points in time as it is told. A path is not imported for it."""
+    return is_path(name) or find(name).uses_length
+
+
+def may_use_actions(name: str) -> bool:
+    """Whether an embedding may be one of the actions drawn at a state. A path is not imported for it."""
+    return is_path(name) or find(name).kind == "action"
 
 
 def find(name: str) -> Embedding:
@@ -194,14 +212,14 @@ def trajectory_actions(trajectory: Trajectory, length: int) -> np.ndarray:
     return _evenly(trajectory.actions, length).reshape(-1)
 
 
-@register("final_state")
+@register("final_state", uses_length=False)
 def final_state(trajectory: Trajectory, length: int) -> np.ndarray:
     """The last observation [obs]."""
     del length
     return trajectory.final_observation
 
 
-@register("mean_state")
+@register("mean_state", uses_length=False)
 def mean_state(trajectory: Trajectory, length: int) -> np.ndarray:
     """The mean observation [obs]."""
     del length

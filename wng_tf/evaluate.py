@@ -24,7 +24,7 @@ from baselines_compat.vec_env import NonFiniteError, WorkerError
 from wng_tf import evaluation_files, saved_policy
 from wng_tf.cli import app as cli
 from wng_tf.cli import flags as run_flags
-from wng_tf.cli.parse import checkpoint_name, required, trusted
+from wng_tf.cli.parse import check_used, checkpoint_name, required, trusted
 from wng_tf.envs import sources, video
 from wng_tf.envs.guarded import Guarded
 from wng_tf.errors import UserError
@@ -100,6 +100,7 @@ def main(argv: Sequence[str]) -> int:
     values = flags.FLAGS
     run, which = expanded(required("run")), checkpoint_name(values.which)
     folder = run.absolute()  # an environment may change the working folder
+    check_used({"video_episodes": ("video", ()), "overwrite": ("output", ())})
     if values.video is not None:
         video.check(values.video)
         if values.video_episodes < 1:
@@ -109,7 +110,9 @@ def main(argv: Sequence[str]) -> int:
     try:
         if values.video is not None:
             policy = saved_policy.load_to_act(run, which, trusted())
-            with video.filming(values.video, saved_policy.task(run, trusted()), values.env_timeout) as world:
+            filmed = saved_policy.task(run, trusted())
+            apart = policy.acts_through_tensorflow or None
+            with video.filming(values.video, filmed, values.env_timeout, apart) as world:
                 play(policy, world, values.video_episodes, values.seed, deterministic=True, max_episode_steps=limit)
             print(f"Wrote {values.video}", flush=True)
         with _bar(2 * values.episodes) as advance:

@@ -18,7 +18,7 @@ from absl import flags
 from wng_tf import algorithms, families, playing, saved_policy
 from wng_tf.cli import app as cli
 from wng_tf.cli import flags as run_flags
-from wng_tf.cli.parse import check_cluster, check_trust, is_given, trusted
+from wng_tf.cli.parse import check_cluster, check_trust, check_used, is_given, trusted
 from wng_tf.envs import screen, sources, tasks
 from wng_tf.errors import UserError
 from wng_tf.policies import warm_start
@@ -40,6 +40,7 @@ def main(argv: Sequence[str]) -> int:
     check_trust([values.env], [values.flag_values_dict()])
     task = tasks.resolve(values.env)
     tasks.check(task)
+    check_used({"play_episodes": ("play", ())})
     if values.play_episodes < 0:
         raise UserError(f"--play_episodes must not be negative, as {values.play_episodes} is.")
     if values.save_path is not None and expanded(values.save_path).is_dir():
@@ -48,19 +49,20 @@ def main(argv: Sequence[str]) -> int:
         screen.check(values.env)
         if values.num_timesteps == 0:
             return _play_alone()
-    given = _check(algorithm, task)
+    # What is wrong with the policy to begin from is said before TensorFlow loads.
+    start = warm_start.source(values.load_path, values.log_path or _folder(algorithm), values.resume)
+    given = _check(algorithm, task, start)
     if given.get("engine") == "ray":
         check_cluster(given.get("ray_address"))
     task = sources.with_options(task, values.env_kwargs, values.env_wrapper)
     if task.env_id != values.env:
         print(f"{values.env} is {task.env_id}", flush=True)
-    log_path = values.log_path or str(Path("runs", "out", f"{algorithm.name}-{_plain(values.env)}-{values.seed}"))
+    log_path = values.log_path or _folder(algorithm)
     run_folder.check_free(log_path)
     if values.resume:
         run_folder.read_flags(log_path)
     else:
         run_folder.check_new(log_path)
-    warm_start.source(values.load_path, log_path, values.resume)  # what is wrong with it is said before TensorFlow loads
     folder = expanded(log_path).absolute()  # an environment may change the working folder
     tasks.check_spaces(task, given.get("env_timeout", 0.0))
     print("Loading TensorFlow", flush=True)
@@ -156,7 +158,9 @@ def _export(folder: Path) -> None:
     print(f"Exported to {export_run(folder)}", flush=True)
 
 
-def _check(algorithm: algorithms.Algorithm, task: tasks.Task) -> dict[str, Any]:
+def _check(
+    algorithm: algorithms.Algorithm, task: tasks.Task, start: saved_policy.SavedPolicy | None = None
+) -> dict[str, Any]:
     """The settings that the user gave, checked as far as it goes before the seconds that TensorFlow takes to load."""
     values = flags.FLAGS
     if values.num_threads < 1:
@@ -173,8 +177,13 @@ def _check(algorithm: algorithms.Algorithm, task: tasks.Task) -> dict[str, Any]:
     network = family.default_network(task) if values.network is None else values.network
     family.check(config, network)
     # Not those of a flagfile: a run's own lists every setting, and one for several algorithms what some of them use.
-    unused.refuse(algorithm, config, plain, network, filter(is_given, given))
+    unused.refuse(algorithm, config, plain, filter(is_given, given), network=network, load_path=start)
     return given
+
+
+def _folder(algorithm: algorithms.Algorithm) -> str:
+    """The folder of a run that names none."""
+    return str(Path("runs", "out", f"{algorithm.name}-{_plain(flags.FLAGS.env)}-{flags.FLAGS.seed}"))
 
 
 def _plain(env: str) -> str:

@@ -92,9 +92,20 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _options() -> Any:
+    from wng_tf.cli.parse import check_used
     from wng_tf.sweeps import flags as given
     from wng_tf.tuning.plan import DETERMINISTIC, Options
 
+    check_used(
+        {
+            "sampler_seed": ("sampler", ("tpe", "random")),
+            "n_startup_trials": ("sampler", ("tpe",)),
+            "reduction_factor": ("pruner", ("halving",)),
+            "min_steps": ("pruner", ("halving",)),
+            "coverage": ("pruner", ("coverage",)),
+            "eval_episodes": ("objective", (DETERMINISTIC,)),
+        }
+    )
     if FLAGS.sampler == "grid" and FLAGS.n_trials is not None:
         raise UserError("--n_trials has no effect with --sampler=grid, which has as many trials as points: leave it out.")
     lowest = {

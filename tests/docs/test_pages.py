@@ -10,6 +10,7 @@ import doc_pages
 import pytest
 
 from wng_tf import algorithms, families, parts
+from wng_tf.training import columns
 
 ROOT = doc_pages.ROOT
 DOCS = ROOT / "docs"
@@ -182,7 +183,9 @@ def test_every_column_of_the_log_is_explained(trained):
     explained = set(re.findall(r"`([\w/]+)`", (DOCS / "how_to" / "columns.md").read_text()))
     for run in ("ppo on CartPole", "bg_wnpg on pendulum", "wnes on Point"):
         with open(trained(run) / "progress.csv", newline="") as file:
-            assert set(next(csv.reader(file))) <= explained, run
+            logged = set(next(csv.reader(file)))
+        assert logged <= explained, run
+        assert logged <= (columns.EVOLUTION if "Point" in run else columns.POLICY_GRADIENT), run
 
 
 def test_the_columns_of_other_parts_are_explained():
@@ -190,6 +193,8 @@ def test_the_columns_of_other_parts_are_explained():
 
     explained = set(re.findall(r"`([\w/]+)`", (DOCS / "how_to" / "columns.md").read_text()))
     assert {f"wng/{name}" for name in STEP_NAMES if name != "grad_norm"} <= explained
+    assert {f"wng/{name}" for name in STEP_NAMES if name != "grad_norm"} <= columns.POLICY_GRADIENT
+    assert explained >= columns.POLICY_GRADIENT | columns.EVOLUTION
     assert {"loss/kl", "loss/kl_coef", "wng/radius_factor", "es/distance_mean"} <= explained
 
 

@@ -392,6 +392,9 @@ def test_the_door_imports_no_tensorflow_until_it_is_used(trained):
     [
         ({"alg": "ppo", "num_basis": 7}, "--num_basis has no effect with --alg=ppo"),
         ({"alg": "es", "num_basis": 7}, "--num_basis has no effect with --alg=es"),
+        ({"alg": "ppo", "eval_episodes": 7}, "--eval_episodes has no effect with --alg=ppo: it goes with --eval_interval"),
+        ({"alg": "es", "eval_env": "CartPole-v1"}, "--eval_env has no effect with --alg=es: it goes with --eval_interval"),
+        ({"alg": "wtrpo", "distance": "kl", "radius_unit": "absolute"}, "--radius_unit has no effect"),
         ({"alg": "es", "nsteps": 7}, "--nsteps is not a setting of evolution strategies"),
         ({"alg": "ppo", "population": 7}, "--population is not a setting of policy gradients"),
         ({"alg": "ppo", "learning_rate": 1e-3}, "Unknown setting 'learning_rate'.*Did you mean lr?"),

@@ -67,6 +67,10 @@ GRID = ["--envs=Hopper-v5", "--log_path=nowhere", "--dry_run"]
         (["--algs=ppo", "--grid=trust_radius=0.1,0.2"], "--grid=trust_radius has no effect with ppo"),
         (["--algs=ppo,pg", "--set=num_basis=9,lam=0.9"], "--set=num_basis has no effect with ppo, pg"),
         (["--algs=es,bges", "--grid=delta=-1,0"], "--grid=delta has no effect with es, bges"),
+        (["--algs=ppo,es", "--set=eval_episodes=3"], "--set=eval_episodes has no effect with ppo, es"),
+        (["--algs=ppo", "--grid=eval_episodes=3,5"], "--grid=eval_episodes has no effect with ppo"),
+        (["--algs=trpo", "--grid=radius_unit=absolute,variance"], "--grid=radius_unit has no effect with trpo"),
+        (["--algs=ppo", "--ray_address=auto"], "--ray_address has no effect: it goes with --engine=ray."),
     ],
 )
 def test_what_is_swept_or_typed_has_an_effect_in_some_run(flags, name, call):

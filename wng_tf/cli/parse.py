@@ -78,6 +78,23 @@ def is_given(name: str) -> bool:
     return name in _names or f"no{name}" in _names
 
 
+def check_used(needs: Mapping[str, tuple[str, Sequence[str]]]) -> None:
+    """Whether the flags of a command that the user typed have an effect beside the others.
+
+    Args:
+      needs: from a flag to another one and the values of that with which it has; none: any that is said.
+
+    Raises:
+      UserError: one has none, and is not at its default.
+    """
+    values = flags.FLAGS
+    for name, (other, allowed) in needs.items():
+        value = values[other].value
+        if is_given(name) and values[name].value != values[name].default and not (value in allowed if allowed else value):
+            goes_with = f"{other}={'|'.join(allowed)}" if allowed else other
+            raise UserError(f"--{name} has no effect: it goes with --{goes_with}. Leave it out.")
+
+
 def required(name: str) -> str:
     """The value of a flag that must be given.
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from wng_tf.algorithms import EvolutionAlgorithm
-from wng_tf.embeddings import trajectory_embeddings
+from wng_tf.embeddings import may_use_length, trajectory_embeddings
 from wng_tf.envs.tasks import SHORT_NAMES, Task
 from wng_tf.errors import UserError
 from wng_tf.evolution.embeddings import PopulationEmbedding
@@ -16,7 +16,7 @@ from wng_tf.parts import IMAGE_NETWORKS, NETWORKS, REPULSIONS, metric_name
 from wng_tf.runtime import memory
 from wng_tf.training import schedules, settings
 from wng_tf.training.run_settings import RunConfig
-from wng_tf.training.settings import setting
+from wng_tf.training.settings import Where, setting
 
 ES = "evolution strategies"
 REPULSION = "behavioural repulsion"
@@ -24,6 +24,7 @@ WNG = "Wasserstein natural gradient"
 PARTS = "parts of the algorithm"
 
 _WASSERSTEIN = {"metric": "wasserstein_kernel"}
+_LAYERS = {"network": ("mlp", "toeplitz")}
 _TEST_FUNCTIONS = {"repulsion": "wasserstein", "distance": "test_functions"}
 
 
@@ -69,6 +70,7 @@ class EvolutionConfig(RunConfig):
         "normal: zero mean; positive: uniform and positive, the same draws in every layer, as in the released code",
         group=ES,
         choices=("normal", "positive"),
+        when={"load_path": Where("no --load_path", lambda policy: policy is None)},
     )
     horizon: int = setting(0, "steps of a rollout at most; 0: the environment's time limit", group=ES, low=0)
     evaluation_episodes: int = setting(1, "episodes of the unperturbed policy in every generation", group=ES, low=1)
@@ -87,8 +89,8 @@ class EvolutionConfig(RunConfig):
     )
     optimizer: str = setting("adam", "how the direction becomes a step", choices=("adam", "momentum", "sgd"))
     max_grad_norm: float = setting(0.0, "clip the step direction to this norm; 0: do not clip", low=0.0)
-    num_layers: int = setting(2, "hidden layers of the network", low=1)
-    num_hidden: int = setting(32, "units of a hidden layer", low=1)
+    num_layers: int = setting(2, "hidden layers of the network", low=1, when=_LAYERS)
+    num_hidden: int = setting(32, "units of a hidden layer", low=1, when=_LAYERS)
     normalize_observations: bool = setting(True, "normalize observations by running statistics")
     log_interval: int = setting(1, "updates between rows of the log", low=1, role="operational")
     save_interval: int = setting(10, "updates between checkpoints; 0: only at the end", low=0, role="operational")
@@ -99,7 +101,13 @@ class EvolutionConfig(RunConfig):
         f"behavioural embedding: {', '.join(trajectory_embeddings())}, or package.module:function",
         group=WNG,
     )
-    embedding_length: int = setting(0, "points in time of a trajectory embedding; 0: every step", group=WNG, low=0)
+    embedding_length: int = setting(
+        0,
+        "points in time of a trajectory embedding; 0: every step",
+        group=WNG,
+        low=0,
+        when={"embedding": Where("an --embedding of points in time", may_use_length)},
+    )
     delta: float = setting(
         1.0,
         "step along (1 - delta) gradient + delta natural gradient (Eq. 15); negative values repel",

@@ -85,6 +85,7 @@ def learn(
       Interrupted: the user asked to stop; the run is saved.
     """
     go_on = Callbacks(callback)
+    start = warm_start.source(load_path, log_path, resume)
     begun = begin(
         RECIPE,
         env=env,
@@ -98,10 +99,10 @@ def learn(
         conclude=conclude,
         refuse_unused=refuse_unused,
         load_path=load_path,
+        start=start,
         given=given,
     )
     config, run = begun.config, begun.run
-    start = warm_start.source(load_path, log_path, resume)
     sources.single(begun.task, "env of evolution strategies, whose every episode starts from a seed of its own,")
     members = 2 * config.population + config.evaluation_episodes
     horizon = horizon_of(begun.task, config.horizon)

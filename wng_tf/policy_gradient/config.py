@@ -17,7 +17,7 @@ from wng_tf.parts import IMAGE_NETWORKS, METRICS, NETWORKS, PENALTIES, STEP_RULE
 from wng_tf.runtime import memory
 from wng_tf.training import schedules, settings
 from wng_tf.training.run_settings import RunConfig
-from wng_tf.training.settings import setting
+from wng_tf.training.settings import Where, setting
 
 WNG = "Wasserstein natural gradient"
 PENALTY = "Wasserstein penalty"
@@ -30,6 +30,9 @@ _METRIC = {"metric": tuple(name for name in METRICS if name != "identity")}
 _DAMPED = {**_MINIBATCH, **_METRIC}
 _CONJUGATE_GRADIENTS = {**_TRUST_REGION, **_METRIC}
 _KERNEL = {"metric": "wasserstein_kernel"}
+_DRAWN = Where("an --embedding of actions", embeddings.may_use_actions)
+_TIMED = Where("an --embedding of points in time", embeddings.may_use_length)
+_W2 = Where("a Wasserstein --metric", lambda name: str(name).startswith("wasserstein"))
 _PENALTY = {"penalty": "wasserstein"}
 _MLP = {"network": "mlp"}
 
@@ -74,7 +77,8 @@ class PolicyGradientConfig(RunConfig):
     )
     target_kl: float | None = setting(
         None,
-        "stop the epochs of an update after the first one whose mean approximate KL divergence is above this",
+        "stop the epochs of an update after the first one whose mean approximate KL divergence is above this; that of "
+        "Stable-Baselines3 stops within an epoch, at the first minibatch above 1.5 times it",
         above=0.0,
         when=_MINIBATCH,
     )
@@ -101,7 +105,11 @@ class PolicyGradientConfig(RunConfig):
         "a network of its own for the value, made as the policy's; or shared: the policy's, up to its last layer",
         choices=("copy", "shared"),
     )
-    init_logstd: float = setting(0.0, "log standard deviation that a Gaussian policy begins with")
+    init_logstd: float = setting(
+        0.0,
+        "log standard deviation that a Gaussian policy begins with",
+        when={"load_path": Where("no --load_path", lambda policy: policy is None or not policy.spec.num_free)},
+    )
     normalize_observations: bool = setting(True, "normalize observations by running statistics")
     normalize_rewards: bool = setting(True, "scale rewards by the running deviation of the discounted return")
     log_interval: int = setting(1, "updates between rows of the log", low=1, role="operational")
@@ -136,13 +144,18 @@ class PolicyGradientConfig(RunConfig):
     diagonal_damping: bool = setting(
         True, "damp with the diagonal preconditioner of Arbel et al. (2020)", group=WNG, when=_DAMPED
     )
-    embedding_length: int = setting(32, "points in time of a trajectory embedding", group=WNG, low=1, when=_KERNEL)
+    embedding_length: int = setting(32, "points in time of a trajectory embedding", group=WNG, low=1,
+                                    when={**_KERNEL, "embedding": _TIMED})  # fmt: skip
 
     wasserstein_coef: float = setting(
         0.1, "coefficient beta of the penalty (beta/2) W2", group=PENALTY, low=0.0, when=_PENALTY
     )
     num_actions: int = setting(
-        10, "actions K drawn per state, for the penalty and the embedding", group=PENALTY, low=1, when=(_PENALTY, _KERNEL)
+        10,
+        "actions K drawn per state, for the penalty and the embedding",
+        group=PENALTY,
+        low=1,
+        when=(_PENALTY, {**_KERNEL, "embedding": _DRAWN}),
     )
     num_features: int = setting(
         100, "random Fourier features R; 0: the Gaussian kernel itself", group=PENALTY, low=0, when=_PENALTY
@@ -189,7 +202,10 @@ class PolicyGradientConfig(RunConfig):
         "what a radius on W2 squared is a multiple of: the mean variance of an action's coordinate, or absolute",
         group=TRUST,
         choices=("variance", "absolute"),
-        when=_TRUST_REGION,
+        when=(
+            {**_TRUST_REGION, "distance": "wasserstein"},
+            {**_TRUST_REGION, "distance": Where("no --distance", lambda distance: distance is None), "metric": _W2},
+        ),
     )
     adaptive_radius: bool = setting(
         False,

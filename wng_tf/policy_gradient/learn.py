@@ -105,6 +105,7 @@ def learn(
       Interrupted: the user asked to stop; the run is saved.
     """
     go_on = Callbacks(callback)
+    start = warm_start.source(load_path, log_path, resume)
     begun = begin(
         RECIPE,
         env=env,
@@ -118,10 +119,10 @@ def learn(
         conclude=conclude,
         refuse_unused=refuse_unused,
         load_path=load_path,
+        start=start,
         given=given,
     )
     config, run = begun.config, begun.run
-    start = warm_start.source(load_path, log_path, resume)
     with run, environments(begun.task, config, seed) as venv:
         policy = make_policy(venv, begun.network, config, seed)
         if start is not None:
@@ -331,10 +332,9 @@ def make_policy(venv: VecNormalize, network: str, config: PolicyGradientConfig, 
     Raises:
       UserError: an unknown network, one that keeps a state, or a standard deviation for discrete actions.
     """
-    sizes: dict[str, Any] = {"init_logstd": config.init_logstd}
+    sizes: dict[str, Any] = {"init_logstd": config.init_logstd, "value_network": config.value_network}
     if network == "mlp":
         sizes |= {"num_layers": config.num_layers, "num_hidden": config.num_hidden, "activation": config.activation}
-    sizes["value_network"] = config.value_network
     head = heads.stochastic(venv.action_space)
     build: Any = network
     if parts.NETWORKS.is_own(network):

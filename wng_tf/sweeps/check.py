@@ -11,6 +11,7 @@ from typing import Any
 from wng_tf import algorithms, families
 from wng_tf.envs import sources, tasks
 from wng_tf.errors import UserError
+from wng_tf.policies import warm_start
 from wng_tf.sweeps.grid import RESERVED, Run
 from wng_tf.training import run_flags
 from wng_tf.training.settings import current_names, field_type, has_effect, reads_text
@@ -35,12 +36,13 @@ def check_settings(run: Run) -> set[str]:
         algorithm = algorithms.find(run.alg)
         task = tasks.resolve(run.env)
         given = current_names({name: text for name, text in values.items() if name not in _OF_THE_RUN})
-        network = values.get("network") or "mlp"  # the conditions of evolution strategies name none
         family = families.of(algorithm)
         config = family.resolve(algorithm, task, typed(family.config, given))
-        family.check(config, values.get("network") or family.default_network(task))
+        network = values.get("network") or family.default_network(task)
+        family.check(config, network)
         sources.with_options(task, config.env_kwargs, config.env_wrapper)
-        return {name for name in given if not has_effect(config, name, network=network)}
+        start = warm_start.source(values.get("load_path"), None, resume=False)
+        return {name for name in given if not has_effect(config, name, network=network, load_path=start)}
     except UserError as error:
         raise UserError(f"{run.title}: {error}") from None
 

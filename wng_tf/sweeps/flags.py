@@ -9,7 +9,7 @@ from pathlib import Path
 from absl import flags
 
 from wng_tf import algorithms
-from wng_tf.cli.parse import check_cluster, check_trust, is_typed, trusted
+from wng_tf.cli.parse import check_cluster, check_trust, check_used, is_typed, trusted
 from wng_tf.envs import tasks
 from wng_tf.errors import UserError
 from wng_tf.runtime.paths import expanded
@@ -64,6 +64,7 @@ def root() -> Path:
         value: float | None = FLAGS[name].value
         if value is not None and value < low:
             raise UserError(f"--{name} must be at least {low}, not {value}.")
+    check_used({"ray_address": ("engine", ("ray",))})
     folder = expanded(FLAGS.log_path).absolute()
     if folder.exists() and not folder.is_dir() and not FLAGS.dry_run:
         raise UserError(f"{folder} is a file: choose another --log_path.")

@@ -109,9 +109,12 @@ def begin(
     conclude: Callable[[Path], object] | None,
     refuse_unused: bool,
     load_path: str | os.PathLike[str] | None,
+    start: Any,
     given: Mapping[str, Any],
 ) -> Begun[Config]:
-    """See `learn` of either family for the arguments. Nothing is written.
+    """See `learn` of either family for the arguments; `start` is the policy of `load_path`, if the run begins from one.
+
+    Nothing is written.
 
     Raises:
       UserError: bad input.
@@ -138,7 +141,7 @@ def begin(
     recipe.check(config, network)
     if refuse_unused:
         names = [name for name, value in current_names(given).items() if value is not None]
-        unused.refuse(algorithm, config, recipe.resolve(algorithm, task, {}), network, names)
+        unused.refuse(algorithm, config, recipe.resolve(algorithm, task, {}), names, network=network, load_path=start)
     rate = schedules.function("lr", config.lr)
 
     def over_steps(function: Callable[[float], float]) -> Callable[[int], float]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 from wng_tf.envs.sources import canonical_keywords, canonical_wrappers
-from wng_tf.training.settings import setting
+from wng_tf.training.settings import Where, setting
 
 ENVIRONMENT = "the environment"
 EVALUATION = "evaluation during training"
+_EVALUATED = {"eval_interval": Where("--eval_interval above 0", lambda interval: interval > 0)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,11 +52,14 @@ class RunConfig:
         low=0,
         role="operational",
     )
-    eval_episodes: int = setting(10, "episodes of an evaluation", group=EVALUATION, low=1, role="operational")
+    eval_episodes: int = setting(
+        10, "episodes of an evaluation", group=EVALUATION, low=1, when=_EVALUATED, role="operational"
+    )
     eval_env: str | None = setting(
         None,
         "environment of the evaluations, taken as it is: without env_kwargs and env_wrapper; default: that of training",
         group=EVALUATION,
+        when=_EVALUATED,
         role="operational",
     )
     stop_return: float | None = setting(

@@ -14,7 +14,7 @@ import numbers
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
 
 from wng_tf.errors import UserError
 from wng_tf.parts import BY_FLAG, RENAMED, RENAMED_VALUES
@@ -48,7 +48,16 @@ _BESIDE = ("alg", "env", "network", "total_timesteps", "seed", "log_path", "load
 
 #: Of whole numbers: TensorFlow counts in 32 bits.
 LARGEST = 2**31 - 1
-Condition = Mapping[str, str | Sequence[str]]
+
+
+class Where(NamedTuple):
+    """What a condition asks of a setting that is not one of a few words: in words, and whether a value is such a one."""
+
+    text: str
+    holds: Callable[[Any], bool]
+
+
+Condition = Mapping[str, str | Sequence[str] | Where]
 Role = Literal["result", "operational"]
 
 
@@ -187,17 +196,17 @@ def _check(cls: type, field: dataclasses.Field[Any], value: Any) -> None:
         raise UserError(f"--{field.name} must be above {limits['above']}, not {value}.")
 
 
-def has_effect(config: Any, name: str, **others: str) -> bool:
+def has_effect(config: Any, name: str, **others: Any) -> bool:
     """Whether the setting `name` has an effect beside the other settings of `config`.
 
     Args:
-      others: what the conditions may name and `config` does not have, such as the network.
+      others: what the conditions may name and `config` does not have: the network, and the policy of --load_path.
     """
     values = {**{field.name: getattr(config, field.name) for field in dataclasses.fields(config)}, **others}
     conditions = _metadata(type(config), name).get("when", ())
     return not conditions or any(
         all(
-            values.get(other) in _allowed(allowed) or _is_own(type(config), other, values.get(other))
+            _holds(allowed, values.get(other)) or _is_own(type(config), other, values.get(other))
             for other, allowed in condition.items()
         )
         for condition in conditions
@@ -213,15 +222,25 @@ def _is_own(cls: type, name: str, value: Any) -> bool:
 
 def conditions(cls: type, name: str) -> str:
     """When the setting `name` has an effect, as flags: `--penalty=kl`, or `--step_rule=minibatch --penalty=none|kl`."""
-    alternatives = (
-        " ".join(f"--{other}={'|'.join(_allowed(allowed))}" for other, allowed in condition.items())
-        for condition in _metadata(cls, name).get("when", ())
-    )
-    return " or ".join(alternatives)
+    return " or ".join(map(_in_words, _metadata(cls, name).get("when", ())))
+
+
+def depends_on(cls: type, name: str) -> frozenset[str]:
+    """The settings, and what else a condition may name, that decide whether the setting `name` has an effect."""
+    return frozenset().union(*_metadata(cls, name).get("when", ()))
 
 
 def _metadata(cls: type, name: str) -> Mapping[str, Any]:
     return next(field.metadata for field in dataclasses.fields(cls) if field.name == name)
+
+
+def _in_words(condition: Condition) -> str:
+    flags = [f"--{name}={'|'.join(_allowed(it))}" for name, it in condition.items() if not isinstance(it, Where)]
+    return " and ".join(filter(None, (" ".join(flags), *(it.text for it in condition.values() if isinstance(it, Where)))))
+
+
+def _holds(allowed: str | Sequence[str] | Where, value: Any) -> bool:
+    return allowed.holds(value) if isinstance(allowed, Where) else value in _allowed(allowed)
 
 
 def _allowed(values: str | Sequence[str]) -> Sequence[str]:

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wng_tf import algorithms
 from wng_tf.algorithms import Algorithm
 from wng_tf.errors import UserError
-from wng_tf.training.settings import conditions, has_effect
+from wng_tf.training.settings import conditions, depends_on, has_effect
 
 VARIABLE = "WNG_TF_UNUSED"
 """Environment variable: `allow` takes settings that have no effect, as a sweep gives them to several algorithms."""
 
 
-def refuse(algorithm: Algorithm, config: Any, plain: Any, network: str, names: Iterable[str]) -> None:
+def refuse(algorithm: Algorithm, config: Any, plain: Any, names: Iterable[str], **others: Any) -> None:
     """Refuse a setting that the user asked for and that the algorithm does not use, unless `VARIABLE` allows them.
 
     Args:
       algorithm: the row, for the message.
       config: the settings of the run.
       plain: its settings if the user had said nothing: a value that is the default changes nothing, and is in order.
-      network: name of the network.
       names: the settings to look at.
+      others: what conditions may name besides settings, see `has_effect`.
 
     Raises:
       UserError: one of them has no effect.
@@ -32,22 +32,32 @@ def refuse(algorithm: Algorithm, config: Any, plain: Any, network: str, names: I
     if os.environ.get(VARIABLE) == "allow":
         return
     for name in names:
-        if getattr(config, name) == getattr(plain, name) or has_effect(config, name, network=network):
+        if getattr(config, name) == getattr(plain, name) or has_effect(config, name, **others):
             continue
         raise UserError(
             f"--{name} has no effect with --alg={algorithm.name}: it goes with {conditions(type(config), name)}"
-            f"{_users(algorithm, type(config), name)}. Leave it out, or choose another algorithm."
+            f"{_users(algorithm, type(config), name, others)}. Leave it out{_advice(algorithm, type(config), name)}."
         )
 
 
-def _users(algorithm: Algorithm, cls: type, name: str) -> str:
+def _advice(algorithm: Algorithm, cls: type, name: str) -> str:
+    """Another algorithm helps where a part of the algorithm decides."""
+    return ", or choose another algorithm" if depends_on(cls, name) & _parts(algorithm, cls) else ""
+
+
+def _parts(algorithm: Algorithm, cls: type) -> set[str]:
+    """The settings that are parts of algorithms."""
+    return {field.name for field in dataclasses.fields(algorithm)} & {field.name for field in dataclasses.fields(cls)}
+
+
+def _users(algorithm: Algorithm, cls: type, name: str, others: Mapping[str, Any]) -> str:
     """The algorithms of the same family that use the setting."""
-    parts = {field.name for field in dataclasses.fields(algorithm)} & {field.name for field in dataclasses.fields(cls)}
+    parts = _parts(algorithm, cls)
     users = []
     for row in (*algorithms.POLICY_GRADIENTS.values(), *algorithms.EVOLUTION_STRATEGIES.values()):
         if type(row) is not type(algorithm):
             continue
         config = cls(**{**row.defaults, **{part: getattr(row, part) for part in parts}})
-        if has_effect(config, name):
+        if has_effect(config, name, **others):
             users.append(row.name)
     return f", as in {', '.join(users)}" if users else ""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import itertools
 from collections.abc import Mapping, Sequence
 
-from wng_tf import algorithms
+from wng_tf import algorithms, parts
 from wng_tf.cli.parse import check_trust, is_typed
 from wng_tf.errors import UserError
 from wng_tf.sweeps import flags as given
 from wng_tf.sweeps.check import check_settings
 from wng_tf.sweeps.grid import Grid, Run
+from wng_tf.training import columns
 from wng_tf.tuning.plan import Options, Plan, steps_of
 from wng_tf.tuning.space import Axis, grid_points, parse, parse_mapping
 
@@ -45,6 +47,8 @@ def plans(options: Options, search: Sequence[str], settings: Mapping[str, str]) 
         untyped = [{k: v for k, v in (*run.settings, *run.axes) if k not in typed} for run in runs]
         check_trust(settings=untyped)
         given.check_runs(runs, {axis.name: "search" for axis in axes})
+        if options.runner == given.RUNNER:
+            _check_column(options.column, runs)
         made.append(plan)
     return made
 
@@ -63,6 +67,20 @@ def points(plans: Sequence[Plan]) -> list[Run]:
         trials = [plan.runs(flags) for plan in of_env for flags in grid_points(plan.axes)]
         found += [run for of_seed in zip(*trials, strict=True) for run in of_seed]
     return found
+
+
+def _check_column(column: str, runs: Sequence[Run]) -> None:
+    """UserError if none of the runs will have the column that they are to be compared by."""
+    algorithm = algorithms.find(runs[0].alg)
+    settings = [dict((*run.settings, *run.axes)) for run in runs]
+    known = columns.EVOLUTION if isinstance(algorithm, algorithms.EvolutionAlgorithm) else columns.POLICY_GRADIENT
+    values = [(registry, one.get(flag)) for flag, registry in parts.BY_FLAG.items() for one in settings]
+    if column not in known and not any(registry.is_own(value) for registry, value in values):
+        near = difflib.get_close_matches(column, known, n=3)
+        hint = f"Did you mean {' or '.join(near)}?" if near else "Name eprewmean, deterministic, or a column of progress.csv."
+        raise UserError(f"--objective={column}: the log of {algorithm.name} has no column of that name. {hint}")
+    if column.startswith("eval/") and not any(float(one.get("eval_interval", 0)) > 0 for one in settings):
+        raise UserError(f"--objective={column} is of evaluations during training: give --set=eval_interval=STEPS, too.")
 
 
 def _own_axes(grid: Grid, env: str, alg: str, options: Options) -> tuple[Axis, ...]:
