@@ -63,7 +63,7 @@ def apart(context: Context, who: str) -> Iterator[gymnasium.Env]:
 def _without_main() -> Iterator[None]:
     """A process that is started in the block does not run the user's script again, which may import TensorFlow."""
     main = sys.modules["__main__"]
-    before = {name: vars(main)[name] for name in ("__spec__", "__file__") if name in vars(main)}
+    before: dict[str, Any] = {name: vars(main)[name] for name in ("__spec__", "__file__") if name in vars(main)}
     try:
         vars(main).update(__spec__=None, __file__=None)
         yield

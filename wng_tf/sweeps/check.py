@@ -14,7 +14,7 @@ from wng_tf.errors import UserError
 from wng_tf.policies import warm_start
 from wng_tf.sweeps.grid import RESERVED, Run
 from wng_tf.training import run_flags
-from wng_tf.training.settings import current_names, field_type, has_effect, reads_text
+from wng_tf.training.settings import current_names, depends_on, field_type, has_effect, reads_text
 
 #: Flags of a run that are no settings of its algorithm.
 _OF_THE_RUN = tuple(name for name in run_flags.ROLES if name not in RESERVED)
@@ -41,7 +41,9 @@ def check_settings(run: Run) -> set[str]:
         network = values.get("network") or family.default_network(task)
         family.check(config, network)
         sources.with_options(task, config.env_kwargs, config.env_wrapper)
-        start = warm_start.source(values.get("load_path"), None, resume=False)
+        # Read where it decides alone: the machines of a cluster may have what this one does not.
+        decides = any("load_path" in depends_on(family.config, name) for name in given)
+        start = warm_start.source(values.get("load_path") if decides else None, None, resume=False)
         return {name for name in given if not has_effect(config, name, network=network, load_path=start)}
     except UserError as error:
         raise UserError(f"{run.title}: {error}") from None
