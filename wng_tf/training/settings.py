@@ -94,7 +94,9 @@ def setting(
     conditions = (when,) if isinstance(when, Mapping) else tuple(when)
     limits = {"choices": choices, "low": low, "high": high, "above": above}
     how = {"role": role, "convert": convert, "repeatable": repeatable}
-    metadata = {"help": help, "group": group, **limits, "when": conditions, **how}
+    # "when" has the settings of a few words alone, "conditions" all.
+    of_words = tuple({name: it for name, it in one.items() if not isinstance(it, Where)} for one in conditions)
+    metadata = {"help": help, "group": group, **limits, "conditions": conditions, "when": of_words, **how}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -203,7 +205,7 @@ def has_effect(config: Any, name: str, **others: Any) -> bool:
       others: what the conditions may name and `config` does not have: the network, and the policy of --load_path.
     """
     values = {**{field.name: getattr(config, field.name) for field in dataclasses.fields(config)}, **others}
-    conditions = _metadata(type(config), name).get("when", ())
+    conditions = _metadata(type(config), name).get("conditions", ())
     return not conditions or any(
         all(
             _holds(allowed, values.get(other)) or _is_own(type(config), other, values.get(other))
@@ -222,12 +224,12 @@ def _is_own(cls: type, name: str, value: Any) -> bool:
 
 def conditions(cls: type, name: str) -> str:
     """When the setting `name` has an effect, as flags: `--penalty=kl`, or `--step_rule=minibatch --penalty=none|kl`."""
-    return " or ".join(map(_in_words, _metadata(cls, name).get("when", ())))
+    return " or ".join(map(_in_words, _metadata(cls, name).get("conditions", ())))
 
 
 def depends_on(cls: type, name: str) -> frozenset[str]:
     """The settings, and what else a condition may name, that decide whether the setting `name` has an effect."""
-    return frozenset().union(*_metadata(cls, name).get("when", ()))
+    return frozenset().union(*_metadata(cls, name).get("conditions", ()))
 
 
 def _metadata(cls: type, name: str) -> Mapping[str, Any]:
