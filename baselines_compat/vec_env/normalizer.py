@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -130,6 +130,29 @@ class LocalNormalizer:
     def normalize(self, observation: np.ndarray) -> np.ndarray:
         """`observation` [obs] normalized by the statistics so far, float32; the statistics do not change."""
         return normalize(observation, self._mean, self._m2 / self._count, self._settings)
+
+    def rewards(
+        self, rewards: Sequence[float], ended: Sequence[bool], discounted: float
+    ) -> tuple[list[float], list[float], float]:
+        """`reward` of one step after another, for which nothing has to wait until the segment is over.
+
+        Args:
+          rewards: as the environment gave them.
+          ended: whether the episode ended with that step.
+          discounted: the discounted return before the first of them.
+
+        Returns:
+          the scaled rewards, the discounted returns, and the one to go on with.
+        """
+        gamma, scale = self._settings.gamma, self.reward
+        scaled, returns = [], []
+        for reward, last in zip(rewards, ended, strict=True):
+            discounted = discounted * gamma + reward
+            returns.append(discounted)
+            scaled.append(scale(reward, discounted))
+            if last:
+                discounted = 0.0
+        return scaled, returns, discounted
 
 
 def _copy(observation: np.ndarray, out: np.ndarray) -> None:

@@ -171,12 +171,9 @@ class EnvSlot:
         local = LocalNormalizer(snapshot, settings)
         episodes: list[EpisodeRecord] = []
         raw_rewards: list[float] = []
-        rewards: list[float] = []
-        returns: list[float] = []
-        gamma, discounted = settings.gamma, self._discounted
         if self.pending is None:
             self.pending = self.reset()
-            discounted = 0.0
+        discounted = self._discounted
         # Row t: the raw observation before step t.
         raw = np.empty((steps + 1, self.pending.size))
         raw[0] = self.pending
@@ -186,7 +183,7 @@ class EnvSlot:
         out.truncated[...] = False
         first = 0  # step of the segment from which the open episode is in it
         send, clipped = self.env.step, self.environment_action
-        observe, scale = local.observe, local.reward
+        observe = local.observe
         intake, plain, ndarray, kinds = self._intake, self._intake.plain, np.ndarray, NUMERIC
         for t, (seen, now, perturbation) in enumerate(zip(out.observations, raw, perturbations, strict=False)):
             observe(now, seen)
@@ -198,7 +195,8 @@ class EnvSlot:
                 if faults.is_users(error):
                     raise
                 # What the environment choked on, if it is that.
-                self._check(raw[: t + 1], out, raw_rewards, rewards)
+                self._write_rewards(out, raw_rewards, local, discounted)
+                self._check(raw[: t + 1], out, raw_rewards)
                 raise faults.failure(error, self.who, "step") from error
             if type(result) is not tuple or len(result) != 5:
                 result = intake.five(result)
@@ -209,28 +207,26 @@ class EnvSlot:
                 reward = intake.reward(reward)
             self.episode_return += reward
             self.episode_length += 1
-            discounted = discounted * gamma + reward
             raw_rewards.append(reward)
-            returns.append(discounted)
-            rewards.append(scale(reward, discounted))
             if terminated is not False or truncated is not False:
                 terminated, truncated = intake.flag(terminated, "terminated"), intake.flag(truncated, "truncated")
             if terminated or truncated:
                 out.terminated[t], out.truncated[t] = terminated, truncated
                 final = np.array(observation, np.float64)
                 if not np.isfinite(final).all():
-                    self._check(np.concatenate([raw[: t + 1], final[np.newaxis]]), out, raw_rewards, rewards)
+                    self._write_rewards(out, raw_rewards, local, discounted)
+                    self._check(np.concatenate([raw[: t + 1], final[np.newaxis]]), out, raw_rewards)
                 final_observations[t] = local.normalize(final)
                 episodes.append(EpisodeRecord(self.episode_return, self.episode_length, time.time()))
-                observation, discounted, first = self.reset(cut=not terminated), 0.0, t + 1
+                observation, first = self.reset(cut=not terminated), t + 1
                 send = self.env.step  # it may be another environment
             raw[t + 1] = observation
         if not (out.terminated[-1] or out.truncated[-1]):
             final_observations[-1] = local.normalize(raw[-1])
-        out.raw_rewards[:] = raw_rewards
+        returns, self._discounted = self._write_rewards(out, raw_rewards, local, discounted)
         self._played.append(actions[first:].copy())
-        self.pending, self._discounted = raw[-1].copy(), discounted
-        self._check(raw, out, raw_rewards, rewards)
+        self.pending = raw[-1].copy()
+        self._check(raw, out, raw_rewards)
         with np.errstate(over="ignore", invalid="ignore"):
             info = SegmentInfo(Moments.of(raw[:-1]), Moments.of(np.asarray(returns)), episodes)
         for name, moments in (("observations", info.observations), ("rewards", info.returns)):
@@ -240,15 +236,25 @@ class EnvSlot:
                 )
         return info
 
-    def _check(self, raw: np.ndarray, out: SegmentArrays, raw_rewards: list[float], rewards: list[float]) -> None:
-        """Write the scaled rewards down, and name the first thing that is not finite: everything after it follows from it.
+    @staticmethod
+    def _write_rewards(
+        out: SegmentArrays, raw_rewards: list[float], local: LocalNormalizer, discounted: float
+    ) -> tuple[list[float], float]:
+        """Write the rewards so far; `discounted` is the return before them. The discounted returns, and the next one's."""
+        count = len(raw_rewards)
+        ended = np.logical_or(out.terminated[:count], out.truncated[:count]).tolist()
+        scaled, returns, discounted = local.rewards(raw_rewards, ended, discounted)
+        out.raw_rewards[:count], out.rewards[:count] = raw_rewards, scaled
+        return returns, discounted
+
+    def _check(self, raw: np.ndarray, out: SegmentArrays, raw_rewards: list[float]) -> None:
+        """Name the first thing that is not finite: everything after it follows from it.
 
         Args:
           raw: observations so far [t + 1, obs].
-          out: the segment, written up to step t but for the rewards, in the float32 that what is too large overflows.
-          raw_rewards, rewards: so far.
+          out: the segment, written up to step t, in the float32 that what is too large overflows.
+          raw_rewards: so far.
         """
-        out.rewards[: len(rewards)] = rewards
         seen = min(len(raw), len(out.rewards))
         faults = []
         places: tuple[tuple[str, Any, int], ...] = (
