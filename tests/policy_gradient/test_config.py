@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -26,15 +27,16 @@ def test_defaults_are_baselines_for_mujoco():
 
 
 def test_defaults_of_the_paper():
-    """K, R, T and α of Pacchiano et al. 2019; β, M and ε of Appendix D.1."""
+    """K, T and α of Pacchiano et al. 2019; β, M and ε of Appendix D.1; the kernel itself in place of R features."""
     settings = resolve(algorithms.find("bg_wnpg"), "mujoco", {})
-    assert (settings.num_actions, settings.num_features, settings.inner_steps, settings.inner_lr) == (
-        10,
-        100,
-        25,
-        0.05,
-    )
+    assert (settings.num_actions, settings.num_features, settings.inner_steps, settings.inner_lr) == (10, 0, 25, 0.05)
     assert (settings.wasserstein_coef, settings.num_basis, settings.epsilon) == (0.1, 5, 1e-5)
+
+
+def test_the_flagfile_of_the_appendix_has_the_features_of_the_paper():
+    """R of Pacchiano et al. 2019."""
+    flagfile = Path(config.__file__).parents[2] / "runs" / "appendix_d1.flags"
+    assert "num_features=100" in flagfile.read_text().replace("\n", ",").split(",")
 
 
 def test_the_user_wins_over_the_algorithm_over_the_kind_of_environment(monkeypatch):

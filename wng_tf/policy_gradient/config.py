@@ -158,7 +158,11 @@ class PolicyGradientConfig(RunConfig):
         when=(_PENALTY, {**_KERNEL, "embedding": _DRAWN}),
     )
     num_features: int = setting(
-        100, "random Fourier features R; 0: the Gaussian kernel itself", group=PENALTY, low=0, when=_PENALTY
+        0,
+        "random Fourier features R of the test functions; 0: the Gaussian kernel itself",
+        group=PENALTY,
+        low=0,
+        when=_PENALTY,
     )
     inner_steps: int = setting(25, "ascent steps T of the test functions", group=PENALTY, low=1, when=_PENALTY)
     inner_lr: float = setting(0.05, "step size of the test functions' ascent", group=PENALTY, above=0.0, when=_PENALTY)
