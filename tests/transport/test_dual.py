@@ -233,3 +233,20 @@ def test_steps_that_overshoot_stay_finite():
         tf.constant(X, tf.float32), tf.constant(Y, tf.float32), GaussianKernel(1.0), gamma=0.01, step_size=50.0, steps=25
     )
     assert np.all(np.isfinite(estimate))
+
+
+@pytest.mark.parametrize("all_pairs", [True, False])
+@pytest.mark.parametrize("count", [16, 17, 40, 65])
+def test_sums_over_samples_are_the_same_however_they_are_written(count, all_pairs):
+    """Several states at once, whose sums are written out for some numbers of samples, against one state at a time."""
+    x, y = np.random.default_rng(1).normal(size=(2, 2, count, 2))
+    kernel = GaussianKernel(1.0)
+    gram_x, gram_y = kernel.gram(tf.constant(x)), kernel.gram(tf.constant(y))
+    cost = np.stack([squared_distances(a, b) for a, b in zip(x, y, strict=True)])
+    if not all_pairs:
+        cost = np.diagonal(cost, axis1=1, axis2=2)
+    together = fit(gram_x, gram_y, tf.constant(cost), all_pairs=all_pairs, **OPTIONS)
+    for n in range(2):
+        alone = fit(gram_x[n], gram_y[n], tf.constant(cost[n]), all_pairs=all_pairs, **OPTIONS)
+        for side in range(2):
+            np.testing.assert_allclose(together[side][n], alone[side], rtol=1e-10, atol=1e-12)

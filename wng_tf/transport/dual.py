@@ -15,10 +15,12 @@ K×K matrices; `fit_in_feature_space` takes the same steps as printed, on R coef
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import tensorflow as tf
 
 from wng_tf.transport.kernels import Expansion, GaussianKernel, RandomFeatures
+from wng_tf.transport.sums import weighted_sums
 
 __all__ = ["fit", "fit_in_feature_space", "transport_estimate"]
 
@@ -45,7 +47,7 @@ def fit(
     gram_x, gram_y, cost = map(tf.convert_to_tensor, (gram_x, gram_y, cost))
     leading = tf.shape(gram_x)[:-2] if gram_x.shape.rank > 2 else None
     sides = _samples_first(gram_x, 2), _samples_first(gram_y, 2), _samples_first(cost, 2 if all_pairs else 1)
-    weights = _ascend(*sides, gamma=gamma, step_size=step_size, steps=steps, all_pairs=all_pairs)
+    weights, _ = _ascend(*sides, gamma=gamma, step_size=step_size, steps=steps, all_pairs=all_pairs)
     if leading is None:
         return weights
     return tuple(tf.reshape(tf.transpose(side), tf.concat([leading, [-1]], axis=0)) for side in weights)
@@ -60,27 +62,32 @@ def _ascend(
     step_size: float | tf.Tensor,
     steps: int,
     all_pairs: bool,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """The weights of `fit`, everything with the samples in front."""
+) -> tuple[tuple[tf.Tensor, tf.Tensor], tuple[tf.Tensor, ...]]:
+    """The weights of `fit`, everything with the samples in front, and λ₁ and λ₂ on the samples; λ₁ + λ₂ without `all_pairs`.
+
+    The sums go round with the weights: to take them once more afterwards XLA would compute the Gram matrices again.
+    """
     if not all_pairs:
         # Both sides begin at zero and take the same steps: λ₁ + λ₂ comes from the sum of the Gram matrices.
         both, scale = gram_x + gram_y, step_size / _count(gram_x)
 
-        def paired(step: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            excess = _exponential(_apply(both, weights), cost, gamma)
-            return step + 1, weights + scale * (1.0 - excess)
+        def paired(step: tf.Tensor, weights: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            weights += scale * (1.0 - _exponential(total, cost, gamma))
+            return step + 1, weights, weighted_sums(both, weights)
 
-        weights = tf.while_loop(lambda step, _: step < steps, paired, (0, tf.zeros_like(gram_x[0])))[1]
-        return weights, weights
+        zeros = tf.zeros_like(gram_x[0])
+        _, weights, total = tf.while_loop(lambda step, *_: step < steps, paired, (0, zeros, zeros))
+        return (weights, weights), (total,)
     scale_x, scale_y = step_size / _count(gram_x), step_size / _count(gram_y)
 
-    def body(step: tf.Tensor, weights_x: tf.Tensor, weights_y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        excess_x, excess_y = _excess(_apply(gram_x, weights_x), _apply(gram_y, weights_y), cost, gamma, all_pairs)
-        return step + 1, weights_x + scale_x * (1.0 - excess_x), weights_y + scale_y * (1.0 - excess_y)
+    def body(step: tf.Tensor, weights: tuple[tf.Tensor, ...], sums: tuple[tf.Tensor, ...]) -> tuple[Any, Any, Any]:
+        excess_x, excess_y = _excess(sums[0], sums[1], cost, gamma)
+        weights = weights[0] + scale_x * (1.0 - excess_x), weights[1] + scale_y * (1.0 - excess_y)
+        return step + 1, weights, (weighted_sums(gram_x, weights[0]), weighted_sums(gram_y, weights[1]))
 
-    start = (0, tf.zeros_like(gram_x[0]), tf.zeros_like(gram_y[0]))
-    _, weights_x, weights_y = tf.while_loop(lambda step, *_: step < steps, body, start)
-    return weights_x, weights_y
+    start = tf.zeros_like(gram_x[0]), tf.zeros_like(gram_y[0])
+    _, weights, sums = tf.while_loop(lambda step, *_: step < steps, body, (0, start, start))
+    return weights, sums
 
 
 def fit_in_feature_space(
@@ -97,7 +104,10 @@ def fit_in_feature_space(
     beta_x, beta_y = tf.zeros_like(features_x[0]), tf.zeros_like(features_y[0])
     for _ in range(steps):
         lambda_x, lambda_y = tf.linalg.matvec(features_x, beta_x), tf.linalg.matvec(features_y, beta_y)
-        excess_x, excess_y = _excess(lambda_x, lambda_y, cost, gamma, all_pairs)
+        if all_pairs:
+            excess_x, excess_y = _excess(lambda_x, lambda_y, cost, gamma)
+        else:
+            excess_x = excess_y = _exponential(lambda_x + lambda_y, cost, gamma)
         beta_x += step_size * tf.reduce_mean((1.0 - excess_x)[:, tf.newaxis] * features_x, axis=0)
         beta_y += step_size * tf.reduce_mean((1.0 - excess_y)[:, tf.newaxis] * features_y, axis=0)
     return beta_x, beta_y
@@ -121,17 +131,16 @@ def transport_estimate(
     from before, saves computing kernel.gram(x).
     """
     x = tf.stop_gradient(x)
-    if gram_x is None:
-        gram_x = kernel.gram(x)
     # From here on axes are [samples, states].
-    gram_x = _samples_first(gram_x, 2)
     if y.shape.rank == 2:
+        gram_x = kernel.gram(x) if gram_x is None else gram_x
         gram_y = kernel.held_gram(y)
-        expansion: Expansion = functools.partial(tf.linalg.matvec, gram_y, transpose_a=True)
+        expansion: Expansion = functools.partial(_expansion_of_one, gram_y)
     else:
-        gram_y, expansion = kernel.held(tf.reshape(y, tf.concat([[-1], tf.shape(y)[-2:]], axis=0)))
+        gram_x = kernel.held(_one_batch(x))[0] if gram_x is None else _samples_first(gram_x, 2)
+        gram_y, expansion = kernel.held(_one_batch(y))
     cost = _samples_first(_cost(x, y, all_pairs), 2 if all_pairs else 1)
-    weights_x, weights_y = _ascend(
+    weights, sums = _ascend(
         gram_x,
         tf.stop_gradient(gram_y),
         tf.stop_gradient(cost),
@@ -140,12 +149,24 @@ def transport_estimate(
         steps=steps,
         all_pairs=all_pairs,
     )
-    weights_x, weights_y = tf.stop_gradient(weights_x), tf.stop_gradient(weights_y)
-    # λ₂ is differentiable in the points y where it is taken, not in those it is expanded around.
-    lambda_x, lambda_y = _apply(gram_x, weights_x), expansion(weights_y)
-    excess_x, _ = _excess(lambda_x, lambda_y, cost, gamma, all_pairs)
-    means = [tf.reduce_mean(values, axis=0) for values in (lambda_x, lambda_y, excess_x)]
-    return tf.reshape(means[0] + means[1] + gamma * (1.0 - means[2]), tf.shape(y)[:-2])
+    *sums_x, sums_y = tf.nest.map_structure(tf.stop_gradient, sums)
+    # λ₂ is differentiable in the points y where it is taken, not in those it is expanded around. Without all pairs this is
+    # λ₁ + λ₂, which is all that is needed of them.
+    values = [*sums_x, expansion(tf.stop_gradient(weights[1]), sums_y)]
+    excess = _excess(values[0], values[1], cost, gamma)[0] if all_pairs else _exponential(values[0], cost, gamma)
+    total = tf.add_n([tf.reduce_mean(side, axis=0) for side in values])
+    return tf.reshape(total + gamma * (1.0 - tf.reduce_mean(excess, axis=0)), tf.shape(y)[:-2])
+
+
+def _expansion_of_one(gram: tf.Tensor, weights: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """`Expansion` on the points of one state, from a Gram matrix [K, K] that is differentiable in its second argument."""
+    taken = tf.linalg.matvec(gram, weights, transpose_a=True)
+    return values + taken - tf.stop_gradient(taken)
+
+
+def _one_batch(points: tf.Tensor) -> tf.Tensor:
+    """[..., K, d] with all leading axes gathered into one."""
+    return points if points.shape.rank == 3 else tf.reshape(points, tf.concat([[-1], tf.shape(points)[-2:]], axis=0))
 
 
 def _cost(x: tf.Tensor, y: tf.Tensor, all_pairs: bool) -> tf.Tensor:
@@ -154,24 +175,15 @@ def _cost(x: tf.Tensor, y: tf.Tensor, all_pairs: bool) -> tf.Tensor:
 
 
 def _excess(
-    lambda_x: tf.Tensor, lambda_y: tf.Tensor, cost: tf.Tensor, gamma: float | tf.Tensor, all_pairs: bool
+    lambda_x: tf.Tensor, lambda_y: tf.Tensor, cost: tf.Tensor, gamma: float | tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The mean of exp((λ₁ + λ₂ - cost)/γ) for each x_j and for each y_k; samples in front."""
-    total = lambda_x[:, tf.newaxis] + lambda_y if all_pairs else lambda_x + lambda_y
-    excess = _exponential(total, cost, gamma)
-    return (tf.reduce_mean(excess, axis=1), tf.reduce_mean(excess, axis=0)) if all_pairs else (excess, excess)
+    """The mean over all pairs of exp((λ₁ + λ₂ - cost)/γ) for each x_j and for each y_k; samples in front."""
+    excess = _exponential(lambda_x[:, tf.newaxis] + lambda_y, cost, gamma)
+    return tf.reduce_mean(excess, axis=1), tf.reduce_mean(excess, axis=0)
 
 
 def _exponential(total: tf.Tensor, cost: tf.Tensor, gamma: float | tf.Tensor) -> tf.Tensor:
     return tf.exp(tf.minimum((total - cost) / gamma, LARGEST_EXPONENT))
-
-
-def _apply(gram: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """Σ_k gram[j, k] weights[k], for [K, K] and [K], or for [K, K, B] and [K, B]."""
-    if gram.shape.rank == 2:
-        return tf.linalg.matvec(gram, weights)
-    # With the states last XLA on the CPU works on whole vectors of them: five times as fast as states in front.
-    return tf.reduce_sum(gram * weights, axis=1)
 
 
 def _samples_first(tensor: tf.Tensor, num_sample_axes: int) -> tf.Tensor:
