@@ -209,3 +209,36 @@ def test_compiled_damped_inverse_leaves_out_what_is_not_known():
         matrix = tf.constant(symmetric(np.array([1.0, 0.5, 0.3, 0.2, last])))
         expected = damped_inverse(matrix, tf.constant(1e-8, tf.float64), 1e-6)[0](right)
         np.testing.assert_allclose(solution(matrix, right), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [20, 41, 64])
+def test_compiled_damped_inverse_of_many_rows_passes_over_a_pivot(size):
+    """Of a singular matrix under hardly any damping, which elimination cannot be trusted with, and of a well damped one."""
+
+    @tf.function(jit_compile=True, autograph=False)
+    def solution(matrix, epsilon, right):
+        return damped_inverse(matrix, epsilon, 1e-8)[0](right)
+
+    rng = np.random.default_rng(0)
+    right = rng.normal(size=size)
+    kept = symmetric(np.logspace(0, -3, size - 1))
+    order = np.insert(np.arange(size - 1), 3, 1)  # row 3 is row 1 again
+    singular = kept[np.ix_(order, order)]
+    others = np.delete(np.arange(size), 3)
+    expected = np.zeros(size)
+    expected[others] = np.linalg.solve(kept, right[others])
+    found = solution(tf.constant(singular), tf.constant(1e-14, tf.float64), tf.constant(right))
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+    expected = np.linalg.solve(singular + 1e-3 * np.eye(size), right)
+    found = solution(tf.constant(singular), tf.constant(1e-3, tf.float64), tf.constant(right))
+    np.testing.assert_allclose(found, expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
+@pytest.mark.parametrize("count", [9, 20, 41])
+def test_gram_of_a_matrix_with_itself(count, dtype):
+    a = np.random.default_rng(0).normal(size=(count, 50)).astype(np.float32)
+    tensor = tf.constant(a)
+    wide = a.astype(float)
+    found = gram(tensor, tensor, dtype)
+    np.testing.assert_allclose(found, wide @ wide.T, atol=1e-4 if dtype == tf.float32 else 1e-13)

@@ -25,7 +25,13 @@ from __future__ import annotations
 
 from wng_tf.natural_gradient import damping
 from wng_tf.natural_gradient.dense_chain import ChainPass, DenseChain
-from wng_tf.natural_gradient.estimator import NaturalGradient, natural_gradient
+from wng_tf.natural_gradient.estimator import (
+    NaturalGradient,
+    Whitening,
+    natural_gradient,
+    whitened_natural_gradient,
+    whitening,
+)
 from wng_tf.natural_gradient.fisher import (
     conjugate_gradient,
     fisher_natural_gradient,
@@ -55,6 +61,7 @@ __all__ = [
     "LayerScores",
     "NaturalGradient",
     "WassersteinNaturalGradient",
+    "Whitening",
     "conjugate_gradient",
     "damping",
     "dense_gradient",
@@ -71,4 +78,6 @@ __all__ = [
     "similarity",
     "sketched_scores",
     "unflatten",
+    "whitened_natural_gradient",
+    "whitening",
 ]

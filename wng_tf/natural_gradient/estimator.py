@@ -12,7 +12,7 @@ from wng_tf.natural_gradient.jacobian_rows import DenseRows, LayerScores
 from wng_tf.natural_gradient.scalars import scalar
 from wng_tf.natural_gradient.small_linalg import FEW, apply, damped_inverse, eigh, inverse_root, largest_eigenvalue
 
-__all__ = ["NaturalGradient", "natural_gradient"]
+__all__ = ["NaturalGradient", "Whitening", "natural_gradient", "whitened_natural_gradient", "whitening"]
 
 
 class NaturalGradient(NamedTuple):
@@ -76,23 +76,72 @@ def natural_gradient(
     if not similarity.shape.is_compatible_with([jacobian.shape[0]] * 2):
         raise ValueError(f"natural_gradient: similarity is {similarity.shape}, but J {jacobian.shape}; it must be [M, M].")
     require_finite("natural_gradient", similarity=similarity)
-    # A few basis functions are the case where speed counts, many the one where the whole metric is wanted.
-    product_type = jacobian.dtype if (jacobian.shape[0] or 0) <= FEW else tf.float64
-    if relative_threshold is None:
-        relative_threshold = max(_rounding(product_type), 1e-12 if jacobian.dtype == tf.float64 else 1e-9)
-    whitening, rank, valid = inverse_root(similarity, relative_threshold)
+    found = whitening(similarity, jacobian.dtype, relative_threshold)
     return damped_solve(
         "natural_gradient",
         gradient,
         rows,
-        whitening,
+        found.matrix,
         epsilon,
         diagonal,
-        product_type=product_type,
-        rank=rank,
-        valid=valid,
+        product_type=_product_type(jacobian),
+        rank=found.rank,
+        valid=found.finite,
         diagnose=diagnose,
     )
+
+
+class Whitening(NamedTuple):
+    """What L [M, M] says of the metric, before J is known."""
+
+    matrix: tf.Tensor
+    """W [M, M] with WᵀW = L†, float64: Ĝ = TᵀT for T = W J. Rows that stand for no direction are zero."""
+    rank: tf.Tensor
+    """Of L."""
+    finite: tf.Tensor
+    """Whether L was."""
+
+
+def whitening(similarity: tf.Tensor, dtype: tf.DType, relative_threshold: float | None = None) -> Whitening:
+    """W from L [M, M], for a Jacobian of the type given; `relative_threshold` as in `natural_gradient`."""
+    if relative_threshold is None:
+        few = (similarity.shape[0] or 0) <= FEW
+        relative_threshold = max(_rounding(dtype if few else tf.float64), 1e-12 if dtype == tf.float64 else 1e-9)
+    return Whitening(*inverse_root(tf.cast(similarity, tf.float64), relative_threshold))
+
+
+def whitened_natural_gradient(
+    gradient: tf.Tensor,
+    rows: tf.Tensor,
+    found: Whitening,
+    epsilon: tf.Tensor,
+    diagonal: bool = False,
+    *,
+    diagnose: bool | tf.Tensor = True,
+) -> NaturalGradient:
+    """`natural_gradient` from T = W J [M, P] in place of J and L.
+
+    T costs nothing where J is a product with cotangents, which W can multiply in its place: they are shorter.
+    """
+    epsilon = scalar(epsilon, tf.float64)
+    check_problem("whitened_natural_gradient", gradient, DenseRows(rows), epsilon)
+    return damped_solve(
+        "whitened_natural_gradient",
+        gradient,
+        DenseRows(rows),
+        tf.ones([], tf.float64),
+        epsilon,
+        diagonal,
+        product_type=_product_type(rows),
+        rank=found.rank,
+        valid=found.finite,
+        diagnose=diagnose,
+    )
+
+
+def _product_type(jacobian: tf.Tensor) -> tf.DType:
+    """A few basis functions are the case where speed counts, many the one where the whole metric is wanted."""
+    return jacobian.dtype if (jacobian.shape[0] or 0) <= FEW else tf.float64
 
 
 def check_problem(name: str, gradient: tf.Tensor, rows: DenseRows | LayerScores, epsilon: tf.Tensor) -> None:

@@ -8,11 +8,9 @@ import tensorflow as tf
 
 from wng_tf.natural_gradient.scalars import scalar
 from wng_tf.natural_gradient.seeds import Seed, stateless_seed
+from wng_tf.natural_gradient.small_linalg import FEW
 
 __all__ = ["KernelBasis", "similarity"]
-
-# With more basis functions the products of pairs, [M, M, N], would take too much memory.
-MANY = 64
 
 
 class KernelBasis(NamedTuple):
@@ -124,35 +122,68 @@ class KernelBasis(NamedTuple):
         along = (own - tf.transpose(tf.gather(x, coordinates, axis=1))) / basis.squared_bandwidth
         unit = tf.one_hot(coordinates, size, dtype=x.dtype)[:, tf.newaxis]
         slopes = weights[..., tf.newaxis] * unit - (weights * along)[..., tf.newaxis] * difference[..., :size]
-        if points.shape[0] > MANY:
-            weighted = slopes if shares is None else slopes * tf.sqrt(shares)[:, tf.newaxis]
-            return basis, slopes, similarity(weighted)
-        products = basis._products(x, size, tf.cast(weights, tf.float64), tf.cast(along, tf.float64))
-        if shares is not None:
-            products *= tf.cast(shares, tf.float64)
-        return basis, slopes, tf.reduce_mean(products, axis=2)
-
-    def _products(self, x: tf.Tensor, size: int, weights: tf.Tensor, along: tf.Tensor) -> tf.Tensor:
-        """C_m · C_k [M, M, N] at each x, in float64."""
-        # From the first point as the origin, so that nothing cancels where all lie close together far from zero.
-        origin = self.points[0]
-        near = tf.cast((x - origin)[:, :size], tf.float64)
-        points = tf.cast((self.points - origin)[:, :size], tf.float64)
-        across = tf.matmul(points, near, transpose_b=True)
-        between = tf.matmul(points, points, transpose_b=True)[:, :, tf.newaxis]
-        inner = between - across[:, tf.newaxis] - across + tf.reduce_sum(tf.square(near), axis=1)
-        columns = tf.transpose(tf.gather(near, self.coordinates, axis=1))
-        # D_{m, i_k} and D_{k, i_m}, [M (m), M (k), N].
-        others = tf.gather(points, self.coordinates, axis=1)
-        forth = others[:, :, tf.newaxis] - columns
-        back = tf.transpose(others)[:, :, tf.newaxis] - columns[:, tf.newaxis]
-        same = tf.cast(self.coordinates[:, tf.newaxis] == self.coordinates, tf.float64)[:, :, tf.newaxis]
-        first, second = along[:, tf.newaxis], along
-        terms = same - second * back - first * forth + first * second * inner
-        return weights[:, tf.newaxis] * weights * terms
+        wide = basis, x, size, tf.cast(weights, tf.float64), tf.cast(along, tf.float64), shares
+        if points.shape[0] is None or points.shape[0] > FEW:
+            return basis, slopes, _summed_products(*wide)
+        return basis, slopes, _mean_products(*wide)
 
     def _kernel(self, difference: tf.Tensor) -> tf.Tensor:
         return tf.exp(-0.5 * tf.reduce_sum(tf.square(difference), axis=-1) / self.squared_bandwidth)
+
+
+def _from_first_point(basis: KernelBasis, x: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Samples [N, d'] and points [M, d'] in float64, from the first point as the origin.
+
+    So nothing cancels where all lie close together far from zero.
+    """
+    origin = basis.points[0]
+    return tf.cast((x - origin)[:, :size], tf.float64), tf.cast((basis.points - origin)[:, :size], tf.float64)
+
+
+def _mean_products(
+    basis: KernelBasis, x: tf.Tensor, size: int, weights: tf.Tensor, along: tf.Tensor, shares: tf.Tensor | None
+) -> tf.Tensor:
+    """The mean of C_m · C_k over the samples [M, M], in float64, from weights K_m / s² and a_m [M, N]: pair by pair."""
+    near, points = _from_first_point(basis, x, size)
+    across = tf.matmul(points, near, transpose_b=True)
+    between = tf.matmul(points, points, transpose_b=True)[:, :, tf.newaxis]
+    inner = between - across[:, tf.newaxis] - across + tf.reduce_sum(tf.square(near), axis=1)
+    columns = tf.transpose(tf.gather(near, basis.coordinates, axis=1))
+    # D_{m, i_k} and D_{k, i_m}, [M (m), M (k), N].
+    others = tf.gather(points, basis.coordinates, axis=1)
+    forth = others[:, :, tf.newaxis] - columns
+    back = tf.transpose(others)[:, :, tf.newaxis] - columns[:, tf.newaxis]
+    same = tf.cast(basis.coordinates[:, tf.newaxis] == basis.coordinates, tf.float64)[:, :, tf.newaxis]
+    first, second = along[:, tf.newaxis], along
+    terms = same - second * back - first * forth + first * second * inner
+    products = weights[:, tf.newaxis] * weights * terms
+    return tf.reduce_mean(products if shares is None else products * tf.cast(shares, tf.float64), axis=2)
+
+
+def _summed_products(
+    basis: KernelBasis, x: tf.Tensor, size: int, weights: tf.Tensor, along: tf.Tensor, shares: tf.Tensor | None
+) -> tf.Tensor:
+    """The same with the sums over samples taken first: one product of matrices [5 M, N] and [N, 2 M], in place of M² N terms.
+
+    With w_m = K_m / s², b_m = w_m a_m and D_m = Y_m - x, each term of C_m · C_k is a sum of products of a function of (m, x),
+    a function of (k, x), and a number for (m, k).
+    """
+    near, points = _from_first_point(basis, x, size)
+    bent = weights * along
+    columns = tf.transpose(tf.gather(near, basis.coordinates, axis=1))  # x_{i_m}
+    across = tf.matmul(points, near, transpose_b=True)  # Y_m · x
+    left = [weights, bent, weights * columns, bent * across, bent * tf.reduce_sum(tf.square(near), axis=1)]
+    means = tf.concat(left, axis=0) / tf.cast(tf.shape(x)[0], tf.float64)
+    if shares is not None:
+        means *= tf.cast(shares, tf.float64)
+    table = tf.matmul(means, tf.concat([weights, bent], axis=0), transpose_b=True)
+    count = basis.points.shape[0] or tf.shape(basis.points)[0]
+    by_weight, by_bent = (tf.reshape(half, [5, count, count]) for half in (table[:, :count], table[:, count:]))
+    same = tf.cast(basis.coordinates[:, tf.newaxis] == basis.coordinates, tf.float64)
+    # Σ w_m b_k D_{k, i_m}, which taken the other way round is the third term.
+    crossed = tf.transpose(tf.gather(points, basis.coordinates, axis=1)) * by_bent[0] - by_bent[2]
+    inner = tf.matmul(points, points, transpose_b=True) * by_bent[1] - by_bent[3] - tf.transpose(by_bent[3]) + by_bent[4]
+    return same * by_weight[0] - crossed - tf.transpose(crossed) + inner
 
 
 def similarity(gradients: tf.Tensor) -> tf.Tensor:

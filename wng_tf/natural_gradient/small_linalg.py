@@ -22,17 +22,33 @@ __all__ = [
 FEW = 8
 # Up to this size a matrix is inverted by sweeps; larger ones are split.
 LEAF = 16
+# Up to this size elimination, written out, is tried before sweeps; its program grows with the size.
+ELIMINATED = 64
 
 
 def gram(a: tf.Tensor, b: tf.Tensor, dtype: tf.DType = tf.float64) -> tf.Tensor:
     """A Bᵀ [M, M] in float64 for A, B [M, P], from products in the type given."""
-    a, b = tf.cast(a, dtype), tf.cast(b, dtype)
+    own = a is b
+    a = tf.cast(a, dtype)
+    b = a if own else tf.cast(b, dtype)
     if a.shape[0] is not None and a.shape[0] <= FEW:
         # A few long rows: XLA's matrix product on the CPU takes three times as long as one row at a time.
         product = tf.stack([tf.linalg.matvec(a, row) for row in tf.unstack(b)], axis=1)
+    elif own and a.shape[0] is not None:
+        product = _own_products(a)
     else:
         product = tf.matmul(a, b, transpose_b=True)
     return tf.cast(product, tf.float64)
+
+
+def _own_products(a: tf.Tensor) -> tf.Tensor:
+    """A Aᵀ by halves, of whose products with each other only one is taken."""
+    half = a.shape[0] // 2
+    first, second = a[:half], a[half:]
+    across = tf.matmul(first, second, transpose_b=True)
+    upper = tf.concat([tf.matmul(first, first, transpose_b=True), across], axis=1)
+    lower = tf.concat([tf.transpose(across), tf.matmul(second, second, transpose_b=True)], axis=1)
+    return tf.concat([upper, lower], axis=0)
 
 
 def apply(matrix: tf.Tensor, to: tf.Tensor) -> tf.Tensor:
@@ -148,6 +164,14 @@ def damped_inverse(
             _all_above(matrix, triangular_whitening(matrix), relative_threshold),
             lambda: tf.matmul(whitening, whitening, transpose_a=True),
             by_eigenvalues,
+        )
+    elif matrix.shape[0] <= ELIMINATED:
+        # No pivot is passed over where all eigenvalues lie above what a pivot must reach.
+        whitening = triangular_whitening(damped)
+        inverse = tf.cond(
+            _all_above(damped, whitening, relative_threshold),
+            lambda: tf.matmul(whitening, whitening, transpose_a=True),
+            lambda: semidefinite_inverse(damped, relative_threshold),
         )
     else:
         inverse = semidefinite_inverse(damped, relative_threshold)

@@ -14,9 +14,12 @@ from wng_tf.natural_gradient import (
     DenseRows,
     KernelBasis,
     NaturalGradient,
+    Whitening,
     dense_gradient,
     natural_gradient,
     pullback,
+    whitened_natural_gradient,
+    whitening,
 )
 from wng_tf.policy_gradient.metrics.base import Metric, Operator, Point
 from wng_tf.policy_gradient.setup import Setup
@@ -74,12 +77,15 @@ class WassersteinKernel(Metric):
         network, run, derivatives = point.layered
         sources = [*run.sources, run.values] if self.covers_value else run.sources
         pulled = tf.vectorized_map(lambda row: dense_gradient(point.tape, recorded, sources, row), rows)
+        # J is linear in these, so that L's whitening can multiply them in J's place, which is many times as long.
+        found = whitening(similarities, recorded.dtype)
+        pulled = [_combined(found.matrix, cotangents) for cotangents in pulled]
         # The loss's own derivatives go back through the layers with those of the basis functions.
         stacks = [tf.concat([own[tf.newaxis], rows], axis=0) for own, rows in zip(derivatives, pulled, strict=False)]
         rows = network.policy_rows(run, stacks[: len(run.sources)])
         if self.covers_value:
             rows = tf.concat([rows, network.value_rows(run, stacks[-1])], axis=1)
-        return KernelOperator(rows[1:], similarities, rows[0]), state
+        return WhitenedOperator(rows[1:], found, rows[0]), state
 
     def jacobian_and_similarity(self, point: Point) -> tuple[tf.Tensor, tf.Tensor]:
         """J [M, P] and L [M, M], float64, on the point's embeddings, by reverse passes over the tape."""
@@ -115,19 +121,48 @@ class KernelOperator(Operator):
     rows: DenseRows
     damps_diagonally = True
 
-    def __init__(self, jacobian: tf.Tensor, similarity: tf.Tensor, gradient: tf.Tensor | None = None):
+    def __init__(self, jacobian: tf.Tensor, similarity: tf.Tensor):
         self.rows = DenseRows(jacobian)
-        self.gradient = gradient
         self.similarity = similarity
 
     def products(self) -> Callable[[tf.Tensor], tf.Tensor]:
-        rows = whiten(self.rows.matrix, self.similarity)
-        return lambda vector: tf.linalg.matvec(rows, tf.linalg.matvec(rows, vector), transpose_a=True)
+        return _products(whiten(self.rows.matrix, self.similarity))
 
     def solve(
         self, gradient: tf.Tensor, epsilon: tf.Tensor, *, diagonal: bool = False, iterations: int = 10
     ) -> NaturalGradient:
         return natural_gradient(gradient, self.rows.matrix, self.similarity, epsilon, diagonal, diagnose=self.diagnose)
+
+
+class WhitenedOperator(Operator):
+    """The same as TᵀT, from the rows T = W J [M, P], with the gradient [P] that came with them."""
+
+    rows: DenseRows
+    damps_diagonally = True
+
+    def __init__(self, rows: tf.Tensor, found: Whitening, gradient: tf.Tensor):
+        self.rows = DenseRows(rows)
+        self.gradient = gradient
+        self._found = found
+
+    def products(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        return _products(self.rows.matrix)
+
+    def solve(
+        self, gradient: tf.Tensor, epsilon: tf.Tensor, *, diagonal: bool = False, iterations: int = 10
+    ) -> NaturalGradient:
+        return whitened_natural_gradient(gradient, self.rows.matrix, self._found, epsilon, diagonal, diagnose=self.diagnose)
+
+
+def _products(rows: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
+    """v [P] → TᵀT v, for T [M, P]."""
+    return lambda vector: tf.linalg.matvec(rows, tf.linalg.matvec(rows, vector), transpose_a=True)
+
+
+def _combined(matrix: tf.Tensor, cotangents: tf.Tensor) -> tf.Tensor:
+    """The matrix [M, M], float64, times cotangents [M, ...]."""
+    rows = DenseRows(tf.reshape(cotangents, [cotangents.shape[0], -1]))
+    return tf.reshape(rows.combined(tf.cast(matrix, cotangents.dtype)).matrix, cotangents.shape)
 
 
 def whiten(jacobian: tf.Tensor, similarity: tf.Tensor, jitter: float = 1e-6) -> tf.Tensor:
