@@ -56,6 +56,7 @@ OTHERS = {
     "wng_tf.experiments.exact_matrix": ["--out=out", "--basis=5", "--num_states=32", "--draws=1"],
     "benchmarks.throughput": ["--repetitions=1", "--algs=ppo", "--sections=parts", "--output_dir=out"],
     "benchmarks.natural_gradient": ["--repetitions=1", "--passes=2"],
+    "benchmarks.penalty_accuracy": ["--states=2", "--draws=2", "--solved=1", "--features=5", "--steps=2", "--output_dir=out"],
     "benchmarks.mujoco_stepping": ["--repetitions=1", "--steps=50", "--output_dir=out"],
     "benchmarks.pybullet_stepping": ["--repetitions=1", "--steps=50", "--output_dir=out"],
     "benchmarks.evolution": ["--repetitions=1", "--output=out.json"],
