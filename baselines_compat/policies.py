@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from baselines_compat import streams
-from baselines_compat.actor import ACTIVATIONS, ActionHead, Actor, ActorSpec, JointActor, head_of
+from baselines_compat.actor import ACTIVATIONS, ActionHead, ActorSpec, JointActor, forward, head_of
 from baselines_compat.conform import size_of
 from baselines_compat.distributions import Pd
 from baselines_compat.inputs import shapes_of, structured
@@ -158,24 +158,14 @@ class PolicyWithValue(tf.Module):
         Raises:
           ValueError: the network is not a chain of Dense layers.
         """
-        spec = ActorSpec(layers=dense_chain(self.actor), head=self.head)
-        inputs = size_of(self.observation_space)
-        if spec.size == self.policy_size and spec.layers[0][0] == inputs:
-            probe = np.linspace(-1.0, 1.0, inputs, dtype=np.float32)
-            expected = np.asarray(self.actor(probe[np.newaxis]))[0]
-            if np.allclose(Actor(spec, self.get_flat()).params(probe), expected, rtol=1e-3, atol=1e-6):
-                return spec
-        raise ValueError(
-            f"Rollouts run in NumPy and know chains of Dense layers over {inputs} observations, each used once and "
-            "trainable; this network is something else."
-        )
+        return ActorSpec(layers=dense_chain(self.actor, size_of(self.observation_space)), head=self.head)
 
     def critic_layers(self) -> tuple[tuple[int, int, str], ...]:
         """Dense layers (inputs, units, activation) of the value network; ValueError as `actor_spec`.
 
         Of a network that shares layers with the policy, those come first.
         """
-        return dense_chain(self.critic)
+        return dense_chain(self.critic, size_of(self.observation_space))
 
     @property
     def in_numpy(self) -> bool:
@@ -235,13 +225,13 @@ def refuse_state(model: keras.Model) -> None:
             )
 
 
-def dense_chain(model: keras.Model) -> tuple[tuple[int, int, str], ...]:
-    """Dense layers (inputs, units, activation) of a model whose layers look like a chain of such.
+def dense_chain(model: keras.Model, inputs: int) -> tuple[tuple[int, int, str], ...]:
+    """Dense layers (inputs, units, activation) of a model that is a chain of such over flat observations [B, inputs].
 
     Raises:
-      ValueError: it has another layer, or branches.
+      ValueError: it has another layer, or branches, or computes something else than its layers one after another do.
     """
-    chain = []
+    chain: list[tuple[int, int, str]] = []
     for layer in model.layers:
         if isinstance(layer, keras.layers.InputLayer | keras.layers.Flatten):
             continue
@@ -252,10 +242,33 @@ def dense_chain(model: keras.Model) -> tuple[tuple[int, int, str], ...]:
                 f"layer '{layer.name}' is something else."
             )
         chain.append((int(layer.kernel.shape[0]), int(layer.kernel.shape[1]), activation))
-    for (_, units, _), (inputs, _, _) in zip(chain, chain[1:], strict=False):
-        if units != inputs:
+    for (_, units, _), (following, _, _) in zip(chain, chain[1:], strict=False):
+        if units != following:
             raise ValueError("Rollouts run in NumPy and know chains of Dense layers; this network branches.")
+    if [size for size, _, _ in chain[:1]] != [inputs] or not _computes(model, chain):
+        raise ValueError(
+            f"Rollouts run in NumPy and know chains of Dense layers over {inputs} observations, each used once and "
+            "trainable; this network is something else."
+        )
     return tuple(chain)
+
+
+def _computes(model: keras.Model, chain: Sequence[tuple[int, int, str]]) -> bool:
+    """Whether a model, whose layers may be connected in another way than they are listed, makes what the chain does."""
+    shapes = [shape for inputs, units, _ in chain for shape in ((inputs, units), (units,))]
+    variables = model.trainable_variables
+    if [tuple(v.shape) for v in variables] != shapes:
+        return False
+    # Not with the weights that it has: networks that differ make the same where a layer begins at zero.
+    rng = np.random.default_rng(0)
+    weights = [
+        np.asarray(v, np.float32) + rng.normal(0.0, 0.1, shape).astype(np.float32)
+        for v, shape in zip(variables, shapes, strict=True)
+    ]
+    probe = np.linspace(-1.0, 1.0, chain[0][0], dtype=np.float32)[np.newaxis]
+    expected, _ = model.stateless_call(weights, model.non_trainable_variables, probe)
+    layers = [(weights[2 * i], weights[2 * i + 1], ACTIVATIONS[name]) for i, (_, _, name) in enumerate(chain)]
+    return np.allclose(forward(layers, probe), np.asarray(expected), rtol=1e-3, atol=1e-5)
 
 
 def features_of(make: Callable[[Any], Any], space: gym.Space, name: str) -> tuple[Any, Any]:

@@ -20,6 +20,13 @@ def plain(input_shape):
     return keras.Sequential([layers.Dense(6, activation="tanh"), layers.Dense(5, activation="relu")])
 
 
+def repeated(input_shape):
+    """A layer that is used twice, and begins at zero."""
+    inputs = keras.Input(input_shape)
+    layer = layers.Dense(5, activation="tanh", kernel_initializer="zeros")
+    return keras.Model(inputs, layer(layer(layers.Dense(5)(inputs))))
+
+
 def sized(width=7, **settings):
     """A builder as Baselines has them: settings, then the shape."""
 

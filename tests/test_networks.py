@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import gymnasium
 import numpy as np
 import pytest
 import tensorflow as tf
 from short_runs import progress, uncompiled
 
+from baselines_compat import policies
 from baselines_compat.policies import KerasActor, build_policy
 from wng_tf import evaluate, saved_policy
 from wng_tf.errors import UserError
@@ -172,6 +174,14 @@ def test_evolution_strategies_take_any_network(alg, tmp_path):
     np.testing.assert_array_equal(saved_policy.load(tmp_path / "cut").theta, saved_policy.load(tmp_path / "run").theta)
 
 
+def test_layers_that_are_connected_in_another_way_than_listed_are_no_chain():
+    space = gymnasium.spaces.Box(-1.0, 1.0, (3,))
+    found = [keras_layers.whole_network(f"own_networks:{name}", space, 2) for name in ("plain", "repeated")]
+    assert [type(network) for network in found] == [Network, KerasNetwork]
+    reports = train(None, "trpo", "own_networks:repeated", updates=1)
+    assert not reports[-1][1].in_numpy
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_strategies_of_dense_chains_act_without_keras_from_the_same_start(workers, tmp_path, monkeypatch, capfd):
     given = {"network": "own_networks:plain", "num_workers": workers, "num_env": 4}
@@ -182,7 +192,7 @@ def test_strategies_of_dense_chains_act_without_keras_from_the_same_start(worker
     assert "compiled Keras model" not in capfd.readouterr().out
     acting = f"import sys, wng_tf; wng_tf.load({str(tmp_path / 'chain')!r}).predict([0.0] * 3)"
     subprocess.run([sys.executable, "-c", f"{acting}; assert 'keras' not in sys.modules"], check=True)
-    monkeypatch.setattr(keras_layers, "_computes", lambda *_: False)
+    monkeypatch.setattr(policies, "_computes", lambda *_: False)
     model = grow(tmp_path / "model", steps=35, **given)
     assert isinstance(model.spec.network, KerasNetwork)
     assert "compiled Keras model" in capfd.readouterr().out

@@ -179,6 +179,19 @@ def test_a_layer_used_twice_is_refused():
         build_policy(OBSERVATIONS, ACTIONS, network_of(twice, twice)).actor_spec()
 
 
+@pytest.mark.parametrize("begins", ["glorot_uniform", "zeros"])
+def test_nor_is_it_a_chain_in_the_value_network_or_where_it_begins_at_zero(begins):
+    def network(**_):
+        layer = keras.layers.Dense(5, activation="tanh", kernel_initializer=begins)
+        return lambda shape: keras.Sequential([keras.Input(shape), layer, layer])
+
+    policy = build_policy(OBSERVATIONS, ACTIONS, network)
+    assert not policy.in_numpy
+    for layers in (policy.actor_spec, policy.critic_layers):
+        with pytest.raises(ValueError, match="Rollouts run in NumPy"):
+            layers()
+
+
 def test_an_activation_that_only_has_the_name_is_refused():
     def tanh(x):
         return 3.0 * keras.ops.tanh(x)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from gymnasium import spaces
 
 from baselines_compat.conform import size_of
@@ -91,19 +90,9 @@ def whole_network(name: str, space: spaces.Space[Any], outputs: int) -> AnyNetwo
         raise UserError(f"{error}{for_others}") from None
     whole = KerasNetwork.of(model, name)
     try:
-        chain = dataclasses.replace(Network.of_dense(dense_chain(model), name), start=whole.initial)
+        return dataclasses.replace(Network.of_dense(dense_chain(model, size_of(space)), name), start=whole.initial)
     except ValueError:
         return whole
-    return chain if _computes(chain, model, whole) else whole
-
-
-def _computes(chain: Network, model: keras.Model, whole: KerasNetwork) -> bool:
-    """Whether the chain makes what the model does, whose layers may be connected in another way than they are listed."""
-    if (chain.size, chain.inputs) != (whole.size, whole.inputs):
-        return False
-    theta = np.concatenate([np.ravel(np.asarray(variable)) for variable in model.trainable_variables])
-    probe = np.linspace(-1.0, 1.0, chain.inputs, dtype=np.float32)[np.newaxis]
-    return np.allclose(chain.forward(chain.matrices(theta), probe), np.asarray(model(probe)), rtol=1e-3, atol=1e-6)
 
 
 def network_of(model: keras.Model, layers: Callable[[], Sequence[Sequence[Any]]], name: str) -> AnyNetwork:
