@@ -100,6 +100,11 @@ WITHOUT_EFFECT = [
     ("--alg=bg_wnes --eval_env=CartPole-v1 --eval_interval=0", "--eval_interval above 0. Leave it out."),
     ("--alg=trpo --radius_unit=absolute", "--step_rule=trust_region --distance=wasserstein or"),
     ("--alg=wtrpo --radius_unit=absolute --distance=kl", "--step_rule=trust_region --distance=wasserstein or"),
+    (
+        "--alg=wtrpo --radius_unit=absolute --distance=kl",
+        "--step_rule=trust_region --distance=wasserstein or --step_rule=trust_region and no --distance and a Wasserstein "
+        "--metric, as in wtrpo. Leave it out.",
+    ),
     ("--alg=wnpg --embedding_length=5", "--metric=wasserstein_kernel and an --embedding of points in time"),
     ("--alg=wnpg --embedding_length=5 --embedding=final_state", "--metric=wasserstein_kernel and an --embedding of points"),
     ("--alg=wnes --embedding_length=5", "an --embedding of points in time. Leave it out."),

@@ -34,15 +34,14 @@ def refuse(algorithm: Algorithm, config: Any, plain: Any, names: Iterable[str], 
     for name in names:
         if getattr(config, name) == getattr(plain, name) or has_effect(config, name, **others):
             continue
+        users = _users(algorithm, type(config), name, others)
+        # Where the algorithm is among them, another setting takes the effect away.
+        helps = algorithm.name not in users and depends_on(type(config), name) & _parts(algorithm, type(config))
         raise UserError(
             f"--{name} has no effect with --alg={algorithm.name}: it goes with {conditions(type(config), name)}"
-            f"{_users(algorithm, type(config), name, others)}. Leave it out{_advice(algorithm, type(config), name)}."
+            f"{', as in ' + ', '.join(users) if users else ''}. Leave it out"
+            f"{', or choose another algorithm' if helps else ''}."
         )
-
-
-def _advice(algorithm: Algorithm, cls: type, name: str) -> str:
-    """Another algorithm helps where a part of the algorithm decides."""
-    return ", or choose another algorithm" if depends_on(cls, name) & _parts(algorithm, cls) else ""
 
 
 def _parts(algorithm: Algorithm, cls: type) -> set[str]:
@@ -50,7 +49,7 @@ def _parts(algorithm: Algorithm, cls: type) -> set[str]:
     return {field.name for field in dataclasses.fields(algorithm)} & {field.name for field in dataclasses.fields(cls)}
 
 
-def _users(algorithm: Algorithm, cls: type, name: str, others: Mapping[str, Any]) -> str:
+def _users(algorithm: Algorithm, cls: type, name: str, others: Mapping[str, Any]) -> list[str]:
     """The algorithms of the same family that use the setting."""
     parts = _parts(algorithm, cls)
     users = []
@@ -60,4 +59,4 @@ def _users(algorithm: Algorithm, cls: type, name: str, others: Mapping[str, Any]
         config = cls(**{**row.defaults, **{part: getattr(row, part) for part in parts}})
         if has_effect(config, name, **others):
             users.append(row.name)
-    return f", as in {', '.join(users)}" if users else ""
+    return users
