@@ -61,3 +61,11 @@ class Failing(Grey):
         if self.t == 3:
             raise RuntimeError("a wheel fell off")
         return super().step(action)
+
+
+class Moving(Grey):
+    """It leaves the working folder."""
+
+    def reset(self, **kwargs):
+        os.chdir("/")
+        return super().reset(**kwargs)

@@ -116,7 +116,8 @@ def main(argv: Sequence[str]) -> int:
                 play(policy, world, values.video_episodes, values.seed, deterministic=True, max_episode_steps=limit)
             print(f"Wrote {values.video}", flush=True)
         with _bar(2 * values.episodes) as advance:
-            result = evaluate_run(run, values.episodes, values.seed, which, advance, trusted(), limit, values.env_timeout)
+            there = run if values.video is None else folder
+            result = evaluate_run(there, values.episodes, values.seed, which, advance, trusted(), limit, values.env_timeout)
         kept = evaluation_files.keep_another(folder / OUTPUT, result) if output is None else None
         evaluation_files.write(output or folder / OUTPUT, result)
         print(_report(run, result))

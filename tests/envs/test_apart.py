@@ -42,6 +42,13 @@ def test_the_film_and_the_episode_are_the_same(env, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["False.gif", "True.gif"]
 
 
+@pytest.mark.parametrize("own_process", [False, True])
+def test_a_film_goes_where_it_is_named_though_the_environment_leaves_the_folder(own_process, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    film(Path("film.gif"), "film_envs:Moving", own_process)
+    assert [path.name for path in tmp_path.iterdir()] == ["film.gif"]
+
+
 def test_what_play_asks_of_the_environment_is_there(tmp_path):
     with video.filming(tmp_path / "film.gif", "Point", own_process=True) as world:
         assert traits.limit_of(world) == gymnasium.spec("wng_tf/Point-v0").max_episode_steps

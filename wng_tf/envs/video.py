@@ -90,7 +90,7 @@ def filming(
       WorkerError: the process died.
     """
     check(path)
-    path = expanded(path)
+    path = expanded(path).absolute()  # an environment may change the working folder
     task = tasks.resolve(env)
     if task.kind == "mujoco":
         _choose_opengl()
