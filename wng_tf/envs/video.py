@@ -90,6 +90,7 @@ def filming(
       WorkerError: the process died.
     """
     check(path)
+    named = str(expanded(path))
     path = expanded(path).absolute()  # an environment may change the working folder
     task = tasks.resolve(env)
     if task.kind == "mujoco":
@@ -98,18 +99,18 @@ def filming(
         own_process = task.kind == "mujoco" and "tensorflow" in sys.modules
     if own_process and task.held is None:
         try:
-            with apart(functools.partial(_filming, path, task, timeout), task.name) as world:
+            with apart(functools.partial(_filming, path, named, task, timeout), task.name) as world:
                 yield world
         finally:
             _forget(path)  # what a process that died has left
     else:
-        with _filming(path, task, timeout) as world:
+        with _filming(path, named, task, timeout) as world:
             yield world
 
 
 @contextlib.contextmanager
-def _filming(path: Path, task: Task, timeout: float) -> Iterator[gymnasium.Env]:
-    """`filming` in this process."""
+def _filming(path: Path, named: str, task: Task, timeout: float) -> Iterator[gymnasium.Env]:
+    """`filming` in this process; `named` is the path as it was given, for what is said of it."""
     opengl = task.kind == "mujoco"
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws in memory, and need not look for a screen
     unfinished = _unfinished(path)
@@ -118,10 +119,10 @@ def _filming(path: Path, task: Task, timeout: float) -> Iterator[gymnasium.Env]:
         fps = float(world.metadata.get("render_fps") or _DEFAULT_FPS)
         stride = math.ceil(fps / FORMATS[path.suffix.lower()])
         try:
-            with _writing(path), contextlib.closing(_writer(unfinished, fps / stride)) as writer:
+            with _writing(named), contextlib.closing(_writer(unfinished, fps / stride)) as writer:
                 camera = _Camera(world, writer, stride, task.name, opengl)
                 yield camera
-            with _writing(path):
+            with _writing(named):
                 _check_whole(unfinished, camera.written)
                 os.replace(unfinished, path)
         finally:
@@ -193,14 +194,14 @@ class _Camera(gymnasium.Wrapper):
 
 
 @contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def _writing(named: str) -> Iterator[None]:
     """Turns what the writers raise in the block into a sentence. An environment's errors are of other types."""
     try:
         yield
     except OSError as error:
         # ffmpeg's process ends, and the system's word for it, a broken pipe, comes with the whole of its log.
         why = "ffmpeg ended early" if isinstance(error, BrokenPipeError) or "FFMPEG" in str(error) else faults.reason(error)
-        raise UserError(f"Cannot write to '{path}' ({why}): see that there is room, or give another --video.") from error
+        raise UserError(f"Cannot write to '{named}' ({why}): see that there is room, or give another --video.") from error
 
 
 def _check_whole(path: Path, frames: int) -> None:
