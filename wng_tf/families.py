@@ -15,7 +15,7 @@ from wng_tf.envs.tasks import Task
 from wng_tf.errors import UserError
 from wng_tf.runtime import collector
 from wng_tf.runtime.registry import import_part
-from wng_tf.training import run_flags
+from wng_tf.training import columns, run_flags
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Family:
       parts: settings that name the parts of an algorithm; a row has a value for each.
       settings, resolver: where in its package the class of its settings and `resolve` are.
       worker_loops: whether each of its workers is a loop of TensorFlow's operations of its own.
+      columns: of its logs, but for those of parts of one's own.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Family:
     settings: str
     resolver: str
     worker_loops: bool
+    columns: frozenset[str]
 
     def _part(self, path: str) -> Any:
         return import_part(f"{self.package}.{path}")
@@ -87,6 +89,7 @@ POLICY_GRADIENT = Family(
     settings="config:PolicyGradientConfig",
     resolver="config:resolve_for",
     worker_loops=False,
+    columns=columns.POLICY_GRADIENT,
 )
 EVOLUTION = Family(
     name="evolution strategies",
@@ -96,6 +99,7 @@ EVOLUTION = Family(
     settings="config:EvolutionConfig",
     resolver="config:resolve",
     worker_loops=True,
+    columns=columns.EVOLUTION,
 )
 FAMILIES = (POLICY_GRADIENT, EVOLUTION)
 

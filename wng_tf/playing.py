@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import sys
 
-from wng_tf.envs import screen, tasks
+from wng_tf.envs import screen
 from wng_tf.envs.tasks import Task
 from wng_tf.evaluate import play
 from wng_tf.policies.acting import SavedPolicy
@@ -25,9 +24,7 @@ def show(policy: SavedPolicy, env: str | Task, *, episodes: int = 0, seed: int =
       UserError: there is no screen, the environment cannot be made or has no window.
       EnvironmentFailure, WorkerError: it raised, or the process that it is in died.
     """
-    task = tasks.resolve(env)
-    apart = policy.acts_through_tensorflow or (task.kind in screen.OPENGL and "tensorflow" in sys.modules)
-    with screen.showing(task, timeout, apart) as world:
+    with screen.showing(env, timeout, policy.acts_through_tensorflow or None) as world:
         try:
             for episode in range(episodes) if episodes else itertools.count():
                 result = play(policy, world, 1, seed + episode, deterministic=True)

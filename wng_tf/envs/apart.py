@@ -11,7 +11,7 @@ import multiprocessing
 import pickle
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -23,11 +23,29 @@ import gymnasium
 from baselines_compat.vec_env.faults import WorkerError, name_of
 from baselines_compat.vec_env.processes import end, ending, ignore_stop_signals, start_process, survives_pickling
 from wng_tf.envs import traits
+from wng_tf.envs.tasks import Task
 
 #: Seconds for the process to leave the context, which may write a film, after something failed.
 _PATIENCE = 10.0
 
 Context = Callable[[], AbstractContextManager[gymnasium.Env]]
+
+
+def placed(
+    context: Context, task: Task, opengl: Collection[str], own_process: bool | None
+) -> AbstractContextManager[gymnasium.Env]:
+    """`context()`, in a process of its own if `own_process` says so and the task is not of an object of this process.
+
+    Args:
+      opengl: kinds of tasks for whose drawing OpenGL is needed.
+      own_process: None: if OpenGL is to draw, and TensorFlow is in this process already.
+
+    Raises:
+      WorkerError: see `apart`.
+    """
+    if own_process is None:
+        own_process = task.kind in opengl and "tensorflow" in sys.modules
+    return apart(context, task.name) if own_process and task.held is None else context()
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 import gymnasium
 
 from wng_tf.envs import tasks, traits
-from wng_tf.envs.apart import apart
+from wng_tf.envs.apart import placed
 from wng_tf.envs.guarded import Guarded
 from wng_tf.envs.tasks import Task
 from wng_tf.errors import UserError
@@ -21,7 +21,7 @@ from wng_tf.errors import UserError
 #: Kinds of tasks whose windows are known to need a screen; others are tried.
 _WINDOWS = frozenset({"mujoco", "pybullet", "classic"})
 #: Those whose windows are OpenGL's, which does not go together with TensorFlow in one process.
-OPENGL = frozenset({"mujoco", "pybullet"})
+_OPENGL = frozenset({"mujoco", "pybullet"})
 #: Those that do not draw by themselves, as Gymnasium's do with render_mode="human".
 _DRAWN_BY_HAND = frozenset({"pybullet"})
 _FILM = "film the policy instead, with python -m wng_tf.evaluate --run=FOLDER --video=film.mp4"
@@ -45,13 +45,13 @@ def check(env: str | Task) -> None:
 
 
 @contextlib.contextmanager
-def showing(env: str | Task, timeout: float = 0.0, own_process: bool = False) -> Iterator[gymnasium.Env]:
+def showing(env: str | Task, timeout: float = 0.0, own_process: bool | None = False) -> Iterator[gymnasium.Env]:
     """An environment that shows itself as it is stepped.
 
     Args:
       env: a short name, a Gymnasium id or a task.
       timeout: seconds after which the environment is given up when it does not come back; 0: never.
-      own_process: whether the environment is in a process of its own, see `apart`.
+      own_process: whether the environment is in a process of its own, see `placed`.
 
     Raises:
       UserError: as `check`; the environment cannot be made, or has no window.
@@ -60,12 +60,8 @@ def showing(env: str | Task, timeout: float = 0.0, own_process: bool = False) ->
     """
     check(env)
     task = tasks.resolve(env)
-    if own_process and task.held is None:
-        with apart(functools.partial(_showing, task, timeout), task.name) as world:
-            yield world
-    else:
-        with _showing(task, timeout) as world:
-            yield world
+    with placed(functools.partial(_showing, task, timeout), task, _OPENGL, own_process) as world:
+        yield world
 
 
 @contextlib.contextmanager

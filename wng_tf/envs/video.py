@@ -23,7 +23,7 @@ import numpy as np
 
 from baselines_compat.vec_env.faults import described, is_users
 from wng_tf.envs import tasks, traits
-from wng_tf.envs.apart import apart
+from wng_tf.envs.apart import placed
 from wng_tf.envs.guarded import Guarded
 from wng_tf.envs.tasks import Task
 from wng_tf.errors import UserError
@@ -83,7 +83,7 @@ def filming(
       env: a short name, a Gymnasium id or a task.
       timeout: seconds after which the environment is given up when it does not come back; 0: never.
       own_process: whether the environment, and the camera, are in a process of their own, as they have to be where a policy
-        acts through TensorFlow (`apart`); None: if OpenGL is to draw, and TensorFlow is in this process already.
+        acts through TensorFlow (`placed`); None: if OpenGL is to draw, and TensorFlow is in this process already.
 
     Raises:
       UserError: see `check`; or the environment cannot be made, or drawn.
@@ -95,17 +95,11 @@ def filming(
     task = tasks.resolve(env)
     if task.kind == "mujoco":
         _choose_opengl()
-    if own_process is None:
-        own_process = task.kind == "mujoco" and "tensorflow" in sys.modules
-    if own_process and task.held is None:
-        try:
-            with apart(functools.partial(_filming, path, named, task, timeout), task.name) as world:
-                yield world
-        finally:
-            _forget(path)  # what a process that died has left
-    else:
-        with _filming(path, named, task, timeout) as world:
+    try:
+        with placed(functools.partial(_filming, path, named, task, timeout), task, ("mujoco",), own_process) as world:
             yield world
+    finally:
+        _forget(path)  # what a process that died has left
 
 
 @contextlib.contextmanager

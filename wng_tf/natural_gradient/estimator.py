@@ -84,7 +84,7 @@ def natural_gradient(
         found.matrix,
         epsilon,
         diagonal,
-        product_type=_product_type(jacobian),
+        product_type=_product_type(jacobian.shape[0], jacobian.dtype),
         rank=found.rank,
         valid=found.finite,
         diagnose=diagnose,
@@ -105,8 +105,8 @@ class Whitening(NamedTuple):
 def whitening(similarity: tf.Tensor, dtype: tf.DType, relative_threshold: float | None = None) -> Whitening:
     """W from L [M, M], for a Jacobian of the type given; `relative_threshold` as in `natural_gradient`."""
     if relative_threshold is None:
-        few = (similarity.shape[0] or 0) <= FEW
-        relative_threshold = max(_rounding(dtype if few else tf.float64), 1e-12 if dtype == tf.float64 else 1e-9)
+        product_type = _product_type(similarity.shape[0], dtype)
+        relative_threshold = max(_rounding(product_type), 1e-12 if dtype == tf.float64 else 1e-9)
     return Whitening(*inverse_root(tf.cast(similarity, tf.float64), relative_threshold))
 
 
@@ -132,16 +132,16 @@ def whitened_natural_gradient(
         tf.ones([], tf.float64),
         epsilon,
         diagonal,
-        product_type=_product_type(rows),
+        product_type=_product_type(rows.shape[0], rows.dtype),
         rank=found.rank,
         valid=found.finite,
         diagnose=diagnose,
     )
 
 
-def _product_type(jacobian: tf.Tensor) -> tf.DType:
+def _product_type(count: int | None, dtype: tf.DType) -> tf.DType:
     """A few basis functions are the case where speed counts, many the one where the whole metric is wanted."""
-    return jacobian.dtype if (jacobian.shape[0] or 0) <= FEW else tf.float64
+    return dtype if (count or 0) <= FEW else tf.float64
 
 
 def check_problem(name: str, gradient: tf.Tensor, rows: DenseRows | LayerScores, epsilon: tf.Tensor) -> None:

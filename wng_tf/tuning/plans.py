@@ -7,13 +7,12 @@ import difflib
 import itertools
 from collections.abc import Mapping, Sequence
 
-from wng_tf import algorithms, parts
+from wng_tf import algorithms, families, parts
 from wng_tf.cli.parse import check_trust, is_typed
 from wng_tf.errors import UserError
 from wng_tf.sweeps import flags as given
 from wng_tf.sweeps.check import check_settings
 from wng_tf.sweeps.grid import Grid, Run
-from wng_tf.training import columns
 from wng_tf.tuning.plan import Options, Plan, steps_of
 from wng_tf.tuning.space import Axis, grid_points, parse, parse_mapping
 
@@ -73,7 +72,7 @@ def _check_column(column: str, runs: Sequence[Run]) -> None:
     """UserError if none of the runs will have the column that they are to be compared by."""
     algorithm = algorithms.find(runs[0].alg)
     settings = [dict((*run.settings, *run.axes)) for run in runs]
-    known = columns.EVOLUTION if isinstance(algorithm, algorithms.EvolutionAlgorithm) else columns.POLICY_GRADIENT
+    known = families.of(algorithm).columns
     values = [(registry, one.get(flag)) for flag, registry in parts.BY_FLAG.items() for one in settings]
     if column not in known and not any(registry.is_own(value) for registry, value in values):
         near = difflib.get_close_matches(column, known, n=3)
