@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from wng_tf.errors import UserError
 from wng_tf.runtime import compile_cache
 from wng_tf.training import checkpoint, run_folder
 
@@ -18,7 +21,7 @@ DIRECTORY = "--tf_xla_persistent_cache_directory="
 
 @pytest.fixture(autouse=True)
 def nothing_chosen(monkeypatch):
-    for name in ("TF_XLA_FLAGS", "WNG_TF_CACHE", "XDG_CACHE_HOME"):
+    for name in ("TF_XLA_FLAGS", "WNG_TF_CACHE", "WNG_TF_CACHE_MB", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, "")  # so that what a test sets is undone
         monkeypatch.delenv(name)
 
@@ -183,3 +186,147 @@ def test_programs_of_a_run_that_is_killed_are_kept(monkeypatch, tmp_path):
     monkeypatch.setenv("WNG_TF_CACHE", str(tmp_path))
     assert compile_cache.enable(1) == folder  # another run starts
     assert set(folder.glob("*.pb")) == programs
+
+
+def program(root: Path, name: str, *, used: float, read: float | None = None, megabytes: float = 1.0) -> Path:
+    """A program with its checksum, of `name` as folder/file, written `used` days ago and last read `read` days ago."""
+    file = root / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(bytes(int(megabytes * 1e6)))
+    compile_cache.seal(file.parent)
+    now = time.time()
+    os.utime(file, (now - 86400 * (used if read is None else read), now - 86400 * used))
+    return file
+
+
+def left(root: Path) -> set[str]:
+    return {file.name.removesuffix(".pb") for file in root.rglob("*.pb")}
+
+
+OLD, OTHER = "xla-0123456789abcdef", "xla-fedcba9876543210"
+
+
+def start(root: Path) -> Path:
+    """What a run does first."""
+    os.environ["TF_XLA_FLAGS"] = ""
+    folder = compile_cache.enable(1)
+    assert folder is not None and folder.parent == root
+    return folder
+
+
+@pytest.fixture
+def root(monkeypatch, tmp_path):
+    """A cache that may have three megabytes, and none of whose runs is starting."""
+    monkeypatch.setenv("WNG_TF_CACHE", str(tmp_path))
+    monkeypatch.setenv("WNG_TF_CACHE_MB", "3")
+    monkeypatch.setattr(compile_cache, "_lock", None)
+    yield tmp_path
+    compile_cache._leave()
+
+
+def test_the_least_recently_used_programs_go_first_whoever_they_are_of(root):
+    own = start(root)
+    compile_cache.keep()
+    program(root, f"{OLD}/a.pb", used=9)
+    program(root, f"{OTHER}/b.pb", used=8, read=1)
+    program(root, f"{own.name}/c.pb", used=7)
+    program(root, f"{own.name}/d.pb", used=3)
+    program(root, f"{OLD}/e.pb", used=2)
+    start(root)
+    assert left(root) == {"b", "d", "e"}
+    assert {file.name for file in root.rglob("*.sha256")} == {"b.pb.sha256", "d.pb.sha256", "e.pb.sha256"}
+
+
+@pytest.mark.parametrize(("megabytes", "kept"), [("4", "abcd"), ("3.9", "bcd"), ("1e0", "d"), ("0", ""), (" ", "abcd")])
+def test_the_bound_is_in_megabytes(root, monkeypatch, megabytes, kept):
+    monkeypatch.setenv("WNG_TF_CACHE_MB", megabytes)
+    for age, name in zip((4, 3, 2, 1), "abcd", strict=True):
+        program(root, f"{OLD}/{name}.pb", used=age)
+    start(root)
+    assert left(root) == set(kept)
+
+
+def test_looking_at_programs_is_no_use_of_them(root):
+    own = start(root)
+    file = program(root, f"{own.name}/a.pb", used=2, read=1)
+    before = file.stat()
+    start(root)
+    compile_cache.keep()
+    assert (file.stat().st_atime_ns, file.stat().st_mtime_ns) == (before.st_atime_ns, before.st_mtime_ns)
+
+
+def test_what_others_keep_beside_is_left_alone(root):
+    os.environ["WNG_TF_CACHE_MB"] = "0"
+    theirs = [root / "xla-dumps" / "a.pb", root / "a.pb", root / OLD / "folder.pb" / "a.txt", root / "mine" / "b.tmp"]
+    for file in theirs:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"")
+        os.utime(file, (0, 0))
+    start(root)
+    assert all(file.exists() for file in theirs)
+
+
+def test_what_killed_processes_left_half_written_goes_and_what_is_being_written_stays(root):
+    names = ("a.pb.tmp", ".room-1", ".b.pb.sha256.tmp", "gone.pb.sha256")
+    program(root, f"{OLD}/c.pb", used=2)
+    os.utime(root / OLD / "c.pb.sha256", (0, 0))
+    for name in names:
+        (root / OLD / name).write_bytes(b"")
+        (root / OTHER).mkdir(exist_ok=True)
+        (root / OTHER / name).write_bytes(b"")
+        os.utime(root / OLD / name, (0, 0))
+    start(root)
+    assert {file.name for file in (root / OLD).iterdir()} == {"c.pb", "c.pb.sha256"}
+    assert {file.name for file in (root / OTHER).iterdir()} == set(names)
+
+
+STARTING = """
+import sys
+from wng_tf.runtime import compile_cache
+print(compile_cache.enable(1), flush=True)
+sys.stdin.readline()
+compile_cache.keep()
+print("kept", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_nothing_is_removed_between_the_start_and_the_first_update_of_another_run(root):
+    pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", STARTING], **pipe) as other:
+        own = Path(other.stdout.readline().strip())
+        for name in "abcd":
+            program(root, f"{own.name}/{name}.pb", used=1)
+        start(root)
+        compile_cache.keep()
+        assert left(root) == set("abcd")
+        print(file=other.stdin, flush=True)
+        assert other.stdout.readline() == "kept\n"
+        start(root)
+        assert len(left(root)) == 3
+        print(file=other.stdin, flush=True)
+
+
+def test_a_run_that_was_killed_while_it_started_stands_in_nobodys_way(root):
+    pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", STARTING], **pipe) as other:
+        assert other.stdout.readline()
+        other.kill()
+    for name in "abcd":
+        program(root, f"{OLD}/{name}.pb", used=1)
+    start(root)
+    assert len(left(root)) == 3
+
+
+def test_runs_start_side_by_side(root):
+    """A run that is starting, and has seen to what is kept, keeps no other one waiting."""
+    start(root)
+    outcome = subprocess.run([sys.executable, "-c", STARTING], input="\n\n", capture_output=True, text=True, timeout=60)
+    assert outcome.stdout.splitlines()[1:] == ["kept"]
+
+
+@pytest.mark.parametrize("text", ["much", "-1", "nan", "inf", "10 MB"])
+def test_a_bound_that_is_none_is_refused(root, monkeypatch, text):
+    monkeypatch.setenv("WNG_TF_CACHE_MB", text)
+    with pytest.raises(UserError, match=f"WNG_TF_CACHE_MB must be a number of megabytes, not '{re.escape(text)}'"):
+        compile_cache.enable(1)
