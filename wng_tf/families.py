@@ -13,6 +13,7 @@ from wng_tf import algorithms
 from wng_tf.algorithms import Algorithm
 from wng_tf.envs.tasks import Task
 from wng_tf.errors import UserError
+from wng_tf.parts import BY_FLAG
 from wng_tf.runtime import collector
 from wng_tf.runtime.registry import import_part
 from wng_tf.training import columns, run_flags
@@ -29,7 +30,7 @@ class Family:
       parts: settings that name the parts of an algorithm; a row has a value for each.
       settings, resolver: where in its package the class of its settings and `resolve` are.
       worker_loops: whether each of its workers is a loop of TensorFlow's operations of its own.
-      columns: of its logs, but for those of parts of one's own.
+      columns: of its logs, but for those of parts of one's own, and the settings with which they are there.
     """
 
     name: str
@@ -39,7 +40,7 @@ class Family:
     settings: str
     resolver: str
     worker_loops: bool
-    columns: frozenset[str]
+    columns: columns.Columns
 
     def _part(self, path: str) -> Any:
         return import_part(f"{self.package}.{path}")
@@ -66,6 +67,14 @@ class Family:
         """What can be said about settings before TensorFlow is loaded. UserError if one cannot be."""
         self._part("config:check")(config, network)
 
+    def logged(self, config: Any) -> frozenset[str]:
+        """The columns of the log of a run with these settings, but for those of parts of one's own."""
+        return columns.logged(self.columns, config)
+
+    def has_own_parts(self, config: Any) -> bool:
+        """Whether a part of the algorithm is a user's own, of which nothing is known."""
+        return any(BY_FLAG[part].is_own(getattr(config, part)) for part in self.parts)
+
     def default_network(self, task: Task) -> str:
         """The network of a run that names none."""
         return self._part("config:default_network")(task)
@@ -89,7 +98,7 @@ POLICY_GRADIENT = Family(
     settings="config:PolicyGradientConfig",
     resolver="config:resolve_for",
     worker_loops=False,
-    columns=columns.POLICY_GRADIENT,
+    columns=columns.OF_POLICY_GRADIENTS,
 )
 EVOLUTION = Family(
     name="evolution strategies",
@@ -99,7 +108,7 @@ EVOLUTION = Family(
     settings="config:EvolutionConfig",
     resolver="config:resolve",
     worker_loops=True,
-    columns=columns.EVOLUTION,
+    columns=columns.OF_EVOLUTION,
 )
 FAMILIES = (POLICY_GRADIENT, EVOLUTION)
 

@@ -124,6 +124,14 @@ def test_a_metric_is_drawn_for_the_methods_that_log_it(tmp_path):
         write_report([tmp_path], tmp_path / "none", Options(figures=(), metrics=("wng/residual",)))
 
 
+def test_a_metric_without_a_number_is_said(tmp_path):
+    columns = {"eval/eprewsd": lambda step: float("nan")}
+    write_run(tmp_path / "run", alg="ppo", env="Hopper-v5", seed=0, returns=np.ones(50), columns=columns)
+    with pytest.raises(UserError, match="--metrics=eval/eprewsd: no run has a finite number in that column"):
+        write_report([tmp_path / "run"], tmp_path / "out", Options(metrics=("eplenmean", "eval/eprewsd")))
+    assert not (tmp_path / "out").exists()
+
+
 def test_damage_is_a_line_and_the_rest_is_plotted(tmp_path):
     for seed in (0, 1):
         write_run(tmp_path / str(seed), alg="ppo", env="Hopper-v5", seed=seed, returns=np.arange(30.0))

@@ -52,6 +52,9 @@ def write_report(folders: Sequence[str | os.PathLike[str]], out: Path, options: 
         raise UserError("No run is left: --algs or --envs name none of those in the folders.")
     curves = [(run, return_curve(run, source=options.source, window=options.window)) for run in runs]
     metrics = {name: [(run, metric_curve(run, name)) for run in _that_log(runs, name)] for name in options.metrics}
+    for name, pairs in metrics.items():
+        if not any(len(curve.values) for _, curve in pairs):
+            raise UserError(f"--metrics={name}: no run has a finite number in that column. Leave it out.")
     returns = tables.collect_returns((run, final_value(curve)) for run, curve in curves)
     if not returns:
         raise UserError("No run has finished an episode: there is nothing to plot.")

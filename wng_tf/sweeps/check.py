@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from wng_tf import algorithms, families
@@ -29,22 +30,48 @@ def check_settings(run: Run) -> set[str]:
     Raises:
       UserError: the run and what is wrong with its flags.
     """
-    values = {**dict(run.settings), **dict(run.axes)}
-    try:
-        if "num_timesteps" in values and not (run.total_timesteps() or 0) > 0:
-            raise UserError(f"--num_timesteps must be a positive number, not '{values['num_timesteps']}'.")
-        algorithm = algorithms.find(run.alg)
-        task = tasks.resolve(run.env)
-        given = current_names({name: text for name, text in values.items() if name not in _OF_THE_RUN})
-        family = families.of(algorithm)
-        config = family.resolve(algorithm, task, typed(family.config, given))
+    config = config_of(run)
+    values = _values(run)
+    with _naming(run):
+        task, family = tasks.resolve(run.env), families.find(run.alg)
         network = values.get("network") or family.default_network(task)
         family.check(config, network)
         sources.with_options(task, config.env_kwargs, config.env_wrapper)
+        given = _given(values)
         # Read where it decides alone: the machines of a cluster may have what this one does not.
         decides = any("load_path" in depends_on(family.config, name) for name in given)
         start = warm_start.source(values.get("load_path") if decides else None, None, resume=False)
         return {name for name in given if not has_effect(config, name, network=network, load_path=start)}
+
+
+def config_of(run: Run) -> Any:
+    """The run's settings, from the flags it would get.
+
+    Raises:
+      UserError: the run and what is wrong with its flags.
+    """
+    values = _values(run)
+    with _naming(run):
+        if "num_timesteps" in values and not (run.total_timesteps() or 0) > 0:
+            raise UserError(f"--num_timesteps must be a positive number, not '{values['num_timesteps']}'.")
+        family = families.find(run.alg)
+        return family.resolve(algorithms.find(run.alg), tasks.resolve(run.env), typed(family.config, _given(values)))
+
+
+def _values(run: Run) -> dict[str, str]:
+    return {**dict(run.settings), **dict(run.axes)}
+
+
+def _given(values: Mapping[str, str]) -> dict[str, str]:
+    """Those of a run's flags that are settings of its algorithm."""
+    return current_names({name: text for name, text in values.items() if name not in _OF_THE_RUN})
+
+
+@contextlib.contextmanager
+def _naming(run: Run) -> Iterator[None]:
+    """Puts the run before what is wrong with it."""
+    try:
+        yield
     except UserError as error:
         raise UserError(f"{run.title}: {error}") from None
 

@@ -204,8 +204,15 @@ def has_effect(config: Any, name: str, **others: Any) -> bool:
     Args:
       others: what the conditions may name and `config` does not have: the network, and the policy of --load_path.
     """
+    return holds(config, _metadata(type(config), name).get("conditions", ()), **others)
+
+
+def holds(config: Any, conditions: Sequence[Condition], **others: Any) -> bool:
+    """Whether one of the conditions is met by the settings of `config` and `others`; True where there are none.
+
+    One on a part of the algorithm is, where the part is a user's own.
+    """
     values = {**{field.name: getattr(config, field.name) for field in dataclasses.fields(config)}, **others}
-    conditions = _metadata(type(config), name).get("conditions", ())
     return not conditions or any(
         all(
             _holds(allowed, values.get(other)) or _is_own(type(config), other, values.get(other))
@@ -213,6 +220,11 @@ def has_effect(config: Any, name: str, **others: Any) -> bool:
         )
         for condition in conditions
     )
+
+
+def in_words(conditions: Sequence[Condition]) -> str:
+    """Conditions as flags: `--penalty=kl`, or `--step_rule=minibatch --penalty=none|kl`."""
+    return " or ".join(map(_in_words, conditions))
 
 
 def _is_own(cls: type, name: str, value: Any) -> bool:
@@ -224,7 +236,7 @@ def _is_own(cls: type, name: str, value: Any) -> bool:
 
 def conditions(cls: type, name: str) -> str:
     """When the setting `name` has an effect, as flags: `--penalty=kl`, or `--step_rule=minibatch --penalty=none|kl`."""
-    return " or ".join(map(_in_words, _metadata(cls, name).get("conditions", ())))
+    return in_words(_metadata(cls, name).get("conditions", ()))
 
 
 def depends_on(cls: type, name: str) -> frozenset[str]:

@@ -7,13 +7,14 @@ import difflib
 import itertools
 from collections.abc import Mapping, Sequence
 
-from wng_tf import algorithms, families, parts
+from wng_tf import algorithms, families
 from wng_tf.cli.parse import check_trust, is_typed
 from wng_tf.errors import UserError
 from wng_tf.sweeps import flags as given
-from wng_tf.sweeps.check import check_settings
+from wng_tf.sweeps.check import check_settings, config_of
 from wng_tf.sweeps.grid import Grid, Run
-from wng_tf.tuning.plan import Options, Plan, steps_of
+from wng_tf.training.columns import comes_with
+from wng_tf.tuning.plan import DETERMINISTIC, RETURN, Options, Plan, steps_of
 from wng_tf.tuning.space import Axis, grid_points, parse, parse_mapping
 
 
@@ -69,17 +70,23 @@ def points(plans: Sequence[Plan]) -> list[Run]:
 
 
 def _check_column(column: str, runs: Sequence[Run]) -> None:
-    """UserError if none of the runs will have the column that they are to be compared by."""
-    algorithm = algorithms.find(runs[0].alg)
-    settings = [dict((*run.settings, *run.axes)) for run in runs]
-    known = families.of(algorithm).columns
-    values = [(registry, one.get(flag)) for flag, registry in parts.BY_FLAG.items() for one in settings]
-    if column not in known and not any(registry.is_own(value) for registry, value in values):
-        near = difflib.get_close_matches(column, known, n=3)
-        hint = f"Did you mean {' or '.join(near)}?" if near else "Name eprewmean, deterministic, or a column of progress.csv."
-        raise UserError(f"--objective={column}: the log of {algorithm.name} has no column of that name. {hint}")
-    if column.startswith("eval/") and not any(float(one.get("eval_interval", 0)) > 0 for one in settings):
-        raise UserError(f"--objective={column} is of evaluations during training: give --set=eval_interval=STEPS, too.")
+    """UserError if the log of one of the runs will not have the column that they are to be compared by."""
+    family = families.find(runs[0].alg)
+    for run in runs:
+        config = config_of(run)
+        there = family.logged(config)
+        if column in there or family.has_own_parts(config):
+            continue
+        if column.startswith("eval/") and column in family.columns:
+            raise UserError(f"--objective={column} is of evaluations during training: give --set=eval_interval=STEPS, too.")
+        decide = {name for condition in family.columns.get(column, ()) for name in condition}
+        which = " ".join([run.alg, *(f"--{name}={text}" for name, text in run.axes if name in decide)])
+        needs = comes_with(family.columns, column)
+        near = [] if needs else difflib.get_close_matches(column, there, n=3)
+        why = f": it goes with {needs}" if needs else ""
+        others = f"Name {RETURN}, {DETERMINISTIC}, or one of {', '.join(sorted(there - {RETURN}))}."
+        hint = f"Did you mean {' or '.join(near)}?" if near else others
+        raise UserError(f"--objective={column}: the log of {which} has no column of that name{why}. {hint}")
 
 
 def _own_axes(grid: Grid, env: str, alg: str, options: Options) -> tuple[Axis, ...]:
