@@ -72,7 +72,7 @@ def _refuse(message: str) -> NoReturn:
     if unread is None:
         raise UserError(f"{message.removeprefix('argument ').rstrip('.')}.")
     name, kind, value = unread.groups()
-    raise UserError(f"{name} must be a {'whole number' if kind == 'int' else 'number'}, not {value}.")
+    raise UserError(f"{name} must be a {'number' if kind == 'float' else 'whole number'}, not {value}.")
 
 
 def _check(known: argparse.Namespace) -> None:
@@ -81,6 +81,8 @@ def _check(known: argparse.Namespace) -> None:
         raise UserError(f"--alg={known.alg} of Baselines is not here: choose {here}, or an algorithm of wng_tf.")
     if known.env_type in ELSEWHERE:
         raise UserError(f"--env_type={known.env_type} is not supported: {ELSEWHERE[known.env_type]}.")
+    if not known.num_timesteps.is_integer():
+        raise UserError(f"--num_timesteps must be a whole number, not {known.num_timesteps}.")
     if known.gamestate is not None:
         raise UserError("--gamestate is for Retro games, which are not supported: leave it out.")
     if known.reward_scale != 1.0:

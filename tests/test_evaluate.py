@@ -425,3 +425,17 @@ def test_mujoco_draws_without_a_screen(tmp_path):
     assert ran.returncode == 0, ran.stderr
     first = imageio.imread(film)[0]
     assert first.shape == (480, 640, 3) and first.std() > 10
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"episodes": 2.5}, "--episodes must be a whole number, not 2.5"),
+        ({"episodes": "3"}, "--episodes must be a whole number, not '3'"),
+        ({"seed": 0.5}, "--seed must be a whole number, not 0.5"),
+        ({"max_episode_steps": 1.5}, "--max_episode_steps must be a whole number, not 1.5"),
+    ],
+)
+def test_a_fraction_where_a_whole_number_is_meant(given, sentence):
+    with pytest.raises(UserError, match=sentence):
+        evaluate.evaluate_run("nowhere", **given)

@@ -30,6 +30,7 @@ from wng_tf.envs.guarded import Guarded
 from wng_tf.errors import UserError
 from wng_tf.policies.episodes import Returns, play, time_limit
 from wng_tf.runtime.paths import expanded
+from wng_tf.runtime.whole import whole_number
 from wng_tf.training import checkpoint, run_folder
 
 __all__ = ["Returns", "evaluate_run", "play", "time_limit"]
@@ -62,15 +63,14 @@ def evaluate_run(
       EnvironmentFailure: the environment raised.
       NonFiniteError: an observation or reward is NaN or infinite.
     """
-    if episodes < 1:
-        raise UserError(f"--episodes must be at least 1, not {episodes}.")
-    if seed < 0:
-        raise UserError(f"--seed must not be negative, as {seed} is.")
+    episodes = whole_number("episodes", episodes, low=1)
+    seed, max_episode_steps = whole_number("seed", seed), whole_number("max_episode_steps", max_episode_steps)
+    for name, value in (("seed", seed), ("max_episode_steps", max_episode_steps)):
+        if value < 0:
+            raise UserError(f"--{name} must not be negative, as {value} is.")
     run = expanded(run)
     if not 0.0 <= env_timeout < math.inf:
         raise UserError(f"--env_timeout must be a number of seconds, not {env_timeout}.")
-    if max_episode_steps < 0:
-        raise UserError(f"--max_episode_steps must not be negative, as {max_episode_steps} is.")
     policy = saved_policy.load_to_act(run, which, trust)
     task = saved_policy.task(run, trust) if env is None else None
     alg = saved_policy.flag(run, "alg")

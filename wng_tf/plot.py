@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from wng_tf.cli.app import run_app
+from wng_tf.cli.flags import define_number
 from wng_tf.errors import UserError
 from wng_tf.runtime.paths import expanded
 
@@ -32,7 +33,7 @@ def define_flags() -> None:
         ["auto", "monitor", "progress"],
         "Where returns come from: the monitor files, progress.csv, or what suits the algorithm.",
     )
-    flags.DEFINE_integer("window", 100, "Episodes that a return is the mean of (monitor files).", lower_bound=1)
+    define_number("window", 100, "Episodes that a return is the mean of (monitor files).", low=1)
     flags.DEFINE_list("algs", [], "Only these algorithms.")
     flags.DEFINE_list("envs", [], "Only these tasks.")
     flags.DEFINE_bool("unfinished", False, "Plot unfinished runs too.")

@@ -27,9 +27,6 @@ from wng_tf.runtime.paths import expanded
 from wng_tf.training import checkpoint, run_folder, unused
 from wng_tf.training.run_flags import OPTIONS_OF_ENV
 
-#: TensorFlow starts all of them, whether there are cores for them or not.
-MOST_THREADS = 1024
-
 
 def main(argv: Sequence[str]) -> int:
     """Run what the flags say. Returns the exit code."""
@@ -163,14 +160,7 @@ def _check(
 ) -> dict[str, Any]:
     """The settings that the user gave, checked as far as it goes before the seconds that TensorFlow takes to load."""
     values = flags.FLAGS
-    if values.num_threads < 1:
-        raise UserError(f"--num_threads must be at least 1, not {values.num_threads}.")
-    if values.num_threads > MOST_THREADS:
-        raise UserError(f"--num_threads must be at most {MOST_THREADS}, not {values.num_threads}.")
-    if not 0 <= values.seed < 2**64:
-        raise UserError(f"--seed must be between 0 and 2**64 - 1, not {values.seed}.")
-    if values.num_timesteps < 1:
-        raise UserError(f"--num_timesteps must be at least 1, not {values.num_timesteps}.")
+    run_flags.check_numbers(num_timesteps=values.num_timesteps, seed=values.seed, num_threads=values.num_threads)
     family = families.of(algorithm)
     given = run_flags.given_settings(family.config)
     config, plain = (family.resolve(algorithm, task, some) for some in (given, {}))

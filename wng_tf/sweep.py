@@ -22,6 +22,7 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
     """The sweep's flags. Those of a run are given through --grid, --set and --override."""
+    from wng_tf.cli.flags import define_number
     from wng_tf.sweeps import flags as given
 
     given.define_flags(
@@ -29,7 +30,7 @@ def define_flags() -> None:
         "A flag to sweep, with its values: lr=1e-5,3e-4. Repeatable.",
         "The sweep's folder; every run has a folder below it.",
     )
-    flags.DEFINE_integer(
+    define_number(
         "evaluate", 0, "Episodes of the deterministic policy that each finished run is judged by (eval_return); 0: none."
     )
 

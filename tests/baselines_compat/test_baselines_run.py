@@ -55,6 +55,12 @@ def test_the_run_s_folder_is_that_of_the_logger():
     assert "--log_path=/b" in baselines_run.arguments(["--env=A", "--log_path=/b"], {"OPENAI_LOGDIR": "/a"})
 
 
+def test_whole_numbers_in_every_form():
+    line = baselines_run.arguments(["--env=A", "--num_timesteps=2.5e3", "--seed=1e3", "--num_env=4.0"], {})
+    assert {"--num_timesteps=2500", "--seed=1000", "--num_env=4"} <= set(line)
+    assert f"--seed={2**64 - 1}" in baselines_run.arguments(["--env=A", f"--seed={2**64 - 1}"], {})
+
+
 def test_names_stand_for_algorithms_that_there_are():
     assert set(baselines_run.ALGORITHMS.values()) <= set(POLICY_GRADIENTS)
     assert not set(baselines_run.MISSING) & set(POLICY_GRADIENTS)
@@ -71,6 +77,12 @@ def test_names_stand_for_algorithms_that_there_are():
         ("--save_video_interval=100", "--video"),
         ("nsteps=128", "--name=value"),
         ("--num_timesteps=abc", "error: --num_timesteps must be a number, not 'abc'.\n"),
+        ("--num_timesteps=1.5", "error: --num_timesteps must be a whole number, not 1.5.\n"),
+        ("--num_timesteps=nan", "error: --num_timesteps must be a whole number, not nan.\n"),
+        ("--num_timesteps=inf", "error: --num_timesteps must be a whole number, not inf.\n"),
+        ("--num_timesteps=1e-3", "error: --num_timesteps must be a whole number, not 0.001.\n"),
+        ("--seed=1.5", "error: --seed must be a whole number, not '1.5'.\n"),
+        ("--nsteps=64.5", "'64.5' is not a whole number"),
         ("--num_env=2.5", "error: --num_env must be a whole number, not '2.5'.\n"),
         ("--seed=x", "error: --seed must be a whole number, not 'x'.\n"),
         ("--reward_scale=x", "error: --reward_scale must be a number, not 'x'.\n"),

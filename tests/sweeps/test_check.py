@@ -41,6 +41,13 @@ def test_flags_of_both_families_pass():
         (run("es", "Point", lr="steep:3e-4"), "steep"),
         (run("ppo", num_timesteps="0"), "--num_timesteps must be a positive number"),
         (run("ppo", num_timesteps="inf"), "--num_timesteps must be a positive number"),
+        (run("ppo", num_timesteps="1.5"), "--num_timesteps must be a whole number, not 1.5"),
+        (run("es", "Point", num_timesteps="1e-3"), "--num_timesteps must be a whole number, not 0.001"),
+        (run("ppo", num_threads="1.5"), "--num_threads must be a whole number, not 1.5"),
+        (run("ppo", num_threads="0"), "--num_threads must be at least 1, not 0"),
+        (run("es", "Point", num_threads="4096"), "--num_threads must be at most 1024, not 4096"),
+        (run("es", "Point", population="2.5"), "--population must be a whole number, not 2.5"),
+        (Run("ppo", "Hopper-v5", 2**64), "--seed must be between 0 and 2**64 - 1"),
     ],
 )
 def test_what_a_run_would_refuse(wrong, sentence):

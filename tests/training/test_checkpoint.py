@@ -370,6 +370,9 @@ for step in range(10**6):
         process.wait()
     latest = checkpoint.latest_step(tmp_path)
     assert latest >= 3
+    for which in ("newest", "1.5", 1.5, None):
+        with pytest.raises(UserError, match="--which must be latest, best, or the step of a checkpoint, not"):
+            checkpoint.load(tmp_path, which)
     for which in ("latest", "best", *checkpoint.steps(tmp_path)):
         step, state = checkpoint.load(tmp_path, which)
         assert step == state["step"] and np.all(state["w"] == step)

@@ -10,11 +10,15 @@ from absl import flags
 from wng_tf.errors import UserError
 from wng_tf.families import FAMILIES, Family, check_setting, settings
 from wng_tf.parts import RENAMED
+from wng_tf.runtime import whole
 from wng_tf.training.run_flags import ROLES
 from wng_tf.training.settings import conditions, field_type, reads_text
 
 #: Flags of what comes after a run, and is no part of it.
 AFTERWARDS = ("save_path", "play", "play_episodes")
+
+#: TensorFlow starts all of them, whether there are cores for them or not.
+MOST_THREADS = 1024
 
 Use = tuple[Family, dataclasses.Field, type]
 """A family that has a setting, the setting, and its type."""
@@ -25,16 +29,14 @@ class NumberFlagParser(flags.ArgumentParser):
 
     syntactic_help = "a whole number, 1e6 is understood"
 
+    def __init__(self, low: int | None = None):
+        self._low = low
+
     def parse(self, argument: str | int) -> int:
-        if isinstance(argument, str) and argument.lstrip("-").isdecimal():
-            return int(argument)  # a float would round a long seed
-        try:
-            value = float(argument)
-        except ValueError:
-            raise ValueError(f"'{argument}' is not a number") from None
-        if value != value or value in (float("inf"), float("-inf")) or int(value) != value:
-            raise ValueError(f"'{argument}' is not a whole number")
-        return int(value)
+        value = whole.parse(str(argument))
+        if self._low is not None and value < self._low:
+            raise ValueError(f"it must be at least {self._low}, not {value}")
+        return value
 
     def flag_type(self) -> str:
         return "int"
@@ -50,9 +52,21 @@ class JoinedFlag(flags.Flag):
             self.value = f"{before},{self.value}"
 
 
-def define_number(name: str, default: int | None, help: str) -> None:
-    """A whole-number flag that understands 1e6."""
-    flags.DEFINE(NumberFlagParser(), name, default, help, serializer=flags.ArgumentSerializer())
+def define_number(name: str, default: int | None, help: str, low: int | None = None) -> None:
+    """A whole-number flag that understands 1e6, from `low` on."""
+    flags.DEFINE(NumberFlagParser(low), name, default, help, serializer=flags.ArgumentSerializer())
+
+
+def check_numbers(*, num_timesteps: int = 1, seed: int = 0, num_threads: int = 1) -> None:
+    """UserError if a number of a run that is no setting of its algorithm is out of its limits."""
+    if num_threads < 1:
+        raise UserError(f"--num_threads must be at least 1, not {num_threads}.")
+    if num_threads > MOST_THREADS:
+        raise UserError(f"--num_threads must be at most {MOST_THREADS}, not {num_threads}.")
+    if not 0 <= seed < 2**64:
+        raise UserError(f"--seed must be between 0 and 2**64 - 1, not {seed}.")
+    if num_timesteps < 1:
+        raise UserError(f"--num_timesteps must be at least 1, not {num_timesteps}.")
 
 
 def define_run_flags() -> None:

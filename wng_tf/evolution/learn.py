@@ -102,7 +102,7 @@ def learn(
         start=start,
         given=given,
     )
-    config, run = begun.config, begun.run
+    config, run, seed = begun.config, begun.run, begun.seed
     sources.single(begun.task, "env of evolution strategies, whose every episode starts from a seed of its own,")
     members = 2 * config.population + config.evaluation_episodes
     horizon = horizon_of(begun.task, config.horizon)

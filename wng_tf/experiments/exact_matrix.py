@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from absl import flags
 
 from wng_tf.cli.app import load_tensorflow, run_app
+from wng_tf.cli.flags import define_number
 from wng_tf.cli.parse import trusted
 from wng_tf.errors import UserError
 from wng_tf.runtime import output
@@ -63,8 +64,8 @@ class Row(NamedTuple):
 def define_flags() -> None:
     """The flags of this command."""
     flags.DEFINE_list("basis", ["5", "10", "20", "50", "100", "200", "500", "1000"], "Numbers of basis points M.")
-    flags.DEFINE_integer("num_states", 512, "States that the metric is averaged over.", lower_bound=2)
-    flags.DEFINE_integer("draws", 3, "Bases drawn for each M.", lower_bound=1)
+    define_number("num_states", 512, "States that the metric is averaged over.", low=2)
+    define_number("draws", 3, "Bases drawn for each M.", low=1)
     flags.DEFINE_float("cg_damping", 0.01, "Damping of the natural gradients, relative as in the trust region.")
     flags.DEFINE_string("out", "runs/results/exact_matrix", "Folder for the figure.")
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from wng_tf.cli.app import run_app
+from wng_tf.cli.flags import define_number
 from wng_tf.cli.parse import trusted
 from wng_tf.errors import UserError
 from wng_tf.experiments.final_batch import final_batch
@@ -37,14 +38,14 @@ LOSSES = ("total", "policy")
 
 def define_flags() -> None:
     """The flags of this command."""
-    flags.DEFINE_integer("num_eigenvalues", 100, "How many eigenvalues of each run (the paper: 1000).", lower_bound=2)
+    define_number("num_eigenvalues", 100, "How many eigenvalues of each run (the paper: 1000).", low=2)
     flags.DEFINE_enum(
         "loss",
         "total",
         list(LOSSES),
         "total: the whole loss over all parameters; policy: surrogate and entropy over the policy's.",
     )
-    flags.DEFINE_integer("nsteps", None, "Steps of the batch per environment; default: the run's own.", lower_bound=2)
+    define_number("nsteps", None, "Steps of the batch per environment; default: the run's own.", low=2)
     flags.DEFINE_list("algs", [], "Only these algorithms.")
     flags.DEFINE_list("envs", [], "Only these tasks.")
     flags.DEFINE_string("out", None, "Folder for the figure; default: DIR/plots of the first DIR.")

@@ -122,7 +122,7 @@ def learn(
         start=start,
         given=given,
     )
-    config, run = begun.config, begun.run
+    config, run, seed = begun.config, begun.run, begun.seed
     with run, environments(begun.task, config, seed) as venv:
         policy = make_policy(venv, begun.network, config, seed)
         if start is not None:

@@ -10,15 +10,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from wng_tf import algorithms, families
+from wng_tf.cli.flags import check_numbers
 from wng_tf.envs import sources, tasks
 from wng_tf.errors import UserError
 from wng_tf.policies import warm_start
+from wng_tf.runtime.whole import whole, whole_number
 from wng_tf.sweeps.grid import RESERVED, Run
 from wng_tf.training import run_flags
 from wng_tf.training.settings import current_names, depends_on, field_type, has_effect, reads_text
 
 #: Flags of a run that are no settings of its algorithm.
 _OF_THE_RUN = tuple(name for name in run_flags.ROLES if name not in RESERVED)
+#: Those of them that are whole numbers.
+_NUMBERS = ("num_timesteps", "num_threads")
 
 
 def check_settings(run: Run) -> set[str]:
@@ -52,8 +56,10 @@ def config_of(run: Run) -> Any:
     """
     values = _values(run)
     with _naming(run):
-        if "num_timesteps" in values and not (run.total_timesteps() or 0) > 0:
+        given = {name: _number(name, values[name]) for name in _NUMBERS if name in values}
+        if not 0 < given.get("num_timesteps", 1.0) < math.inf:
             raise UserError(f"--num_timesteps must be a positive number, not '{values['num_timesteps']}'.")
+        check_numbers(**{name: whole_number(name, number) for name, number in given.items()}, seed=run.seed)
         family = families.find(run.alg)
         return family.resolve(algorithms.find(run.alg), tasks.resolve(run.env), typed(family.config, _given(values)))
 
@@ -100,10 +106,12 @@ def _value(name: str, text: str, kind: type) -> Any:
             raise UserError(f"--{name} must be true or false, not '{text}'.")
         return text.lower() in ("true", "1", "t")
     if kind in (int, float):
-        try:
-            number = float(text)
-        except ValueError:
-            raise UserError(f"--{name} must be a number, not '{text}'.") from None
-        whole = kind is int and math.isfinite(number) and number == int(number)
-        return int(number) if whole else number
+        return whole(_number(name, text)) if kind is int else _number(name, text)
     return text
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError(f"--{name} must be a number, not '{text}'.") from None

@@ -9,6 +9,7 @@ from pathlib import Path
 from absl import flags
 
 from wng_tf import algorithms
+from wng_tf.cli.flags import define_number
 from wng_tf.cli.parse import check_cluster, check_trust, check_used, is_typed, trusted
 from wng_tf.envs import tasks
 from wng_tf.errors import UserError
@@ -41,8 +42,8 @@ def define_flags(swept: str, swept_help: str, folder_help: str) -> None:
         "alg=trpo:flagfile=tuned/trpo.flags. Repeatable; later ones win.",
     )
     flags.DEFINE_string("log_path", None, folder_help)
-    flags.DEFINE_integer("jobs", None, "Runs at a time; default: the cores of this machine, or of the Ray cluster.")
-    flags.DEFINE_integer("retries", 1, "How often a run that broke is started again.")
+    define_number("jobs", None, "Runs at a time; default: the cores of this machine, or of the Ray cluster.")
+    define_number("retries", 1, "How often a run that broke is started again.")
     flags.DEFINE_float(
         "stall_minutes", 60.0, "Kill a run whose folder stands still for so long; it counts as broken. 0: never."
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from wng_tf.cli import flagfile
 from wng_tf.errors import UserError
+from wng_tf.runtime import whole
 
 #: Flags of a run that the sweep itself sets.
 RESERVED = ("alg", "env", "seed", "log_path", "resume", "flagfile")
@@ -82,8 +83,8 @@ class Run:
         """Environment steps of the run, if the sweep sets them."""
         text = {**dict(self.settings), **dict(self.axes)}.get("num_timesteps")
         try:
-            return None if text is None else int(float(text))
-        except (ValueError, OverflowError):
+            return None if text is None else whole.parse(text)
+        except ValueError:
             return None
 
 

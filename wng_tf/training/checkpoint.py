@@ -26,7 +26,7 @@ import numpy as np
 
 from baselines_compat.files import atomic_write, temporary_of
 from wng_tf.errors import UserError
-from wng_tf.runtime import memory
+from wng_tf.runtime import memory, whole
 from wng_tf.training import archive
 
 BEST = "best.npz"
@@ -113,10 +113,17 @@ def load(
         if not there:
             raise UserError(f"There is no checkpoint in '{directory}': nothing was saved yet, start the run again.")
         return _load(_path(directory, there[-1]), _advice(there))
-    path = directory / BEST if which == "best" else _path(directory, int(which))
+    path = directory / BEST if which == "best" else _path(directory, _step(which))
     if not path.exists():
         raise UserError(f"There is no '{path}'; there are checkpoints of steps: {', '.join(map(str, there)) or 'none'}.")
     return _load(path, advice)
+
+
+def _step(which: str | int) -> int:
+    try:
+        return whole.whole_number("which", whole.parse(which) if isinstance(which, str) else which)
+    except (UserError, ValueError):
+        raise UserError(f"--which must be latest, best, or the step of a checkpoint, not {which!r}.") from None
 
 
 def steps(directory: str | os.PathLike[str]) -> list[int]:

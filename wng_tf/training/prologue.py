@@ -14,10 +14,11 @@ from wng_tf.envs import sources
 from wng_tf.envs.tasks import Task
 from wng_tf.errors import UserError
 from wng_tf.runtime.registry import Registry
+from wng_tf.runtime.whole import whole_number
 from wng_tf.training import run_flags, schedules, unused
 from wng_tf.training.run import TrainingRun
 from wng_tf.training.run_info import RunInfo
-from wng_tf.training.settings import current_names, defaults, whole
+from wng_tf.training.settings import current_names, defaults
 
 
 class RunSettings(Protocol):
@@ -76,7 +77,7 @@ class Begun(Generic[Config]):
     """A run that has not started yet.
 
     Attributes:
-      algorithm, task, network, config: what is trained, where, and how.
+      algorithm, task, network, config, seed: what is trained, where, and how.
       evaluated_in: where it is evaluated during training; None: nowhere.
       rate: learning rate after so many environment steps.
       at: from a setting that may change over the run to its function of the environment steps.
@@ -89,6 +90,7 @@ class Begun(Generic[Config]):
     evaluated_in: Task | None
     network: str
     config: Config
+    seed: int
     rate: Callable[[int], float]
     at: Callable[[str], Callable[[int], float]]
     run: TrainingRun
@@ -122,13 +124,8 @@ def begin(
     algorithm = algorithms.find(alg)
     if not isinstance(algorithm, recipe.row):
         raise UserError(f"--alg={alg} is {algorithm.is_a}: use {algorithm.package}.learn.")
-    total_timesteps = whole(total_timesteps)
-    if not isinstance(total_timesteps, int) or isinstance(total_timesteps, bool):
-        raise UserError(f"--num_timesteps must be a whole number, not {total_timesteps!r}.")
-    if total_timesteps < 1:
-        raise UserError(f"--num_timesteps must be at least 1, not {total_timesteps}.")
-    if seed < 0 and recipe.seeds is None:
-        raise UserError(f"--seed must be at least 0, not {seed}.")
+    total_timesteps = whole_number("num_timesteps", total_timesteps, low=1)
+    seed = whole_number("seed", seed, low=0 if recipe.seeds is None else None)
     if recipe.seeds is not None and not 0 <= seed < recipe.seeds:
         raise UserError(f"--seed must be between 0 and 2**{recipe.seeds.bit_length() - 1} - 1, not {seed}.")
     task = sources.task_of(env)
@@ -185,6 +182,7 @@ def begin(
         evaluated_in=(elsewhere or sources.fresh(task)) if config.eval_interval else None,
         network=network,
         config=config,
+        seed=seed,
         rate=over_steps(rate),
         at=lambda name: over_steps(schedules.function(name, getattr(config, name))),
         run=run,

@@ -14,11 +14,12 @@ import numbers
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from wng_tf.errors import UserError
 from wng_tf.parts import BY_FLAG, RENAMED, RENAMED_VALUES
 from wng_tf.runtime.registry import Registry
+from wng_tf.runtime.whole import whole
 from wng_tf.training import schedules
 
 if TYPE_CHECKING:
@@ -161,14 +162,6 @@ def current_names(values: Mapping[str, Any]) -> dict[str, Any]:
         if name in found:
             found[name] = words.get(found[name], found[name])
     return found
-
-
-def whole(value: Any) -> Any:
-    """2e3 as 2000, which `range` and shapes take; anything else as it is, for `_check` to judge."""
-    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not math.isfinite(value):
-        return value
-    whole = int(cast(float, value))
-    return whole if whole == value else value
 
 
 def _check(cls: type, field: dataclasses.Field[Any], value: Any) -> None:

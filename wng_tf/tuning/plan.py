@@ -125,5 +125,5 @@ def steps_of(grid: Grid, env: str, alg: str, axes: tuple[Axis, ...]) -> int:
         raise UserError("--search=num_timesteps: trials must be of one length to be compared.")
     steps = grid.run(env, alg, grid.seeds[0], ()).total_timesteps()
     if steps is None or steps < 1:
-        raise UserError(f"{env} {alg}: --num_timesteps must be a positive number.")
+        raise UserError(f"{env} {alg}: --num_timesteps must be a positive number, and a whole one.")
     return steps

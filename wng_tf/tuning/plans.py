@@ -14,8 +14,9 @@ from wng_tf.sweeps import flags as given
 from wng_tf.sweeps.check import check_settings, config_of
 from wng_tf.sweeps.grid import Grid, Run
 from wng_tf.training.columns import comes_with
+from wng_tf.training.settings import field_type
 from wng_tf.tuning.plan import DETERMINISTIC, RETURN, Options, Plan, steps_of
-from wng_tf.tuning.space import Axis, grid_points, parse, parse_mapping
+from wng_tf.tuning.space import Axis, Range, grid_points, parse, parse_mapping
 
 
 def plans(options: Options, search: Sequence[str], settings: Mapping[str, str]) -> list[Plan]:
@@ -46,6 +47,8 @@ def plans(options: Options, search: Sequence[str], settings: Mapping[str, str]) 
         runs = probes(plan)
         untyped = [{k: v for k, v in (*run.settings, *run.axes) if k not in typed} for run in runs]
         check_trust(settings=untyped)
+        if options.runner == given.RUNNER:
+            _check_whole(alg, own)
         given.check_runs(runs, {axis.name: "search" for axis in axes})
         if options.runner == given.RUNNER:
             _check_column(options.column, runs)
@@ -67,6 +70,18 @@ def points(plans: Sequence[Plan]) -> list[Run]:
         trials = [plan.runs(flags) for plan in of_env for flags in grid_points(plan.axes)]
         found += [run for of_seed in zip(*trials, strict=True) for run in of_seed]
     return found
+
+
+def _check_whole(alg: str, axes: Sequence[Axis]) -> None:
+    """UserError for a range of numbers of any size on a flag that is a whole number: its ends may be whole by chance."""
+    config = families.find(alg).config
+    whole = {field.name for field in dataclasses.fields(config) if field_type(config, field.name) is int}
+    for axis in axes:
+        if axis.name in whole and isinstance(axis, Range) and not axis.gives_whole:
+            kind = "logint" if axis.is_log else "int"
+            raise UserError(
+                f"--search={axis.text}: --{axis.name} is a whole number. Write {axis.name}={kind}:{axis.low:g}:{axis.high:g}."
+            )
 
 
 def _check_column(column: str, runs: Sequence[Run]) -> None:

@@ -80,6 +80,11 @@ class Range:
     def is_whole(self) -> bool:
         return self.kind in ("int", "logint")
 
+    @property
+    def gives_whole(self) -> bool:
+        """Whether every number is a whole one."""
+        return self.is_whole or (self.step != 0 and self.low == int(self.low) and self.step == int(self.step))
+
     def suggest(self, trial: Trial) -> float:
         """What Optuna proposes to a trial."""
         if self.is_whole:

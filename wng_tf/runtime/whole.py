@@ -1,0 +1,48 @@
+"""Whole numbers, in whatever form they are given: 2000, 2e3, 2_000, 2000.0. Nothing is rounded."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any, cast
+
+from wng_tf.errors import UserError
+
+
+def whole(value: Any) -> Any:
+    """2e3 as 2000, which `range` and shapes take; anything else as it is, for others to judge."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not math.isfinite(value):
+        return value
+    whole = int(cast(float, value))
+    return whole if whole == value else value
+
+
+def whole_number(name: str, value: Any, low: int | None = None) -> int:
+    """The number that is given for `name`.
+
+    Raises:
+      UserError: it is none, is not whole, or is below `low`.
+    """
+    found = whole(value)
+    if not isinstance(found, int) or isinstance(found, bool):
+        raise UserError(f"--{name} must be a whole number, not {value!r}.")
+    if low is not None and found < low:
+        raise UserError(f"--{name} must be at least {low}, not {found}.")
+    return found
+
+
+def parse(text: str) -> int:
+    """The whole number that a text says.
+
+    Raises:
+      ValueError: it says none; the message is about the text.
+    """
+    if text.strip().lstrip("+-").isdecimal():
+        return int(text)  # a float would round a long seed
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"'{text}' is not a number") from None
+    if not math.isfinite(value) or int(value) != value:
+        raise ValueError(f"'{text}' is not a whole number")
+    return int(value)
