@@ -190,6 +190,16 @@ def test_evolution_in_an_object_or_by_a_function_gives_the_same_bits():
 def test_evolution_refuses_what_steps_together():
     with pytest.raises(UserError, match="must be one environment, not object\\(DummyVecEnv\\) of 2"):
         evolve(env=make_vec_env(ID, 2), **ES)
+    together = ", and num_env={} if so many are to step together."
+    for env, instead in {
+        make_vec_env(ID, 2): f"give env='{ID}', or a function that makes one of them",
+        make_vec_env(Drift, 2): "give its id, or a function that makes one of them",
+        SyncVectorEnv([lambda: gym.make(ID)] * 3): f"give env='{ID}', or a function",
+    }.items():
+        with pytest.raises(UserError) as error:
+            evolve(env=env, **ES)
+        assert instead in str(error.value) and str(error.value).endswith(together.format(env.num_envs))
+        env.close()
 
 
 @pytest.mark.parametrize("family", [learn, evolve])

@@ -129,11 +129,22 @@ def given_with(task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
     return {**settings, "num_env": there}
 
 
-def single(task: Task, name: str) -> Task:
-    """The task, if it is of one environment. UserError if it is of several that step together; `name` gave it."""
+def single(task: Task, name: str, beside: str = "") -> Task:
+    """The task, if it is of one environment.
+
+    Args:
+      name: what gave it, for the message.
+      beside: what to give beside one environment, in which `{num_envs}` is how many these are.
+
+    Raises:
+      UserError: it is of several that step together.
+    """
     if isinstance(task.held, _STEPPED):
+        count, known = task.held.num_envs, _id_within(task.held)
+        one = f"env={known!r}" if known else "its id"
         raise UserError(
-            f"{name} must be one environment, not {task.name} of {task.held.num_envs}: give an id, or what makes one."
+            f"{name} must be one environment, not {task.name} of {count}: give {one}, or a "
+            f"function that makes one of them{beside.format(num_envs=count)}."
         )
     return task
 
@@ -290,11 +301,20 @@ def _is_json(value: Any) -> bool:
 
 
 def _kind_of_stepped(env: Any) -> tasks.Kind:
+    first = _first_within(env)
+    return "other" if first is None else tasks.kind_of_class(type(first.unwrapped))
+
+
+def _id_within(env: Any) -> str | None:
+    """The id that the environments which step together were made by, if that is known."""
+    spec = getattr(env, "spec", None) or getattr(_first_within(env), "spec", None)
+    return getattr(spec, "id", None)
+
+
+def _first_within(env: Any) -> Any:
+    """The first of the environments that step together; None if they are not in this process."""
     inside = getattr(env, "slots", None) or getattr(getattr(env, "unwrapped", env), "envs", None)
-    if not inside:
-        return "other"
-    first = inside[0]
-    return tasks.kind_of_class(type(getattr(first, "env", first).unwrapped))
+    return getattr(inside[0], "env", inside[0]) if inside else None
 
 
 def _survives_pickling(task: Task) -> bool:

@@ -58,7 +58,8 @@ def learn(
     Args:
       env: a short name, a Gymnasium id, `module:name` of what makes an environment; a Gymnasium environment, or a
         function that makes one. An object cannot be made again: all rollouts happen in it, one after another, without
-        worker processes; `envs.sources` has the details, and the log says so.
+        worker processes; `envs.sources` has the details, and the log says so. No `VecEnv` or `VectorEnv`: those begin their
+        episodes by themselves, and every rollout has to start from a seed of its own. `num_env` worlds step together.
       network: one of `parts.NETWORKS`; None: the paper's Toeplitz policy on Point and Quadruped, mlp elsewhere.
       total_timesteps: environment steps, those of evaluations included; rounded up to whole generations.
       alg: a row of `algorithms.EVOLUTION_STRATEGIES`.
@@ -103,7 +104,8 @@ def learn(
         given=given,
     )
     config, run, seed = begun.config, begun.run, begun.seed
-    sources.single(begun.task, "env of evolution strategies, whose every episode starts from a seed of its own,")
+    of_one = "env of evolution strategies, whose every episode starts from a seed of its own,"
+    sources.single(begun.task, of_one, beside=", and num_env={num_envs} if so many are to step together")
     members = 2 * config.population + config.evaluation_episodes
     horizon = horizon_of(begun.task, config.horizon)
     memory.check({f"--horizon={horizon} with --population={config.population}": 8.0 * members * horizon})
