@@ -15,6 +15,7 @@ from short_runs import TINY, uncompiled
 
 from baselines_compat.actor import ActorSpec
 from baselines_compat.vec_env import (
+    DummyVecEnv,
     GymVecEnv,
     Normalizer,
     NormalizerSettings,
@@ -200,6 +201,26 @@ def test_evolution_refuses_what_steps_together():
             evolve(env=env, **ES)
         assert instead in str(error.value) and str(error.value).endswith(together.format(env.num_envs))
         env.close()
+
+
+@pytest.mark.parametrize(("family", "settings"), [(learn, {**SETTINGS, "num_env": 2}), (evolve, ES)])
+@pytest.mark.parametrize("timeout", [0.0, 60.0])
+def test_one_environment_is_not_taken_for_several(family, settings, timeout, tmp_path):
+    one = Drift()
+    for make in (lambda: one, lambda: held_envs.Scaled(one)):
+        with pytest.raises(UserError, match="returned the same environment again: let it make a new one each time"):
+            family(env=make, env_timeout=timeout, log_path=tmp_path / "run", **settings)
+    with pytest.raises(UserError, match="returned the same environment again"):
+        DummyVecEnv([lambda: one] * 2)
+    family(env=lambda: one, **{**settings, "num_env": 1})  # of which there is one
+
+
+@pytest.mark.parametrize(("family", "settings"), [(learn, SETTINGS), (evolve, ES)])
+def test_training_is_not_evaluated_in_its_own_object(family, settings):
+    one = Drift()
+    for other in (one, held_envs.Scaled(one)):
+        with pytest.raises(UserError, match="eval_env is the object that training uses"):
+            family(env=one, eval_env=other, eval_interval=64, **settings)
 
 
 @pytest.mark.parametrize("family", [learn, evolve])

@@ -11,10 +11,10 @@ from __future__ import annotations
 import contextlib
 import signal
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from baselines_compat.errors import UnusableOutput
+from baselines_compat.errors import UnusableOutput, UserError
 from baselines_compat.vec_env.intake import old_interface
 
 _LONGEST = 1000  # characters of an exception's text
@@ -93,3 +93,21 @@ def name_of(env: Any) -> str:
     """The Gymnasium id of an environment, or the name of its class."""
     spec = getattr(env, "spec", None)
     return getattr(spec, "id", None) or type(env).__name__
+
+
+def distinct(envs: Iterable[Any]) -> Iterator[Any]:
+    """The environments one by one, as long as each is another one.
+
+    Raises:
+      UserError: one is there already, maybe in another wrapper: two that are stepped as if they were two would mix up.
+    """
+    seen: dict[int, Any] = {}
+    for env in envs:
+        inner = getattr(env, "unwrapped", env)
+        if id(inner) in seen:
+            raise UserError(
+                f"The function that makes {name_of(env)} returned the same environment again: let it make a new one each "
+                "time, or give the environment itself."
+            )
+        seen[id(inner)] = inner
+        yield env

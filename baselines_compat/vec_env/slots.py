@@ -36,6 +36,7 @@ class Slots:
             for fn, i in zip(env_fns, indices, strict=True):
                 self._at = f"Environment {i}{place}"
                 self._all.append(EnvSlot(fn, i, seed, place))
+            list(faults.distinct(slot.env for slot in self._all))
 
         self._watched.call(make, self._who, lambda: len(self._all))
 

@@ -149,6 +149,12 @@ def single(task: Task, name: str, beside: str = "") -> Task:
     return task
 
 
+def are_one(task: Task, other: Task) -> bool:
+    """Whether both are the same object, maybe in different wrappers."""
+    inner = [getattr(one.held, "unwrapped", one.held) for one in (task, other)]
+    return inner[0] is not None and inner[0] is inner[1]
+
+
 def costs(task: Task) -> list[str]:
     """What it costs that the environment is no name, a sentence each."""
     lines = []

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from baselines_compat.actions import chosen_shape
 from baselines_compat.conform import shape_of
-from baselines_compat.vec_env.faults import EnvironmentFailure, WorkerError, failure, is_users, naming
+from baselines_compat.vec_env.faults import EnvironmentFailure, WorkerError, distinct, failure, is_users, naming
 from baselines_compat.vec_env.intake import Intake
 from baselines_compat.vec_env.processes import end, ending, ignore_stop_signals, start_process, survives_pickling
 from baselines_compat.vec_env.shared_memory import SharedMemory
@@ -194,7 +194,7 @@ class _Worlds:
         self._kwargs = kwargs
         self._bullet = task.kind == "pybullet"
         self._envs: list[gymnasium.Env[Any, Any]] = []
-        self._watch(lambda: self._envs.extend(self._make(made) for _ in buffers["seed"]))
+        self._watch(lambda: self._envs.extend(distinct(self._make(made) for _ in buffers["seed"])))
         self._intake = Intake(self._envs[0], task.name)
         # Members of Discrete are numbers; those of a Box of no axes are arrays.
         self._one_number = chosen_shape(self._envs[0].action_space) == ()

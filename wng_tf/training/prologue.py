@@ -130,6 +130,8 @@ def begin(
         raise UserError(f"--seed must be between 0 and 2**{recipe.seeds.bit_length() - 1} - 1, not {seed}.")
     task = sources.task_of(env)
     elsewhere = None if given.get("eval_env") is None else sources.single(sources.task_of(given["eval_env"]), "eval_env")
+    if elsewhere is not None and sources.are_one(task, elsewhere):
+        raise UserError("eval_env is the object that training uses, amid its episodes: give another one, or its id.")
     given = {**sources.given_with(task, given), "eval_env": None if elsewhere is None else elsewhere.name}
     config = recipe.resolve(algorithm, task, given)
     task = sources.with_options(task, config.env_kwargs, config.env_wrapper)
