@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
+import own_networks
 import own_parts
 import pytest
 import tensorflow as tf
 from short_runs import uncompiled
 
-from wng_tf import embeddings, parts
+from wng_tf import embeddings, parts, saved_policy
 from wng_tf.errors import UserError
 from wng_tf.evolution.learn import learn as evolve
 from wng_tf.policy_gradient.learn import learn
+from wng_tf.training import run_folder
 
 AIM = "toy_envs:toy/Aim-v0"
 TINY = {"nsteps": 32, "nminibatches": 2, "noptepochs": 1, "num_layers": 1, "num_hidden": 4, "vf_iters": 1, "cg_iters": 4}
+SMALL = {"nsteps": 32, "nminibatches": 2, "noptepochs": 1}
 
 
 @pytest.fixture
@@ -197,3 +200,45 @@ def test_a_repulsion_that_fails_is_one_sentence(part, told):
     small = {"population": 4, "num_hidden": 6, "horizon": 10, "progress": False}
     with pytest.raises(UserError, match=told):
         evolve(env="Point", alg="bges", repulsion=f"own_parts:{part}", total_timesteps=5 * 90, **small)
+
+
+@pytest.mark.parametrize(
+    ("flag", "part"),
+    [
+        ("surrogate", own_parts.squared_ratio),
+        ("metric", own_parts.BlockDiagonal),
+        ("preconditioner", own_parts.BlockDiagonal),
+        ("penalty", own_parts.MeanShift),
+        ("step_rule", own_parts.SignStep),
+        ("network", own_networks.plain),
+    ],
+)
+def test_a_part_is_given_as_what_it_is(flag, part, tmp_path):
+    with uncompiled():
+        thetas = []
+        for name, given in {"object": part, "path": f"{part.__module__}:{part.__name__}"}.items():
+            more = {"log_path": tmp_path / name, flag: given, **SMALL}
+            thetas.append(learn(env=AIM, alg="pg", total_timesteps=32, progress=False, **more).theta)
+    np.testing.assert_array_equal(*thetas)
+    name = f"{part.__module__}:{part.__name__}"
+    assert run_folder.flag_values(tmp_path / "object")[parts.RENAMED.get(flag, flag)] == name
+
+
+@pytest.mark.parametrize(
+    ("flag", "part"),
+    [("repulsion", own_parts.Farthest), ("embedding", own_parts.rewards_at_ends), ("network", own_networks.plain)],
+)
+def test_a_part_of_evolution_is_given_as_what_it_is(flag, part, tmp_path):
+    small = {"population": 2, "horizon": 5, "progress": False}
+    for name, given in {"object": part, "path": f"{part.__module__}:{part.__name__}"}.items():
+        evolve(env=AIM, alg="bg_wnes", total_timesteps=40, log_path=tmp_path / name, **small, **{flag: given})
+    first, second = (saved_policy.load(tmp_path / name).theta for name in ("object", "path"))
+    np.testing.assert_array_equal(first, second)
+    assert run_folder.flag_values(tmp_path / "object")[flag] == f"{part.__module__}:{part.__name__}"
+
+
+@pytest.mark.parametrize("flag", ["surrogate", "metric", "penalty", "step_rule", "network", "embedding"])
+def test_what_flags_cannot_name_is_one_sentence_and_no_folder(flag, tmp_path):
+    with pytest.raises(UserError, match=f"{flag}=<function .*is no function or class at the top level of a module"):
+        learn(env=AIM, alg="wnpg", total_timesteps=64, log_path=tmp_path / "run", progress=False, **{flag: lambda *_: None})
+    assert not (tmp_path / "run").exists()

@@ -145,7 +145,7 @@ def find(name: str) -> Algorithm:
     Raises:
       UserError: no such algorithm; the sentence names the nearest ones.
     """
-    key = name.lower().replace("-", "_")
+    key = str(name).lower().replace("-", "_")
     rows: dict[str, PolicyGradientAlgorithm | EvolutionAlgorithm] = {**POLICY_GRADIENTS, **EVOLUTION_STRATEGIES}
     if key in rows:
         return rows[key]

@@ -34,6 +34,7 @@ def test_whole_numbers_may_be_written_as_floats():
     assert (made.count, made.size, made.rate) == (2, 4, 0.25)
     assert type(made.count) is int
     assert type(made.size) is int
+    assert build(Settings, {"switch": np.True_}).switch is True
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,7 @@ from typing import Any
 
 from baselines_compat.vec_env.faults import described, is_users
 from wng_tf.errors import UserError
-
-#: What `name_of` has named: one of a script is not to be found as it is, but in a second copy of its module.
-_KNOWN: dict[str, Any] = {}
+from wng_tf.runtime.registry import KNOWN
 
 
 def name_of(thing: Any) -> str | None:
@@ -31,7 +29,7 @@ def name_of(thing: Any) -> str | None:
         if not module.isidentifier():
             return None
     path = f"{module}:{name}"
-    _KNOWN[path] = thing
+    KNOWN[path] = thing
     return path
 
 
@@ -44,8 +42,8 @@ def find(path: str, flag: str) -> Callable[..., Any]:
     Raises:
       UserError: it is not of that form, cannot be imported, or is nothing that can be called.
     """
-    if path in _KNOWN:
-        found: Callable[..., Any] = _KNOWN[path]
+    if path in KNOWN:
+        found: Callable[..., Any] = KNOWN[path]
         return found
     module, colon, name = path.partition(":")
     if not (colon and module and name):

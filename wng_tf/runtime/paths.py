@@ -17,8 +17,10 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 
     Raises:
       UserError: a path that no file can have, or that could not be written down again: too long, with a null byte, an end of
-        a line or bytes that are no UTF-8, of a user without a home, or in a circle of links.
+        a line or bytes that are no UTF-8, of a user without a home, or in a circle of links; or it is no path.
     """
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise UserError(f"A file or folder is named by its path, not by {path!r:.100}.")
     text = os.fsdecode(path)
     shown = text.encode("unicode_escape" if not text.isprintable() else "utf-8", "backslashreplace").decode()
     if len(shown) > 100:

@@ -15,6 +15,10 @@ from wng_tf.runtime.guarding import PartFailure, guard, passes, place
 Part = TypeVar("Part")
 Made = TypeVar("Made")
 
+#: `package.module:name` -> what was given as an object and is called that: one of a script is not to be found as it is, but
+#: in a second copy of its module.
+KNOWN: dict[str, Any] = {}
+
 
 class Registry(Generic[Part]):
     """Parts by name. Iterating gives the names, in the order in which they were registered.
@@ -179,5 +183,8 @@ def is_path(name: str) -> bool:
 
 def import_part(path: str) -> Callable[..., Any]:
     """What `package.module:name` names; whatever importing the module raises."""
+    if path in KNOWN:
+        known: Callable[..., Any] = KNOWN[path]
+        return known
     module, _, name = path.partition(":")
     return getattr(importlib.import_module(module), name)

@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from wng_tf import algorithms, parts
 from wng_tf.algorithms import Algorithm
-from wng_tf.envs import sources
+from wng_tf.envs import named, sources
 from wng_tf.envs.tasks import Task
 from wng_tf.errors import UserError
 from wng_tf.runtime.registry import Registry
@@ -128,6 +128,7 @@ def begin(
     seed = whole_number("seed", seed, low=0 if recipe.seeds is None else None)
     if recipe.seeds is not None and not 0 <= seed < recipe.seeds:
         raise UserError(f"--seed must be between 0 and 2**{recipe.seeds.bit_length() - 1} - 1, not {seed}.")
+    network, given = _by_name("network", network), {name: _by_name(name, value) for name, value in given.items()}
     task = sources.task_of(env)
     elsewhere = None if given.get("eval_env") is None else sources.single(sources.task_of(given["eval_env"]), "eval_env")
     if elsewhere is not None and sources.are_one(task, elsewhere):
@@ -190,3 +191,21 @@ def begin(
         run=run,
         headline=f"{algorithm.name} on {task.name} ({task.env_id}), seed {seed}",
     )
+
+
+def _by_name(setting: str, value: Any) -> Any:
+    """The name of a part of somebody's own that was given as the function or class itself; any other value as it is.
+
+    Raises:
+      UserError: it has none that flags.txt could say.
+    """
+    setting = parts.RENAMED.get(setting, setting)
+    if setting not in parts.BY_FLAG or not callable(value):
+        return value
+    name = named.name_of(value)
+    if name is None:
+        raise UserError(
+            f"{setting}={value!r} is no function or class at the top level of a module, so that flags.txt cannot name it: "
+            "move it there."
+        )
+    return name

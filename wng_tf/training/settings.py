@@ -16,6 +16,8 @@ import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
+import numpy as np
+
 from wng_tf.errors import UserError
 from wng_tf.parts import BY_FLAG, RENAMED, RENAMED_VALUES
 from wng_tf.runtime.registry import Registry
@@ -129,6 +131,8 @@ def build(cls: type[Settings], *layers: Mapping[str, Any]) -> Settings:
             convert = converters[name]
             if value is not None and convert is not None:
                 value = convert(value)
+            if isinstance(value, np.bool_):
+                value = bool(value)
             if value is not None:
                 values[name] = whole(value) if field_type(cls, name) is int else value
     made = cls(**values)
