@@ -176,7 +176,7 @@ def make_output_format(
     folder = absolute(ev_dir)
     folder.mkdir(parents=True, exist_ok=True)
     if format == "stdout":
-        return HumanOutputFormat(sys.stdout)
+        return HumanOutputFormat(sys.stdout or os.devnull)  # None: a process without a console
     if format == "log":
         return HumanOutputFormat(folder / f"log{log_suffix}.txt", append=resume_from is not None)
     if format == "csv":

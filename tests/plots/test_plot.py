@@ -73,8 +73,18 @@ def test_part_of_the_runs(folder, tmp_path):
     # One method on one task: a profile in its returns, and nobody to compare it with.
     assert not (tmp_path / "improvement.csv").exists()
     assert (tmp_path / "profile.csv").read_text().count("ppo") == 201
-    with pytest.raises(UserError, match="--algs or --envs"):
+    with pytest.raises(UserError, match="--algs or --envs name none of those in the folders, which are of ppo, wnpg on"):
         write_report([folder], tmp_path, Options(algs=("trpo",)))
+
+
+def test_runs_are_chosen_in_any_spelling_and_what_is_not_there_is_noted(folder, tmp_path):
+    write_run(tmp_path / "run", alg="bg_wnpg", env="Point", seed=0, returns=np.ones(50))
+    options = Options(figures=(), algs=("PPO", "BG-WNPG"), envs=("wng_tf/Point-v0",))
+    write_report([folder, tmp_path / "run"], tmp_path, options)
+    with open(tmp_path / "returns.csv") as file:
+        assert {(row["alg"], row["env"]) for row in csv.DictReader(file)} == {("bg_wnpg", "Point")}
+    write_report([folder], tmp_path, Options(figures=(), algs=("ppo", "ppo_k"), envs=("Hopper-v5",)))
+    assert "There is no run of --algs=ppo_k." in (tmp_path / "table.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -156,3 +156,16 @@ def test_the_bar_of_a_resumed_run_counts_its_own_steps_alone(capfd):
 
 def test_seconds_between_tables_are_a_few():
     assert 1.0 <= terminal.SECONDS_BETWEEN_TABLES <= 10.0
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_a_process_without_a_console_trains(folder, tmp_path, monkeypatch):
+    """A service or a program without windows has neither stream."""
+    from wng_tf.evolution.learn import learn
+
+    path = tmp_path / "run" if folder else None
+    with monkeypatch.context() as context:
+        context.setattr(sys, "stdout", None)
+        context.setattr(sys, "stderr", None)
+        learn(env="CartPole-v1", alg="es", total_timesteps=30, population=1, horizon=5, num_hidden=4, log_path=path)
+    assert not folder or (path / "log.txt").read_text().count("eprewmean") > 1

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from wng_tf.envs.ids import SHORT_NAMES
 from wng_tf.errors import UserError
 from wng_tf.plots import evidence, figures, tables
 from wng_tf.plots.curves import bands, final_value, metric_curve, return_curve
@@ -47,9 +48,15 @@ def write_report(folders: Sequence[str | os.PathLike[str]], out: Path, options: 
       UserError: no runs, or runs without what is asked for, or `out` cannot be written to; nothing is written then.
     """
     runs, left_out = load_runs(folders, unfinished=options.unfinished, max_steps=options.max_steps)
-    runs = [run for run in runs if _wanted(run.alg, options.algs) and _wanted(run.env, options.envs)]
+    algs, envs = (sorted({getattr(run, name) for run in runs}) for name in ("alg", "env"))
+    runs = [run for run in runs if _wanted(run.alg, options.algs, _alg) and _wanted(run.env, options.envs, _env)]
     if not runs:
-        raise UserError("No run is left: --algs or --envs name none of those in the folders.")
+        raise UserError(
+            "No run is left: --algs or --envs name none of those in the folders, which are of "
+            f"{', '.join(algs)} on {', '.join(envs)}."
+        )
+    absent = [f"--algs={name}" for name in options.algs if not any(_wanted(name, [alg], _alg) for alg in algs)]
+    absent += [f"--envs={name}" for name in options.envs if not any(_wanted(name, [env], _env) for env in envs)]
     curves = [(run, return_curve(run, source=options.source, window=options.window)) for run in runs]
     metrics = {name: [(run, metric_curve(run, name)) for run in _that_log(runs, name)] for name in options.metrics}
     for name, pairs in metrics.items():
@@ -59,7 +66,7 @@ def write_report(folders: Sequence[str | os.PathLike[str]], out: Path, options: 
     if not returns:
         raise UserError("No run has finished an episode: there is nothing to plot.")
     paper = TABLES[options.paper] if options.paper else None
-    notes = _notes(runs, curves, left_out)
+    notes = _notes(runs, curves, left_out, absent)
 
     with output.staged(out) as folder:
         written: list[Path] = []
@@ -160,8 +167,9 @@ def _returns_csv(curves: Sequence) -> str:
     return tables.to_csv(columns, rows)
 
 
-def _notes(runs: Sequence[LoadedRun], curves: Sequence, left_out: int) -> list[str]:
+def _notes(runs: Sequence[LoadedRun], curves: Sequence, left_out: int, absent: Sequence[str]) -> list[str]:
     notes = [f"{left_out} runs are not finished and left out."] if left_out else []
+    notes += [f"There is no run of {name}." for name in absent]
     unfinished = sum(not run.finished for run in runs)
     if unfinished:
         notes.append(f"{unfinished} of the runs are not finished: their last return so far stands for the final one.")
@@ -179,5 +187,14 @@ def _that_log(runs: Sequence[LoadedRun], name: str) -> Sequence[LoadedRun]:
     return [run for run in runs if run.progress is not None and name in run.progress] or runs
 
 
-def _wanted(name: str, chosen: Sequence[str]) -> bool:
-    return not chosen or name in chosen
+def _wanted(name: str, chosen: Sequence[str], plain: Callable[[str], str]) -> bool:
+    """Whether nothing is chosen, or the name is, in whatever spelling `plain` makes one."""
+    return not chosen or plain(name) in map(plain, chosen)
+
+
+def _alg(name: str) -> str:
+    return name.lower().replace("-", "_")
+
+
+def _env(name: str) -> str:
+    return SHORT_NAMES.get(name, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,7 +28,8 @@ class ProgressBar:
 
     def __init__(self, total: int, enabled: bool | None):
         self._total = total
-        self._enabled = sys.stderr.isatty() if enabled is None else enabled
+        console = sys.stderr is not None and sys.stderr.isatty()
+        self._enabled = console if enabled is None else enabled
         self._bar: Any = None
 
     def start(self, steps: int) -> None:
@@ -53,7 +55,8 @@ class ProgressBar:
             return
         with self._bar.external_write_mode():
             yield
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
 
     def close(self) -> None:
         """Leave it as it stands."""
@@ -125,7 +128,7 @@ def log_to_stdout() -> Iterator[None]:
     if logger.Logger.CURRENT is not None:
         yield
         return
-    own = logger.Logger(None, for_terminals([HumanOutputFormat(sys.stdout)]))
+    own = logger.Logger(None, for_terminals([HumanOutputFormat(sys.stdout or os.devnull)]))
     logger.Logger.CURRENT = own
     try:
         yield
