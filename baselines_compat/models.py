@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -25,6 +26,22 @@ def register(name: str) -> Callable[[Callable[..., NetworkFn]], Callable[..., Ne
         return function
 
     return add
+
+
+@contextlib.contextmanager
+def in_float32() -> Iterator[None]:
+    """Layers that are made in the block, or by the decorated function, compute in float32, whatever Keras' global policy is.
+
+    One that names a type of its own keeps it.
+    """
+    before = keras.config.floatx(), keras.config.dtype_policy()
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before[0])
+        keras.config.set_dtype_policy(before[1])
 
 
 def ortho_init(scale: float, seed: int | None = None) -> keras.initializers.Initializer:

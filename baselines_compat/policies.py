@@ -20,7 +20,7 @@ from baselines_compat.actor import ACTIVATIONS, ActionHead, ActorSpec, JointActo
 from baselines_compat.conform import size_of
 from baselines_compat.distributions import Pd
 from baselines_compat.inputs import shapes_of, structured
-from baselines_compat.models import get_network_builder, ortho_init
+from baselines_compat.models import get_network_builder, in_float32, ortho_init
 
 Weights = Sequence[tf.Tensor]
 
@@ -303,6 +303,7 @@ def last_layer(features: tuple[Any, Any], units: int, gain: float, seed: int, na
     return keras.Model(inputs, dense(output), name=name)
 
 
+@in_float32()
 def build_policy(
     observation_space: gym.Space,
     action_space: gym.Space,

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import gymnasium
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -243,3 +244,27 @@ def test_a_network_of_convolutions_sees_matrices_and_refuses_vectors():
         train(None, network="cnn")
     with pytest.raises(UserError, match=r"The network 'cnn' takes images"):
         grow(None, network="cnn")
+
+
+@pytest.mark.parametrize("network", ["mlp", "own_networks:plain", "own_networks:residual"])
+def test_the_global_policy_of_keras_changes_no_number(network, tmp_path):
+    def thetas(name: str) -> list[np.ndarray]:
+        train(tmp_path / f"{name} pg", network=network)
+        grow(tmp_path / f"{name} es", network=network)
+        policies = [saved_policy.load(tmp_path / f"{name} {family}") for family in ("pg", "es")]
+        return [*(policy.theta for policy in policies), *(policy.act(np.zeros((1, 3))) for policy in policies)]
+
+    expected = thetas("plain")
+    try:
+        keras.mixed_precision.set_global_policy("mixed_float16")
+        half = thetas("half")
+        keras.config.set_floatx("float64")
+        keras.config.set_dtype_policy("float64")
+        double = thetas("double")
+        assert (keras.config.floatx(), keras.config.dtype_policy().name) == ("float64", "float64"), "as it was"
+    finally:
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
+    for found in (half, double):
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(one, other)

@@ -10,7 +10,7 @@ import keras
 from gymnasium import spaces
 
 from baselines_compat.conform import size_of
-from baselines_compat.models import NetworkFn, ortho_init
+from baselines_compat.models import NetworkFn, in_float32, ortho_init
 from baselines_compat.policies import dense_chain, features_of, refuse_state
 from wng_tf import parts
 from wng_tf.errors import UserError
@@ -69,6 +69,7 @@ def build(name: str, space: spaces.Space[Any], hidden: Sequence[int], outputs: i
     return networks.chain(name, size_of(space), hidden, outputs)
 
 
+@in_float32()
 def whole_network(name: str, space: spaces.Space[Any], outputs: int) -> AnyNetwork:
     """The Keras network called `name` with a linear layer of so many outputs on top, for evolution strategies.
 

@@ -93,6 +93,7 @@ class KerasNetwork:
           UserError: a layer that is not Keras' own is not registered in this process.
         """
         import baselines_compat.inputs  # noqa: F401  registers a layer
+        from baselines_compat.models import in_float32
 
         tree = json.loads(self.configuration)
         unknown = self.unregistered()
@@ -101,7 +102,8 @@ class KerasNetwork:
                 f"The network has a layer of the class '{unknown[0]}', which is not registered here: decorate it with "
                 "keras.saving.register_keras_serializable, and import its module first."
             )
-        model = keras.saving.deserialize_keras_object(tree)
+        with in_float32():
+            model = keras.saving.deserialize_keras_object(tree)
         found = [tuple(variable.shape) for variable in model.trainable_variables]
         if found != list(self.shapes):
             raise ValueError(f"a network whose weights have the shapes {found}, not {list(self.shapes)}")
