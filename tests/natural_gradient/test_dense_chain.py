@@ -42,7 +42,7 @@ def test_rows_are_those_of_the_tape(sizes, activation, count):
         tape.watch(weights)
         outputs = network(chain, weights, x)
     expected = pullback(tape, outputs, cotangents, weights)
-    run = chain.run(weights, x)
+    run = chain.run(chain.to_layers(flatten(weights)), x)
     np.testing.assert_allclose(run.outputs, outputs, atol=1e-12)
     rows = chain.pull(run, cotangents)
     assert rows.shape == (count, chain.size)
@@ -56,7 +56,7 @@ def test_push_is_the_transpose_of_pull(sizes, activation):
     chain, weights, x = chain_of(*sizes, activation=activation)
     rng = np.random.default_rng(2)
     tangent = rng.normal(size=chain.size)
-    run = chain.run(weights, x)
+    run = chain.run(chain.to_layers(flatten(weights)), x)
     moved = chain.push(run, chain.to_layers(tf.constant(tangent)))
     step = 1e-6
 

@@ -28,10 +28,8 @@ from wng_tf.policy_gradient.steps.minibatch import at_gradient_scale
 EPSILON = 1e-5
 
 
-@functools.cache
-def minibatch(env: str, alg: str = "wnpg", **given):
-    """A learner and one minibatch of 64 samples that its policy, moved a little from its first weights, has met."""
-    given = {"nsteps": 64, "nminibatches": 1, "noptepochs": 1, **given}
+def learner_and_batch(env: str, alg: str, **given):
+    """A learner and the batch that its policy, moved a little from its first weights, has met."""
     config = configs.resolve(algorithms.find(alg), tasks.resolve(env).kind, given)
     with make_normalized(env, config, 3) as venv:
         policy = make_policy(venv, "mlp", config, 3)
@@ -39,8 +37,15 @@ def minibatch(env: str, alg: str = "wnpg", **given):
         rng = np.random.default_rng(0)
         theta = policy.get_flat()
         learner.theta.assign(theta + 0.05 * rng.normal(size=theta.shape).astype(np.float32))
-        runner = Runner(env=venv, model=policy, nsteps=64, gamma=config.gamma, lam=config.lam)
+        runner = Runner(env=venv, model=policy, nsteps=config.nsteps, gamma=config.gamma, lam=config.lam)
         batch, _ = runner.run(learner.theta.numpy())
+    return learner, batch
+
+
+@functools.cache
+def minibatch(env: str, alg: str = "wnpg", **given):
+    """A learner and one minibatch of 64 samples."""
+    learner, batch = learner_and_batch(env, alg, **{"nsteps": 64, "nminibatches": 1, "noptepochs": 1, **given})
     draws = learner.draw(1)
     rows = learner._pack(batch, draws)
     data = learner._layout.unpack(tf.constant(rows))
@@ -51,8 +56,9 @@ def minibatch(env: str, alg: str = "wnpg", **given):
 def by_layers(learner: Learner, point: Point, epsilon: float = EPSILON):
     """Gradient and direction [P], and the solution."""
     step = learner.step
-    weights = learner.policy.unflatten(tf.convert_to_tensor(learner.theta))
-    run = step.layers.run(weights, point.data["observations"])
+    theta = tf.convert_to_tensor(learner.theta)
+    weights = learner.policy.unflatten(theta)
+    run = step.layers.run(step.layers.to_layers(theta), point.data["observations"])
     with tf.GradientTape(persistent=True) as tape:
         sources = [*run.sources, run.values]
         tape.watch(sources)
@@ -61,7 +67,7 @@ def by_layers(learner: Learner, point: Point, epsilon: float = EPSILON):
     layered = Layered(step.layers, run, tape.gradient(terms.loss, sources, unconnected_gradients="zero"))
     point = point._replace(weights=weights, tape=tape, recorded=recorded)
     gradient, _, direction, solution, _ = step._by_layers(point, layered, (), tf.constant(epsilon), tf.constant(True))
-    return gradient, direction, solution
+    return step.layers.from_layers(gradient), step.layers.from_layers(direction), solution
 
 
 def by_jacobian(learner: Learner, point: Point):
@@ -166,7 +172,7 @@ def test_products_with_the_exact_metrics(env, metric):
     weights = learner.policy.unflatten(tf.convert_to_tensor(learner.theta))
     reference, _ = learner.metric.operator(point._replace(weights=weights[: learner.policy.num_policy_weights]), ())
     layers = learner.step.layers
-    run = layers.run(weights, point.data["observations"])
+    run = layers.run(layers.to_layers(tf.convert_to_tensor(learner.theta)), point.data["observations"])
     zeros = [tf.zeros_like(x) for x in (*run.sources, run.values)]
     operator, _ = learner.metric.operator(point._replace(layered=Layered(layers, run, zeros)), ())
     vector = np.random.default_rng(1).normal(size=learner.policy.policy_size).astype(np.float32)
@@ -203,3 +209,35 @@ def test_layer_order_is_a_permutation():
     np.testing.assert_array_equal(layers.from_layers(layers.to_layers(vector)), vector)
     # The first layer's matrix [units, inputs + 1] begins with the weights of the first unit, then its bias.
     np.testing.assert_array_equal(there[:12], [*(64 * np.arange(11)), 11 * 64])
+
+
+@pytest.mark.parametrize(
+    ("alg", "given"),
+    [
+        ("wnpg", {}),
+        ("wnpg", {"recompute_advantages": True, "optimizer": "momentum"}),
+        ("bg_wnpg", {"embedding": "actions_value", "target_kl": 1.0}),
+        ("npg", {}),
+        ("trpo", {"cg_warm_start": True, "natural_steps": 2}),
+        ("wtrpo", {"metric_stride": 2}),
+    ],
+)
+def test_updates_by_layers_are_those_over_the_weights(alg, given):
+    """θ, and what the optimizer keeps of each of its numbers, after two updates."""
+    given = {"nsteps": 128, "nminibatches": 2, **given}
+    if alg in ("wnpg", "bg_wnpg", "npg"):
+        given |= {"noptepochs": 2, "damping": "fixed", "epsilon": 0.1}
+    learner, batch = learner_and_batch("Hopper-v5", alg, **given)
+    before, found = learner.state(), []
+    assert learner.step.layers is not None
+    for layers in (learner.step.layers, None):
+        learner.step.layers, learner._compiled = layers, None
+        learner.restore(before)
+        for number in (1, 2):
+            learner.update(batch, number, 1e-3)
+        found.append([learner.theta.numpy(), *(np.asarray(x) for x in learner.optimizer.variables[2:])])
+    start = before["theta"]
+    assert np.linalg.norm(found[1][0] - start) > 1e-3
+    assert_same(found[0][0] - start, found[1][0] - start, cosine=1e-4, length=1e-3)
+    for ours, reference in zip(found[0][1:], found[1][1:], strict=True):
+        assert_same(ours, reference, cosine=1e-4, length=1e-3)

@@ -5,8 +5,9 @@ gives δ at each of them, and the derivative by (W, b) is Σ_n δ_n (x_n, 1)ᵀ.
 [M·O, N] x [N, I + 1] a layer: as fast as the processor multiplies, where one reverse pass for each cotangent, or one over
 stacked copies of the parameters, spends as long again on copying.
 
-So results come with each layer's parameters as the matrix [O, I + 1], row by row (**layer order**). `to_layers` and
-`from_layers` turn vectors in the usual order (kernel [I, O], bias [O], layer after layer) into that and back.
+So results come with each layer's parameters as the matrix (W, b)ᵀ [O, I + 1], row by row (**layer order**), and the layers
+are gone through with the samples as columns, for which these matrices are what they are multiplied by as they stand.
+`to_layers` and `from_layers` turn vectors in the usual order (kernel [I, O], bias [O], layer after layer) into that and back.
 """
 
 from __future__ import annotations
@@ -25,13 +26,11 @@ class ChainPass(NamedTuple):
     outputs: tf.Tensor
     """[N, out]."""
     inputs: list[tf.Tensor]
-    """Of each layer, with a column of ones for the bias, [N, I + 1]."""
+    """Of each layer, with a row of ones for the bias, [I + 1, N]."""
     slopes: list[tf.Tensor]
-    """f'(z) of each layer [N, O]."""
-    columns: list[tf.Tensor]
-    """The same [O, N]."""
+    """f'(z) of each layer [O, N]."""
     kernels: list[tf.Tensor]
-    """W of each layer [I, O]."""
+    """Wᵀ of each layer [O, I]."""
 
 
 class DenseChain:
@@ -51,22 +50,21 @@ class DenseChain:
         self.num_outputs = layers[-1][1]
         self.size = sum((inputs + 1) * units for inputs, units, _ in layers)
 
-    def run(self, weights: Sequence[tf.Tensor], x: tf.Tensor) -> ChainPass:
-        """The outputs at x [N, I], and what derivatives need; `weights` are kernel, bias, kernel, bias and so on."""
-        ones = tf.ones([x.shape[0], 1], x.dtype)
-        inputs, slopes, columns = [], [], []
-        for layer, (_, _, activation) in enumerate(self.layers):
-            inputs.append(tf.concat([x, ones], axis=1))
-            z = tf.matmul(x, weights[2 * layer]) + weights[2 * layer + 1]
-            x, slope = _with_slope(activation, z)
+    def run(self, parameters: tf.Tensor, x: tf.Tensor) -> ChainPass:
+        """The outputs at x [N, I], and what derivatives need; `parameters` [P] are in layer order."""
+        ones = tf.ones([1, x.shape[0]], x.dtype)
+        x = tf.transpose(x)
+        inputs, slopes, kernels = [], [], []
+        for matrix, (size, _, activation) in zip(self._matrices(parameters), self.layers, strict=True):
+            inputs.append(tf.concat([x, ones], axis=0))
+            kernels.append(matrix[:, :size])
+            x, slope = _with_slope(activation, tf.matmul(matrix, inputs[-1]))
             slopes.append(slope)
-            # Not the transpose of the slopes, which XLA would take number by number wherever they are used.
-            columns.append(_with_slope(activation, tf.transpose(z))[1])
-        return ChainPass(x, inputs, slopes, columns, list(weights[: 2 * len(self.layers) : 2]))
+        return ChainPass(tf.transpose(x), inputs, slopes, kernels)
 
     def deltas(self, run: ChainPass, cotangents: tf.Tensor | None = None) -> list[tf.Tensor]:
         """δ [O, R, N] of each layer for R cotangents [R, N, out]; by default one for each output, of ones."""
-        slopes = run.columns
+        slopes = run.slopes
         last = slopes[-1][:, tf.newaxis]
         if cotangents is None:
             unit = tf.eye(self.num_outputs, dtype=last.dtype)
@@ -77,9 +75,10 @@ class DenseChain:
             kernel, delta = run.kernels[layer], deltas[0]
             if cotangents is None and layer == len(self.layers) - 1:
                 # One row of the kernel for each output: no product is needed.
-                pushed = kernel[:, :, tf.newaxis] * slopes[-1]
+                pushed = tf.transpose(kernel)[:, :, tf.newaxis] * slopes[-1]
             else:
-                pushed = tf.reshape(tf.matmul(kernel, tf.reshape(delta, [delta.shape[0], -1])), [-1, *delta.shape[1:]])
+                flat = tf.reshape(delta, [delta.shape[0], -1])
+                pushed = tf.reshape(tf.matmul(kernel, flat, transpose_a=True), [-1, *delta.shape[1:]])
             deltas.insert(0, pushed * slopes[layer - 1][:, tf.newaxis])
         return deltas
 
@@ -97,24 +96,22 @@ class DenseChain:
             if not combine:
                 delta = tf.transpose(delta, [1, 0, 2])
             elif layer == len(self.layers) - 1:
-                delta = weights * run.columns[-1]
+                delta = weights * run.slopes[-1]
             else:
                 delta = tf.add_n([weights[:, r, tf.newaxis] * delta[:, r] for r in range(outputs)])
-            block = tf.matmul(tf.reshape(delta, [-1, samples]), x)
+            block = tf.matmul(tf.reshape(delta, [-1, samples]), x, transpose_b=True)
             blocks.append(tf.reshape(block, [count, -1]))
         return tf.concat(blocks, axis=1)
 
     def push(self, run: ChainPass, vector: tf.Tensor) -> tf.Tensor:
         """∂outputs_n/∂parameters · vector [N, out] for a vector [P] in layer order: how the outputs move along it."""
-        moved, start = None, 0
-        for layer, (inputs, units, _) in enumerate(self.layers):
-            stop = start + (inputs + 1) * units
-            matrix = tf.reshape(vector[start:stop], [units, inputs + 1])
-            total = tf.matmul(run.inputs[layer], matrix, transpose_b=True)
+        moved = None
+        for layer, matrix in enumerate(self._matrices(vector)):
+            total = tf.matmul(matrix, run.inputs[layer])
             if moved is not None:
-                total += tf.matmul(moved, run.kernels[layer])
-            moved, start = run.slopes[layer] * total, stop
-        return moved
+                total += tf.matmul(run.kernels[layer], moved)
+            moved = run.slopes[layer] * total
+        return tf.transpose(moved)
 
     def to_layers(self, vector: tf.Tensor) -> tf.Tensor:
         """A vector [P] in the order of the parameters, in layer order."""
@@ -127,12 +124,13 @@ class DenseChain:
 
     def from_layers(self, vector: tf.Tensor) -> tf.Tensor:
         """The inverse of `to_layers`."""
-        pieces, start = [], 0
-        for inputs, units, _ in self.layers:
-            stop = start + (inputs + 1) * units
-            pieces.append(tf.reshape(tf.transpose(tf.reshape(vector[start:stop], [units, inputs + 1])), [-1]))
-            start = stop
-        return tf.concat(pieces, axis=0)
+        return tf.concat([tf.reshape(tf.transpose(matrix), [-1]) for matrix in self._matrices(vector)], axis=0)
+
+    def _matrices(self, vector: tf.Tensor) -> list[tf.Tensor]:
+        """The matrix [O, I + 1] of each layer, of a vector [P] in layer order."""
+        shapes = [(units, inputs + 1) for inputs, units, _ in self.layers]
+        pieces = tf.split(vector, [units * columns for units, columns in shapes])
+        return [tf.reshape(piece, shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
 
 def _with_slope(activation: Callable[[tf.Tensor], tf.Tensor], z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -42,15 +42,15 @@ class LayeredPolicy:
         self.actor = _chain(policy.actor_spec().layers)
         self.critic = _chain(policy.critic_layers())
 
-    def run(self, weights: Sequence[tf.Tensor], observations: tf.Tensor) -> LayeredPass:
-        """Both networks at observations [n, obs]; `weights` as from `policy.unflatten`."""
-        count, free = observations.shape[0], 2 * len(self.actor.layers)
+    def run(self, theta: tf.Tensor, observations: tf.Tensor) -> LayeredPass:
+        """Both networks at observations [n, obs], for θ [P] in layer order."""
+        count = observations.shape[0]
         x = tf.reshape(observations, [count, -1])
-        actor = self.actor.run(weights[:free], x)
-        critic = self.critic.run(weights[self.policy.num_policy_weights :], x)
+        of_actor, free, of_critic = tf.split(theta, [self.actor.size, self.policy.head.num_free, self.critic.size])
+        actor, critic = self.actor.run(of_actor, x), self.critic.run(of_critic, x)
         sources = [actor.outputs]
         if self.policy.head.num_free:
-            sources.append(tf.zeros([count, 1], x.dtype) + weights[free])
+            sources.append(tf.zeros([count, 1], x.dtype) + free)
         return LayeredPass(sources, critic.outputs[:, 0], actor, critic)
 
     def flat(self, sources: Sequence[tf.Tensor]) -> tf.Tensor:
@@ -73,7 +73,7 @@ class LayeredPolicy:
         return self.critic.pull(run.critic, cotangents[..., tf.newaxis])
 
     def to_layers(self, vector: tf.Tensor) -> tf.Tensor:
-        """A vector [P] in the order of θ, in layer order."""
+        """A vector in the order of θ, all of it [P] or the policy's part [policy_size], in layer order."""
         return self._reordered(vector, self.actor.to_layers, self.critic.to_layers)
 
     def from_layers(self, vector: tf.Tensor) -> tf.Tensor:
@@ -82,7 +82,10 @@ class LayeredPolicy:
 
     def _reordered(self, vector, of_actor, of_critic) -> tf.Tensor:
         size, start = self.actor.size, self.policy.policy_size
-        return tf.concat([of_actor(vector[:size]), vector[size:start], of_critic(vector[start:])], axis=0)
+        pieces = [of_actor(vector[:size]), vector[size:start]]
+        if vector.shape[0] > start:
+            pieces.append(of_critic(vector[start:]))
+        return tf.concat(pieces, axis=0)
 
 
 def layered(policy: PolicyWithValue) -> LayeredPolicy | None:

@@ -12,7 +12,7 @@ its own, g_W at the length of g. The value's part of g is left as it is unless t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,14 +22,11 @@ from baselines_compat.runner import Batch
 from wng_tf.natural_gradient import NaturalGradient, damping
 from wng_tf.policy_gradient import objectives
 from wng_tf.policy_gradient.layered import layered
-from wng_tf.policy_gradient.metrics import Metric, Point
+from wng_tf.policy_gradient.metrics import Point
 from wng_tf.policy_gradient.metrics.base import Layered
 from wng_tf.policy_gradient.steps.base import LOSS_NAMES, Carry, Columns, Draws, Outcome, StepRule, StepSetup
 from wng_tf.policy_gradient.steps.fresh_advantages import FRESH, fresh_advantages, prepare
-
-#: Fields of the solution of which the last minibatch's stands for the update: they take as long as the direction itself.
-OF_THE_LAST = ("residual", "condition_number")
-
+from wng_tf.policy_gradient.steps.solution import OF_THE_LAST, at_gradient_scale, solution_columns
 
 EPOCHS = "misc/epochs"
 """Column: epochs that an update took, where a divergence can end them."""
@@ -94,6 +91,7 @@ class MinibatchRule(StepRule):
 
         def renewed() -> tf.Tensor:
             theta, config = tf.convert_to_tensor(self.theta), self.config
+            theta = theta if self.layers is None else self.layers.from_layers(theta)
             return fresh_advantages(self.policy, theta, everything, config.nsteps, config.gamma, config.lam)
 
         per_epoch, target = self.config.nminibatches, self.config.target_kl
@@ -124,8 +122,22 @@ class MinibatchRule(StepRule):
 
         sums = tf.zeros([len(self.stat_names)])
         start = (tf.constant(0), sums, tf.constant(True), carry.step, carry.metric, fresh, tf.constant(0.0))
+        if self.layers is not None:
+            self._reorder(self.layers.to_layers)
         _, sums, finite, state, metric_state, *_ = tf.while_loop(going, body, start)
+        if self.layers is not None:
+            self._reorder(self.layers.from_layers)
         return Outcome(sums, Carry(state, metric_state, carry.penalty), finite)
+
+    def _reorder(self, reordered: Callable[[tf.Tensor], tf.Tensor]) -> None:
+        """Brings θ, and what the optimizer keeps for each of its numbers, into another order.
+
+        In layer order while the minibatches are gone through by layers: to bring a minibatch's gradient and step into the
+        order of θ takes longer than all else that is done to them.
+        """
+        for variable in (self.theta, *self.optimizer.variables):
+            if tuple(variable.shape) == tuple(self.theta.shape):
+                variable.assign(reordered(tf.convert_to_tensor(variable)))
 
     def _terms(self, flat: tf.Tensor, values: tf.Tensor, data: Mapping[str, tf.Tensor], penalty_carry: Any) -> Terms:
         """The loss of a minibatch and its parts, from the distributions' parameters [n, params] and the values [n]."""
@@ -155,6 +167,13 @@ class MinibatchRule(StepRule):
         observations = data["observations"]
         return self.policy.pd_flat(weights, observations), self.policy.value(weights, observations)
 
+    def _networks_at(self, theta: tf.Tensor, data: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        """The same for θ [P] in the order that the loop has it in."""
+        if self.layers is None:
+            return self._networks(self.policy.unflatten(theta), data)
+        run = self.layers.run(theta, data["observations"])
+        return self.layers.flat(run.sources), run.values
+
     def _step(
         self,
         point: Point,
@@ -165,9 +184,9 @@ class MinibatchRule(StepRule):
     ) -> tuple[list[tf.Tensor], damping.DampingState, Any, tf.Tensor]:
         """One minibatch, the `last` one or not; `point` is still without weights."""
         theta = tf.convert_to_tensor(self.theta)
-        weights, data = self.policy.unflatten(theta), point.data
-        layers = self.layers
-        run = None if layers is None else layers.run(weights, data["observations"])
+        layers, data = self.layers, point.data
+        weights = self.policy.unflatten(theta if layers is None else layers.from_layers(theta))
+        run = None if layers is None else layers.run(theta, data["observations"])
         sources = weights if run is None else [*run.sources, run.values]
         with tf.GradientTape(persistent=self.natural) as tape:
             tape.watch(sources)
@@ -215,7 +234,7 @@ class MinibatchRule(StepRule):
     def _by_layers(
         self, point: Point, layered: Layered, metric_state: Any, epsilon: tf.Tensor, diagnose: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, NaturalGradient, Any]:
-        """`precondition` by layers: g [P], its norm, the clipped direction [P], solution and state."""
+        """`precondition` by layers, in layer order: g [P], its norm, the clipped direction [P], solution and state."""
         network, run, derivatives = layered
         operator, metric_state = self.metric.operator(point._replace(layered=layered), metric_state)
         covered = operator.gradient
@@ -226,10 +245,10 @@ class MinibatchRule(StepRule):
         if not self.metric.covers_value:
             rest = network.value_rows(run, derivatives[-1][tf.newaxis])[0]
             gradient, direction = [covered, rest], [*direction, rest]
-        # Norms of the pieces: to put these together in the order of θ takes longer than all else that is done to them.
+        # Norms of the pieces, which are there before they are put together.
         norm, length, limit = _norm(gradient), _norm(direction), self.config.max_grad_norm
         factor = tf.math.divide_no_nan(limit, tf.maximum(length, limit)) if limit > 0.0 else 1.0
-        gradient, direction = (network.from_layers(tf.concat(x, axis=0)) for x in (gradient, direction))
+        gradient, direction = (tf.concat(x, axis=0) for x in (gradient, direction))
         return gradient, norm, factor * direction, solution, metric_state
 
     def precondition(
@@ -271,7 +290,7 @@ class MinibatchRule(StepRule):
         if self.config.damping == "fixed":
             return state, tf.zeros([])
         after = tf.convert_to_tensor(self.theta)
-        flat, values = self._networks(self.policy.unflatten(after), data)
+        flat, values = self._networks_at(after, data)
         new_loss = self._terms(flat, values, data, penalty_carry).loss
         predicted = -tf.reduce_sum(gradient * (after - before))
         ratio = damping.reduction_ratio(loss, new_loss, predicted)
@@ -324,18 +343,3 @@ class MinibatchRule(StepRule):
 def _norm(pieces: list[tf.Tensor]) -> tf.Tensor:
     """Of the vector that the pieces make up."""
     return tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(piece)) for piece in pieces]))
-
-
-def solution_columns(metric: Metric) -> dict[str, str]:
-    """Fields of the solution, and of the damping, that are logged -> their columns."""
-    effort = {"rank": "wng/effective_rank"} if metric.direct else {"iterations": "wng/cg_iterations"}
-    fields = ("residual", "condition_number", "guarded", "reduction_ratio", "epsilon")
-    return {"cosine": "wng/cosine", **effort, **{name: f"wng/{name}" for name in fields}}
-
-
-def at_gradient_scale(solution: NaturalGradient, gradient: tf.Tensor, epsilon: tf.Tensor, diagonal: bool) -> tf.Tensor:
-    """The solution's direction [P] at the scale of g [P]; where the solve fell back on g, g itself."""
-    direction = tf.where(solution.guarded, solution.direction, epsilon * solution.direction)
-    if diagonal:
-        direction *= tf.math.divide_no_nan(tf.norm(gradient), tf.norm(direction))
-    return direction

@@ -29,7 +29,9 @@ from wng_tf.errors import UserError
 from wng_tf.natural_gradient import NaturalGradient
 from wng_tf.policies import heads
 from wng_tf.policy_gradient import objectives
+from wng_tf.policy_gradient.layered import layered
 from wng_tf.policy_gradient.metrics import Point
+from wng_tf.policy_gradient.metrics.base import Layered
 from wng_tf.policy_gradient.steps.base import LOSS_NAMES, Carry, Columns, Draws, Outcome, StepRule, StepSetup
 from wng_tf.policy_gradient.steps.line_search import backtrack, length_at
 from wng_tf.policy_gradient.steps.radii import Parts, Radii
@@ -94,6 +96,9 @@ class TrustRegionRule(StepRule):
                 f"--covariance_radius={config.covariance_radius:g}: discrete actions have no covariance. Leave it away."
             )
         self.step_names = (*STEP_NAMES, *PART_NAMES) if config.covariance_radius else STEP_NAMES
+        # A metric that is solved directly has no products by layers that differ from those of its rows.
+        by_layers = self.metric.takes_layers and not self.metric.direct
+        self.layers = layered(policy) if by_layers else None
         self.critic = tf.Variable(self.theta[policy.policy_size :], name="critic")
         self.optimizer.build([self.critic])
         self.radius_factor = 1.0
@@ -236,24 +241,41 @@ class TrustRegionRule(StepRule):
 
     def _solve(self, gradient: tf.Tensor, point: Point, step: Step) -> tuple[NaturalGradient, Any]:
         """The direction at a point, and the metric's state after it."""
+        layers, observations = self.layers, point.data["observations"]
+        run = None if layers is None else layers.run(layers.to_layers(self._whole(step.theta)), observations)
         if self.metric.records:
+            sources = point.weights if run is None else run.sources
             with tf.GradientTape(persistent=True) as tape:
-                tape.watch(point.weights)
-                pd = self.policy.pd(point.weights, point.data["observations"])
+                tape.watch(sources)
+                if layers is None or run is None:
+                    flat = self.policy.pd_flat(point.weights, observations)
+                else:
+                    flat = layers.flat(run.sources)
+                pd = self.policy.pdtype.pdfromflat(flat)
                 log_probs = pd.logp(point.data["actions"])
                 recorded = self.metric.record(pd, tf.zeros_like(log_probs), log_probs, point.data)
             point = point._replace(tape=tape, recorded=recorded)
+        config, start = self.config, step.direction if self.config.cg_warm_start else None
+        if layers is not None and run is not None:
+            zeros = [tf.zeros_like(x) for x in (*run.sources, run.values)]
+            point = point._replace(layered=Layered(layers, run, zeros))
+            gradient = layers.to_layers(gradient)
+            start = None if start is None else layers.to_layers(start)
         operator, metric_state = self.metric.operator(point, step.metric_state)
         if self.metric.trivial:
             return operator.solve(gradient, tf.zeros([])), metric_state
-        config = self.config
-        start = step.direction if config.cg_warm_start else None
-        return solve_metric(gradient, operator.products(), config.cg_damping, config.cg_iters, start), metric_state
+        solved = solve_metric(gradient, operator.products(), config.cg_damping, config.cg_iters, start)
+        if layers is not None:
+            solved = solved._replace(direction=layers.from_layers(solved.direction))
+        return solved, metric_state
 
     def _weights(self, theta: tf.Tensor) -> list[tf.Tensor]:
         """The policy's weights from its part of θ."""
-        rest = tf.zeros([self.policy.size - self.policy.policy_size])
-        return self.policy.unflatten(tf.concat([theta, rest], axis=0))[: self.policy.num_policy_weights]
+        return self.policy.unflatten(self._whole(theta))[: self.policy.num_policy_weights]
+
+    def _whole(self, theta: tf.Tensor) -> tf.Tensor:
+        """All of θ [P] from the policy's part, with zeros for the value function."""
+        return tf.concat([theta, tf.zeros([self.policy.size - self.policy.policy_size])], axis=0)
 
     def _surrogate(self, flat: tf.Tensor, data: Mapping[str, tf.Tensor]) -> tf.Tensor:
         pd = self.policy.pdtype.pdfromflat(flat)
