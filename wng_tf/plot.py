@@ -9,6 +9,7 @@ flag, best.flags with the best value for a sweep.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from absl import flags
@@ -46,6 +47,8 @@ def main(argv: Sequence[str]) -> int:
     folders = argv[1:]
     if not folders:
         raise UserError("Name the folders of the runs: python -m wng_tf.plot runs/out/table1.")
+    if FLAGS.max_steps is not None and math.isnan(FLAGS.max_steps):
+        raise UserError(f"--max_steps must be a number of steps, not {FLAGS.max_steps}.")
     from wng_tf.plots.report import Options, write_report
 
     options = Options(

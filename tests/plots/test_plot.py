@@ -94,6 +94,8 @@ def test_runs_are_chosen_in_any_spelling_and_what_is_not_there_is_noted(folder, 
         (["{folder}", "--figures=pie"], "figures"),
         (["{folder}", "--window=0"], "window"),
         (["{folder}", "--paper=table2"], "paper"),
+        (["{folder}", "--max_steps=nan"], "--max_steps must be a number of steps, not nan"),
+        (["{folder}", "--window=1.5"], "'1.5' is not a whole number"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(folder, tmp_path, words, sentence):

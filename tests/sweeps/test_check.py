@@ -44,6 +44,7 @@ def test_flags_of_both_families_pass():
         (run("ppo", num_timesteps="1.5"), "--num_timesteps must be a whole number, not 1.5"),
         (run("es", "Point", num_timesteps="1e-3"), "--num_timesteps must be a whole number, not 0.001"),
         (run("ppo", num_threads="1.5"), "--num_threads must be a whole number, not 1.5"),
+        (run("ppo", progress="maybe"), "--progress must be true or false, not 'maybe'"),
         (run("ppo", num_threads="0"), "--num_threads must be at least 1, not 0"),
         (run("es", "Point", num_threads="4096"), "--num_threads must be at most 1024, not 4096"),
         (run("es", "Point", population="2.5"), "--population must be a whole number, not 2.5"),
@@ -77,6 +78,8 @@ GRID = ["--envs=Hopper-v5", "--log_path=nowhere", "--dry_run"]
         (["--algs=ppo,es", "--set=eval_episodes=3"], "--set=eval_episodes has no effect with ppo, es"),
         (["--algs=ppo", "--grid=eval_episodes=3,5"], "--grid=eval_episodes has no effect with ppo"),
         (["--algs=trpo", "--grid=radius_unit=absolute,variance"], "--grid=radius_unit has no effect with trpo"),
+        (["--algs=ppo", "--stall_minutes=nan"], "--stall_minutes must be at least 0, not nan"),
+        (["--algs=ppo", "--jobs=0.5"], "'0.5' is not a whole number"),
         (["--algs=ppo", "--ray_address=auto"], "--ray_address has no effect: it goes with --engine=ray."),
     ],
 )

@@ -80,6 +80,7 @@ def test_values_keep_their_commas_and_colons():
 
 def test_seeds():
     assert parse_seeds(["0-2", "7", "9-9"]) == parse_seeds(["0-2,7,9-9"]) == [0, 1, 2, 7, 9]
+    assert parse_seeds(["0,0", "1-2,2-3"]) == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("text", ["", "a", "3-1", "-1", "1-2-3", "1.5"])

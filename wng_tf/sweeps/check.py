@@ -23,6 +23,8 @@ from wng_tf.training.settings import current_names, depends_on, field_type, has_
 _OF_THE_RUN = tuple(name for name in run_flags.ROLES if name not in RESERVED)
 #: Those of them that are whole numbers.
 _NUMBERS = ("num_timesteps", "num_threads")
+#: Those that are true or false.
+_SWITCHES = {"progress"}
 
 
 def check_settings(run: Run) -> set[str]:
@@ -60,6 +62,8 @@ def config_of(run: Run) -> Any:
         if not 0 < given.get("num_timesteps", 1.0) < math.inf:
             raise UserError(f"--num_timesteps must be a positive number, not '{values['num_timesteps']}'.")
         check_numbers(**{name: whole_number(name, number) for name, number in given.items()}, seed=run.seed)
+        for name in _SWITCHES & values.keys():
+            _value(name, values[name], bool)
         family = families.find(run.alg)
         return family.resolve(algorithms.find(run.alg), tasks.resolve(run.env), typed(family.config, _given(values)))
 

@@ -63,7 +63,7 @@ def root() -> Path:
         raise UserError("--log_path is missing: name the folder that the runs go to.")
     for name, low in (("jobs", 1), ("retries", 0), ("stall_minutes", 0)):
         value: float | None = FLAGS[name].value
-        if value is not None and value < low:
+        if value is not None and not value >= low:  # nor NaN
             raise UserError(f"--{name} must be at least {low}, not {value}.")
     check_used({"ray_address": ("engine", ("ray",))})
     folder = expanded(FLAGS.log_path).absolute()

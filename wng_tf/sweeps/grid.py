@@ -146,7 +146,7 @@ class Grid:
 
 
 def parse_seeds(texts: Iterable[str]) -> list[int]:
-    """Seeds from `0-4`, `100,101` or a mixture of both.
+    """Seeds from `0-4`, `100,101` or a mixture of both, each once.
 
     Raises:
       UserError: anything else.
@@ -160,7 +160,7 @@ def parse_seeds(texts: Iterable[str]) -> list[int]:
         if len(seeds) + last - first >= MOST_SEEDS:
             raise UserError(f"'{part}' makes more than {MOST_SEEDS} seeds: write --seeds=0-4 or --seeds=0,2,5.")
         seeds.extend(range(first, last + 1))
-    return seeds
+    return _unique(seeds)
 
 
 def parse_axes(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
