@@ -66,6 +66,7 @@ def _monitored(
     force_dummy: bool = False,
 ) -> VecEnv:
     _check_type(env_type)
+    num_env = plain.count(num_env)
     set_global_seeds(seed)
     start = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
     make = functools.partial(

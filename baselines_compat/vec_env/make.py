@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import numbers
 from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
 
+from baselines_compat.errors import UserError
 from baselines_compat.vec_env.subproc_vec_env import SubprocVecEnv
 from baselines_compat.vec_env.vec_env import DummyVecEnv, VecEnv
 
@@ -30,9 +32,24 @@ def make_vec_env(
       num_workers: 1 steps them in this process; more spawns that many workers. The results are the same.
       env_kwargs: passed to `gymnasium.make`.
       timeout: seconds after which an environment that does not come back is given up; 0: never.
+
+    Raises:
+      UserError: `num_env` is no whole number from 1 on.
     """
     make = functools.partial(gym.make, env_id, **(env_kwargs or {})) if isinstance(env_id, str) else env_id
-    env_fns = [make] * num_env
+    env_fns = [make] * count(num_env)
     if num_workers > 1:
         return SubprocVecEnv(env_fns, seed, num_workers, timeout)
     return DummyVecEnv(env_fns, seed, timeout)
+
+
+def count(num_env: Any) -> int:
+    """How many environments: 2 for 2.0.
+
+    Raises:
+      UserError: no whole number from 1 on.
+    """
+    whole = isinstance(num_env, numbers.Real) and not isinstance(num_env, bool) and num_env % 1 == 0
+    if not whole or num_env < 1:
+        raise UserError(f"num_env must be a whole number from 1 on, not {num_env!r}.")
+    return int(num_env)

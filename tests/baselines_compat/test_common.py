@@ -13,6 +13,8 @@ import tensorflow as tf
 
 from baselines_compat import common
 from baselines_compat.common import atari_wrappers, retro_wrappers, tf_util
+from baselines_compat.common.cmd_util import make_vec_env
+from baselines_compat.errors import UserError
 
 
 def test_explained_variance():
@@ -135,3 +137,14 @@ def test_weights_as_one_vector():
     assert read().tolist() == list(range(7)) and variables[0].shape == (2, 3)
     with pytest.raises(ValueError, match="8 elements for variables that have 7"):
         write(np.arange(8.0))
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, True, None, float("nan"), float("inf")])
+def test_how_many_environments_is_a_whole_number(wrong):
+    for given in ((wrong,), ("classic_control", wrong, 0)):
+        with pytest.raises(UserError, match="num_env must be a whole number from 1 on, not"):
+            make_vec_env("CartPole-v1", *given)
+    for given in ((2.0,), ("classic_control", 2.0, 0, None, None, 0, 1.0, True, None, None, True)):
+        venv = make_vec_env("CartPole-v1", *given)
+        assert venv.num_envs == 2
+        venv.close()
