@@ -214,12 +214,13 @@ def test_layer_order_is_a_permutation():
 @pytest.mark.parametrize(
     ("alg", "given"),
     [
-        ("wnpg", {}),
         ("wnpg", {"recompute_advantages": True, "optimizer": "momentum"}),
-        ("bg_wnpg", {"embedding": "actions_value", "target_kl": 1.0}),
-        ("npg", {}),
-        ("trpo", {"cg_warm_start": True, "natural_steps": 2}),
-        ("wtrpo", {"metric_stride": 2}),
+        ("trpo", {"cg_warm_start": True, "natural_steps": 2, "metric_stride": 2}),
+        # Compiling each twice takes seconds.
+        pytest.param("wnpg", {}, marks=pytest.mark.slow),
+        pytest.param("bg_wnpg", {"embedding": "actions_value", "target_kl": 1.0}, marks=pytest.mark.slow),
+        pytest.param("npg", {}, marks=pytest.mark.slow),
+        pytest.param("wtrpo", {}, marks=pytest.mark.slow),
     ],
 )
 def test_updates_by_layers_are_those_over_the_weights(alg, given):
