@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,19 @@ from wng_tf.policy_gradient.learn import make_normalized, make_policy
 from wng_tf.policy_gradient.learner import Learner
 
 
+def parse(contender: str) -> tuple[str, dict[str, Any]]:
+    """Algorithm and settings of `alg:name=value:name=value`."""
+    alg, *given = contender.split(":")
+    return alg, {name: _value(text) for name, text in (setting.split("=", 1) for setting in given)}
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text
+
+
 @dataclasses.dataclass
 class Trainer:
     """One algorithm on one environment, ready to be timed part by part."""
@@ -28,6 +42,12 @@ class Trainer:
     number: int = 0
     arrays: Any = None
     batch: Any = None
+
+    @classmethod
+    def of(cls, contender: str, env: str) -> Trainer:
+        """Of `alg:name=value:name=value`."""
+        alg, given = parse(contender)
+        return cls.make(alg, env, **given)
 
     @classmethod
     def make(cls, alg: str, env: str, **given: Any) -> Trainer:

@@ -24,7 +24,7 @@ from absl import app, flags
 from benchmarks import one_thread
 
 flags.DEFINE_string("env", "Hopper-v5", "Environment.")
-flags.DEFINE_list("algs", None, "Algorithms; default: all policy gradients.")
+flags.DEFINE_list("algs", None, "Algorithms, each with its settings: alg:name=value; default: all policy gradients.")
 flags.DEFINE_integer("repetitions", 5, "Rounds; medians are over them.")
 flags.DEFINE_list("sections", ["rates", "parts", "scaling", "workers", "memory"], "Which sections to measure.")
 flags.DEFINE_string("output_dir", "runs/results/throughput", "Where tables and plots go.")
@@ -51,7 +51,7 @@ def rates(env: str, algs: Sequence[str], repetitions: int) -> list[Row]:
     physics = subjects.raw_physics(env, STEPS)
     if physics is not None:
         contenders["physics alone"] = physics
-    trainers = {alg: subjects.Trainer.make(alg, env) for alg in algs}
+    trainers = {alg: subjects.Trainer.of(alg, env) for alg in algs}
     contenders |= {alg: trainer.step for alg, trainer in trainers.items()}
     if importlib.util.find_spec("sb3_contrib"):
         contenders |= {name: subjects.stable_baselines3(name, env, STEPS) for name in ("sb3 ppo", "sb3 trpo")}
@@ -79,7 +79,7 @@ def parts(env: str, algs: Sequence[str], repetitions: int) -> list[Row]:
 
     rows: list[Row] = []
     for alg in algs:
-        trainer = subjects.Trainer.make(alg, env)
+        trainer = subjects.Trainer.of(alg, env)
         calls = {"sampling": trainer.sample, "judging": trainer.judge, "update": trainer.update}
         for part, time in interleaved(calls, repetitions, 2).items():
             rows.append(("parts", f"{alg} {part}", 1e3 * time, "ms per update"))

@@ -12,11 +12,9 @@ A contender is an algorithm, with settings after colons.
 
 from __future__ import annotations
 
-import ast
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from absl import app, flags
@@ -47,27 +45,13 @@ flags.DEFINE_string("output", None, "CSV file to write.")
 FLAGS = flags.FLAGS
 
 
-def parse(contender: str) -> tuple[str, dict[str, Any]]:
-    """Algorithm and settings."""
-    alg, *given = contender.split(":")
-    return alg, {name: _value(text) for name, text in (setting.split("=", 1) for setting in given)}
-
-
-def _value(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (SyntaxError, ValueError):
-        return text
-
-
 def measure(env: str, contenders: Sequence[str], repetitions: int) -> dict[str, np.ndarray]:
     """Seconds of an update over its samples, [repetitions], by contender."""
     from benchmarks.subjects import Trainer
 
     trainers = {}
     for contender in contenders:
-        alg, given = parse(contender)
-        trainers[contender] = trainer = Trainer.make(alg, env, **given)
+        trainers[contender] = trainer = Trainer.of(contender, env)
         trainer.run()
         trainer.update()
     seconds = {name: np.empty(repetitions) for name in trainers}

@@ -39,6 +39,12 @@ def define_flags() -> None:
     flags.DEFINE_list("envs", [], "Only these tasks.")
     flags.DEFINE_bool("unfinished", False, "Plot unfinished runs too.")
     flags.DEFINE_float("max_steps", None, "Leave out what came after so many environment steps.", lower_bound=1.0)
+    flags.DEFINE_string(
+        "rates",
+        None,
+        "Folder of steps per second by task and algorithm, as benchmarks.throughput writes them: the efficiency figure then "
+        "takes its minutes from them, where the runs' own clock went on beside other work.",
+    )
     flags.DEFINE_enum("paper", None, ["table1"], "Put the paper's numbers beside ours.")
 
 
@@ -61,6 +67,7 @@ def main(argv: Sequence[str]) -> int:
         unfinished=FLAGS.unfinished,
         max_steps=FLAGS.max_steps,
         paper=FLAGS.paper,
+        rates=expanded(FLAGS.rates) if FLAGS.rates else None,
     )
     out = expanded(FLAGS.out) if FLAGS.out else expanded(folders[0]) / "plots"
     for path in write_report(folders, out, options):

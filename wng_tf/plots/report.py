@@ -7,6 +7,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from wng_tf.errors import UserError
 from wng_tf.plots import evidence, figures, tables
 from wng_tf.plots.curves import bands, final_value, metric_curve, return_curve
 from wng_tf.plots.paper import TABLES
+from wng_tf.plots.rates import minutes_at, read_rates
 from wng_tf.plots.runs import LoadedRun, load_runs, minutes, total_reward
 from wng_tf.plots.statistics import performance_profile
 from wng_tf.plots.style import ordered, save
@@ -39,6 +41,7 @@ class Options:
     unfinished: bool = False
     max_steps: float | None = None
     paper: str | None = None
+    rates: Path | None = None
 
 
 def write_report(folders: Sequence[str | os.PathLike[str]], out: Path, options: Options) -> list[Path]:
@@ -67,6 +70,13 @@ def write_report(folders: Sequence[str | os.PathLike[str]], out: Path, options: 
         raise UserError("No run has finished an episode: there is nothing to plot.")
     paper = TABLES[options.paper] if options.paper else None
     notes = _notes(runs, curves, left_out, absent)
+    clock: Callable[[LoadedRun], float] = minutes
+    if options.rates is not None:
+        clock = partial(minutes_at, read_rates(options.rates))
+        timed = sum(bool(clock(run) > 0.0) for run in runs)
+        if not timed:
+            raise UserError(f"None of the runs has a rate in {options.rates}: its algorithm on its task, as it was set.")
+        notes.append(f"Rewards per minute are at the rates in {options.rates}, those of {timed} of {len(runs)} runs.")
 
     with output.staged(out) as folder:
         written: list[Path] = []
@@ -90,7 +100,7 @@ def write_report(folders: Sequence[str | os.PathLike[str]], out: Path, options: 
             "wallclock": lambda: draw_bands("wallclock", curves, "minutes", "Return"),
             "improvement": lambda: _improvement(returns, draw),
             "profile": lambda: _profile(returns, draw),
-            "efficiency": lambda: _efficiency(runs, draw),
+            "efficiency": lambda: _efficiency(runs, clock, draw),
         }
         for name in options.figures:
             drawings[name]()
@@ -142,11 +152,13 @@ def _profile(returns: tables.Returns, draw: Callable[[str, Figure, str], None]) 
     draw("profile", figures.draw_profile(thresholds, profiles, xlabel=xlabel), text)
 
 
-def _efficiency(runs: Sequence[LoadedRun], draw: Callable[[str, Figure, str], None]) -> None:
+def _efficiency(
+    runs: Sequence[LoadedRun], clock: Callable[[LoadedRun], float], draw: Callable[[str, Figure, str], None]
+) -> None:
     rates: dict[str, dict] = defaultdict(lambda: defaultdict(list))
     rows = []
     for run in runs:
-        reward, time = total_reward(run), minutes(run)
+        reward, time = total_reward(run), clock(run)
         if np.isfinite(reward) and time > 0:
             rates[run.env][run.method].append(reward / time)
             rows.append((run.env, *run.method, run.seed, reward, time, reward / time))
