@@ -15,6 +15,9 @@ from baselines_compat.conform import size_of
 from baselines_compat.policies import PolicyWithValue
 from baselines_compat.vec_env import EpisodeRecord, NonFiniteError, SegmentArrays, VecNormalize
 
+#: So many environments are summed one by one, in Python's numbers: NumPy takes as long for a step of one as of many.
+_FEW = 4
+
 
 class Batch(NamedTuple):
     """One update's samples, environment by environment: row e * nsteps + t. B = num_env * nsteps.
@@ -64,12 +67,25 @@ def gae(
     """
     deltas = np.asarray(rewards, np.float64) + gamma * np.where(terminated, 0.0, next_values) - values
     carry = np.where(np.logical_or(terminated, truncated), 0.0, gamma * lam)
-    advantages = np.empty_like(deltas)
-    running = np.zeros(deltas.shape[1:])
-    for t in range(deltas.shape[0] - 1, -1, -1):
-        running = deltas[t] + carry[t] * running
-        advantages[t] = running
+    steps = deltas.shape[0]
+    if deltas.size <= _FEW * steps:
+        columns = zip(deltas.reshape(steps, -1).T.tolist(), carry.reshape(steps, -1).T.tolist(), strict=True)
+        advantages = np.array([_backwards(*column) for column in columns]).T.reshape(deltas.shape)
+    else:
+        advantages = np.empty_like(deltas)
+        running = np.zeros(deltas.shape[1:])
+        for t in range(steps - 1, -1, -1):
+            running = deltas[t] + carry[t] * running
+            advantages[t] = running
     return advantages.astype(np.float32), (advantages + values).astype(np.float32)
+
+
+def _backwards(deltas: list[float], carry: list[float]) -> list[float]:
+    """x_t = deltas_t + carry_t x_{t+1}, with x_T = 0."""
+    running = 0.0
+    sums = [running := delta + share * running for delta, share in zip(reversed(deltas), reversed(carry), strict=True)]
+    sums.reverse()
+    return sums
 
 
 class Runner:
