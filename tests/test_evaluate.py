@@ -434,6 +434,8 @@ def test_mujoco_draws_without_a_screen(tmp_path):
         ({"episodes": "3"}, "--episodes must be a whole number, not '3'"),
         ({"seed": 0.5}, "--seed must be a whole number, not 0.5"),
         ({"max_episode_steps": 1.5}, "--max_episode_steps must be a whole number, not 1.5"),
+        ({"env_timeout": "x"}, "--env_timeout must be a number of seconds, not 'x'"),
+        ({"env_timeout": None}, "--env_timeout must be a number of seconds, not None"),
     ],
 )
 def test_a_fraction_where_a_whole_number_is_meant(given, sentence):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import numbers
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -69,8 +70,8 @@ def evaluate_run(
         if value < 0:
             raise UserError(f"--{name} must not be negative, as {value} is.")
     run = expanded(run)
-    if not 0.0 <= env_timeout < math.inf:
-        raise UserError(f"--env_timeout must be a number of seconds, not {env_timeout}.")
+    if not isinstance(env_timeout, numbers.Real) or not 0.0 <= env_timeout < math.inf:
+        raise UserError(f"--env_timeout must be a number of seconds, not {env_timeout!r}.")
     policy = saved_policy.load_to_act(run, which, trust)
     task = saved_policy.task(run, trust) if env is None else None
     alg = saved_policy.flag(run, "alg")

@@ -28,8 +28,6 @@ from wng_tf.runtime import output as output_folders
 from wng_tf.runtime.paths import expanded
 from wng_tf.training import locks, run_folder
 
-_SAVED_MODEL = "saved_model.pb"
-
 
 def export_run(
     log_path: str | os.PathLike[str],
@@ -82,7 +80,7 @@ def _replace(target: Path, policy: saved_policy.SavedPolicy) -> None:
 def _check(target: Path) -> None:
     if target.is_file():
         raise UserError(f"'{target}' is a file: give a folder as --output.")
-    if target.is_dir() and any(target.iterdir()) and not (target / _SAVED_MODEL).exists():
+    if target.is_dir() and any(target.iterdir()) and not (target / run_folder.SAVED_MODEL).exists():
         raise UserError(f"'{target}' holds something else than a SavedModel: give another --output.")
 
 

@@ -30,7 +30,7 @@ def load(path_or_run: str | os.PathLike[str], which: str | int = "latest") -> Sa
       UserError: there is none of these, or it is damaged.
     """
     path = expanded(path_or_run)
-    if path.is_dir() and not (path / saved.SAVED_MODEL).exists():
+    if path.is_dir() and not (path / run_folder.SAVED_MODEL).exists():
         algorithms.find(flag(path, "alg"))  # says so where the folder is no run's
     return saved.load(path, which)
 

@@ -18,6 +18,7 @@ from baselines_compat.common.retro_wrappers import RewardScaler
 from baselines_compat.errors import UserError
 from baselines_compat.logger import Logger
 from baselines_compat.vec_env import make as plain
+from baselines_compat.vec_env.arguments import count
 from baselines_compat.vec_env.subproc_vec_env import SubprocVecEnv
 from baselines_compat.vec_env.vec_env import DummyVecEnv, VecEnv
 
@@ -66,7 +67,7 @@ def _monitored(
     force_dummy: bool = False,
 ) -> VecEnv:
     _check_type(env_type)
-    num_env = plain.count(num_env)
+    num_env = count(num_env)
     set_global_seeds(seed)
     start = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
     make = functools.partial(

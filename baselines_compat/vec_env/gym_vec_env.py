@@ -10,6 +10,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 
 from baselines_compat import streams
 from baselines_compat.vec_env import faults
+from baselines_compat.vec_env.arguments import whole
 from baselines_compat.vec_env.stepping import Moves
 from baselines_compat.vec_env.vec_env import VecEnv
 
@@ -40,7 +41,7 @@ class GymVecEnv(VecEnv):
             space = gym.spaces.flatten_space(space)
         super().__init__(env.num_envs, space, env.single_action_space)
         self.env = env
-        self.seed = seed
+        self.seed = whole("seed", seed, 0)
         self._who = type(env.unwrapped).__name__
         self._packaged = isinstance(env.unwrapped, SyncVectorEnv | AsyncVectorEnv)
         self._mode = AutoresetMode(env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP))

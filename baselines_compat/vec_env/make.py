@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import numbers
 from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
 
-from baselines_compat.errors import UserError
+from baselines_compat.vec_env.arguments import count, whole
 from baselines_compat.vec_env.subproc_vec_env import SubprocVecEnv
 from baselines_compat.vec_env.vec_env import DummyVecEnv, VecEnv
 
@@ -34,22 +33,12 @@ def make_vec_env(
       timeout: seconds after which an environment that does not come back is given up; 0: never.
 
     Raises:
-      UserError: `num_env` is no whole number from 1 on.
+      UserError: `num_env` is no whole number from 1 on; or as `DummyVecEnv`.
     """
     make = functools.partial(gym.make, env_id, **(env_kwargs or {})) if isinstance(env_id, str) else env_id
     env_fns = [make] * count(num_env)
+    num_workers = whole("num_workers", num_workers, 0)
     if num_workers > 1:
         return SubprocVecEnv(env_fns, seed, num_workers, timeout)
     return DummyVecEnv(env_fns, seed, timeout)
 
-
-def count(num_env: Any) -> int:
-    """How many environments: 2 for 2.0.
-
-    Raises:
-      UserError: no whole number from 1 on.
-    """
-    whole = isinstance(num_env, numbers.Real) and not isinstance(num_env, bool) and num_env % 1 == 0
-    if not whole or num_env < 1:
-        raise UserError(f"num_env must be a whole number from 1 on, not {num_env!r}.")
-    return int(num_env)

@@ -17,6 +17,7 @@ import numpy as np
 from baselines_compat.actor import Actor, ActorSpec, JointActor
 from baselines_compat.conform import size_of
 from baselines_compat.errors import NonFiniteError, UserError
+from baselines_compat.vec_env.arguments import check, whole
 from baselines_compat.vec_env.faults import EnvironmentFailure, WorkerError, described
 from baselines_compat.vec_env.normalizer import Normalizer
 from baselines_compat.vec_env.processes import end, ending, ignore_stop_signals, start_process, survives_pickling
@@ -173,12 +174,15 @@ class SubprocVecEnv(VecEnv):
       timeout: seconds after which an environment that does not come back is given up; 0: never.
 
     Raises:
+      UserError: no functions, or a number that is none.
       ValueError: an environment refused to be made; as it would be raised in this process.
       WorkerError: a worker failed to start, raised, or died.
     """
 
     def __init__(self, env_fns: Sequence[EnvFn], seed: int = 0, num_workers: int | None = None, timeout: float = 0.0):
-        count = min(num_workers or len(env_fns), len(env_fns))
+        check(env_fns, timeout)
+        seed = whole("seed", seed, 0)
+        count = min(whole("num_workers", num_workers or len(env_fns), 1), len(env_fns))
         context = multiprocessing.get_context("spawn")
         self._workers: list[_Handle] = []
         self._memory: SharedMemory | None = None

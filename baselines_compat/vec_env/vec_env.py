@@ -24,6 +24,7 @@ import numpy as np
 from baselines_compat.actor import Actor, ActorSpec, JointActor
 from baselines_compat.conform import size_of
 from baselines_compat.errors import UserError
+from baselines_compat.vec_env.arguments import check, whole
 from baselines_compat.vec_env.faults import WorkerError
 from baselines_compat.vec_env.normalizer import Normalizer
 from baselines_compat.vec_env.segment import EpisodeRecord, SegmentArrays, SegmentInfo
@@ -165,10 +166,14 @@ class DummyVecEnv(VecEnv):
       seed: seed of the run.
       timeout: seconds after which an environment that does not come back is given up (EnvironmentFailure); 0: never.
         With it they live in a thread of their own.
+
+    Raises:
+      UserError: no functions, or a number that is none.
     """
 
     def __init__(self, env_fns: Sequence[EnvFn], seed: int = 0, timeout: float = 0.0):
-        self.slots = Slots(env_fns, range(len(env_fns)), seed, timeout=timeout)
+        check(env_fns, timeout)
+        self.slots = Slots(env_fns, range(len(env_fns)), whole("seed", seed, 0), timeout=timeout)
         first = self.slots[0].env
         super().__init__(len(self.slots), first.observation_space, first.action_space)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from toy_envs import Broken, Choice, Drifting, Faulty, Refusing, Scripted, Spy
 
 from baselines_compat.actor import ActorSpec
 from baselines_compat.cmd_util import make_vec_env
+from baselines_compat.errors import UserError
 from baselines_compat.vec_env import (
     DummyVecEnv,
     NonFiniteError,
@@ -447,6 +449,34 @@ def test_a_dead_worker_is_noticed():
     finally:
         venv.close()
     assert venv._workers == []
+
+
+@pytest.mark.parametrize("kind", [DummyVecEnv, SubprocVecEnv])
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"env_fns": []}, "env_fns must be a list of functions that make an environment, one at least, not []"),
+        ({"env_fns": ["CartPole-v1"]}, "env_fns must be a list of functions"),
+        ({"env_fns": "CartPole-v1"}, "env_fns must be a list of functions"),
+        ({"env_fns": Drifting}, "env_fns must be a list of functions"),
+        ({"seed": 1.5}, "seed must be a whole number from 0 on, not 1.5"),
+        ({"seed": -1}, "seed must be a whole number from 0 on, not -1"),
+        ({"seed": None}, "seed must be a whole number from 0 on, not None"),
+        ({"timeout": "x"}, "timeout must be a number of seconds, not 'x'"),
+        ({"timeout": float("nan")}, "timeout must be a number of seconds, not nan"),
+    ],
+)
+def test_what_environments_cannot_be_made_from_is_one_sentence(kind, given, sentence):
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        kind(**{"env_fns": [Drifting], **given})
+
+
+def test_how_many_workers_is_a_whole_number():
+    for workers in (1.5, -1, "two"):
+        with pytest.raises(UserError, match="num_workers must be a whole number from 1 on"):
+            SubprocVecEnv([Drifting], num_workers=workers)
+        with pytest.raises(UserError, match="num_workers must be a whole number from 0 on"):
+            make_vec_env("CartPole-v1", 1, num_workers=workers)
 
 
 def test_make_vec_env_makes_either_kind():

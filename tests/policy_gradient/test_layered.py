@@ -13,15 +13,17 @@ import pytest
 import tensorflow as tf
 
 from baselines_compat.runner import Runner
-from wng_tf import algorithms, embeddings
+from wng_tf import algorithms, embeddings, parts
 from wng_tf.envs import tasks
 from wng_tf.natural_gradient import KernelBasis, natural_gradient, similarity
 from wng_tf.policy_gradient import config as configs
 from wng_tf.policy_gradient.layered import LayeredPolicy
 from wng_tf.policy_gradient.learn import make_normalized, make_policy
 from wng_tf.policy_gradient.learner import Learner
-from wng_tf.policy_gradient.metrics import Point
+from wng_tf.policy_gradient.metrics import Point, ProductOperator
 from wng_tf.policy_gradient.metrics.base import Layered
+from wng_tf.policy_gradient.metrics.exact import FisherExact
+from wng_tf.policy_gradient.metrics.identity import Identity
 from wng_tf.policy_gradient.metrics.wasserstein import beside
 from wng_tf.policy_gradient.steps.minibatch import at_gradient_scale
 
@@ -242,3 +244,41 @@ def test_updates_by_layers_are_those_over_the_weights(alg, given):
     assert_same(found[0][0] - start, found[1][0] - start, cosine=1e-4, length=1e-3)
     for ours, reference in zip(found[0][1:], found[1][1:], strict=True):
         assert_same(ours, reference, cosine=1e-4, length=1e-3)
+
+
+class Products(FisherExact):
+    """One of a user's own: products by layers alone, without the loss's gradient."""
+
+    def operator(self, point, state):
+        assert point.layered is not None
+        operator, state = super().operator(point, state)
+        return ProductOperator(operator.products()), state
+
+
+class Trivial(Identity):
+    """Takes layers, and makes nothing of them."""
+
+    takes_layers = True
+
+
+@pytest.mark.parametrize(
+    ("alg", "own", "metric"),
+    [
+        ("npg", Products, "fisher_exact"),
+        ("trpo", Products, "fisher_exact"),
+        ("pg", Trivial, "identity"),
+        ("trpo", Trivial, "identity"),
+    ],
+)
+def test_metrics_of_ones_own_that_take_layers(alg, own, metric, fresh_learner, batch_of):
+    parts.METRICS.register("own", own)
+    try:
+        found = []
+        for name in ("own", metric):
+            learner = fresh_learner(alg, metric=name)
+            report = learner.update(batch_of(learner), 1, 1e-3, fused=False)
+            found.append((learner.theta.numpy(), report.keys()))
+    finally:
+        parts.METRICS.remove("own")
+    assert found[0][1] == found[1][1]
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-3, atol=1e-5)

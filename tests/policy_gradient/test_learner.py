@@ -322,6 +322,37 @@ def test_a_fault_is_named_and_leaves_everything_as_it_was(alg, column, value, na
     assert np.isfinite(learner.theta.numpy()).all()
 
 
+@pytest.mark.parametrize(
+    ("alg", "given"), [("wnpg", {}), ("wnpg", {"optimizer": "momentum"}), ("pg", {}), ("trpo", {}), ("ppo_kl", {})]
+)
+@pytest.mark.parametrize("place", ["run", "adapt"])
+def test_an_update_that_is_broken_off_leaves_everything_as_it_was(alg, given, place, fresh_learner, batch_of, monkeypatch):
+    learner = fresh_learner(alg, **given)
+    batch = batch_of(learner)
+    before = learner.state()
+    if place == "run":
+        applied = learner.optimizer.apply
+
+        def second(*arguments):
+            applied(*arguments)
+            if int(learner.optimizer.iterations) == 2:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(learner.optimizer, "apply", second)
+    else:
+
+        def adapt(moved):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(learner.penalty, "adapt", adapt)
+    with pytest.raises(KeyboardInterrupt):
+        learner.update(batch, 1, LR, fused=False)
+    after = learner.state()
+    after["optimizer"][1] = before["optimizer"][1]  # the learning rate, which every update sets
+    np.testing.assert_equal(after, before)
+    np.testing.assert_array_equal(learner.policy.get_flat(), before["theta"])
+
+
 def test_a_step_that_overflows_is_a_fault(compiled, batch_of):
     learner = compiled("ppo")
     before = learner.theta.numpy()

@@ -330,3 +330,34 @@ def test_a_bound_that_is_none_is_refused(root, monkeypatch, text):
     monkeypatch.setenv("WNG_TF_CACHE_MB", text)
     with pytest.raises(UserError, match=f"WNG_TF_CACHE_MB must be a number of megabytes, not '{re.escape(text)}'"):
         compile_cache.enable(1)
+
+
+def test_somebody_elses_lock_in_a_folder_of_several_people_is_taken(root, monkeypatch):
+    """One that may be read and not written: open() refuses as the system does, whoever runs the tests."""
+    start(root)
+    compile_cache.keep()
+    opened = os.open
+
+    def refusing(path, flags, *mode):
+        if Path(path).name == ".starting" and flags & (os.O_RDWR | os.O_CREAT):
+            raise PermissionError(13, "Permission denied")
+        return opened(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", refusing)
+    for name in "abcd":
+        program(root, f"{OLD}/{name}.pb", used=1)
+    start(root)
+    assert len(left(root)) == 3
+
+
+def test_a_file_system_without_locks_is_one_line(root, monkeypatch, capsys):
+    def refusing(descriptor, operation):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(compile_cache.fcntl, "flock", refusing)
+    monkeypatch.setenv("TF_XLA_FLAGS", "")
+    before = len(os.listdir("/proc/self/fd"))
+    assert compile_cache.enable(1) is None
+    out = capsys.readouterr().out
+    assert "Compiled programs are not kept in" in out and "(No locks available)" in out and out.count("\n") == 1
+    assert len(os.listdir("/proc/self/fd")) == before

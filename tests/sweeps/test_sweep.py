@@ -337,6 +337,7 @@ def test_flagfile_with_command_line_on_top(tmp_path, undisturbed):
         (["--seeds=a"], "'a' is not a seed"),
         (["--log_path="], "--log_path is missing"),
         (["--jobs=0"], "--jobs must be at least 1"),
+        (["--runner=nope"], "--runner=nope: there is no such module to run"),
         (["--engine=slurm"], "engine"),
         (["--no_such_flag=1"], "no_such_flag"),
         (["--log_path=README.md/x"], "choose another --log_path"),

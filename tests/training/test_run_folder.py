@@ -116,6 +116,12 @@ def test_a_run_of_an_older_version_has_the_defaults_of_newer_flags(tmp_path):
 
 
 def test_there_is_nothing_to_resume(tmp_path):
+    (tmp_path / "exported").mkdir()
+    (tmp_path / "exported" / "saved_model.pb").touch()
+    (tmp_path / "policy.npz").touch()
+    for name, what in (("exported", "an exported model"), ("policy.npz", "a file")):
+        with pytest.raises(UserError, match=f"'.*{name}' is {what} and not the folder of a run.* by --load_path"):
+            run_folder.read_flags(tmp_path / name)
     with pytest.raises(UserError, match="There is no run in '.*absent': it has no flags.txt"):
         run_folder.create(tmp_path / "absent", FLAGS, resume=True)
     assert not (tmp_path / "absent").exists()

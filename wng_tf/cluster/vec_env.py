@@ -19,6 +19,7 @@ import numpy as np
 
 from baselines_compat.actor import ActorSpec, JointActor
 from baselines_compat.conform import size_of
+from baselines_compat.vec_env.arguments import check, whole
 from baselines_compat.vec_env.faults import WorkerError
 from baselines_compat.vec_env.normalizer import Normalizer
 from baselines_compat.vec_env.segment import EpisodeRecord, SegmentArrays
@@ -77,6 +78,8 @@ class ClusterVecEnv(VecEnv):
         timeout: float = 0.0,
         patience: float = START_SECONDS,
     ):
+        check(env_fns, timeout)
+        seed, num_workers = whole("seed", seed, 0), whole("num_workers", num_workers, 1)
         self._engine, self._patience = engine, patience
         self._failure: BaseException | None = None
         self._remarks: list[str] = []

@@ -25,8 +25,6 @@ from wng_tf.training import checkpoint, run_folder, run_info
 
 __all__ = ["SavedPolicy", "Statistics", "from_tree", "load", "load_policy", "shape_tree", "to_tree"]
 
-SAVED_MODEL = "saved_model.pb"
-
 
 def load(path: str | os.PathLike[str], which: str | int = "latest") -> SavedPolicy:
     """The policy in a run's folder, a checkpoint, a file that `SavedPolicy.save` wrote, or an exported model's folder.
@@ -44,7 +42,7 @@ def load(path: str | os.PathLike[str], which: str | int = "latest") -> SavedPoli
         return _of_file(path)
     if not path.is_dir():
         raise UserError(f"There is no run in '{path}', and no saved policy of that name.")
-    if (path / SAVED_MODEL).exists():
+    if (path / run_folder.SAVED_MODEL).exists():
         if not (path / WITHIN_EXPORT).is_file():
             raise UserError(f"The exported model '{path}' does not hold its policy: name the run that it was exported from.")
         return _of_file(path / WITHIN_EXPORT)

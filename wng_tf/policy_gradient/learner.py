@@ -117,7 +117,9 @@ class Learner:
 
         Raises:
           UserError: a part of somebody's own failed.
-          NonFiniteError: a loss, a gradient, the metric or θ became NaN or infinite. Everything is as it was before.
+          NonFiniteError: a loss, a gradient, the metric or θ became NaN or infinite.
+
+        Whatever it raises, everything is as it was before.
         """
         draws = self.draw(number)
         rows = self._pack(batch, draws)
@@ -125,13 +127,32 @@ class Learner:
         if cliprange is not None:
             self.step.clip_at(cliprange)
         before = self.state()
+        try:
+            outcome = self._outcome(rows, draws, number, fused)
+            stats = outcome.stats.numpy()
+            whole = bool(outcome.finite) and not self.step.overflowed(stats)
+            if not whole or not np.isfinite(self.theta.numpy()).all():
+                raise NonFiniteError(
+                    f"Update {number} met a non-finite {self.step.fault(stats)}: training stopped; {self.step.advice}."
+                )
+            self.metric_state = outcome.carry.metric
+            report = self.step.report(stats, outcome.carry.step)
+            report.update(self.penalty.adapt(lambda: self.distances(batch)))
+            self._bring_policy()
+        except BaseException:  # Ctrl-C too: half an update may have brought θ into another order
+            self.restore(before)
+            raise
+        return report
+
+    def _outcome(self, rows: np.ndarray, draws: Draws, number: int, fused: bool) -> Outcome:
+        """What the step rule's `run` gives. UserError: a part of somebody's own failed."""
         run = self._fused if fused else self._run
         # The noise is a column of the batch already.
         order, samples, coordinates = map(tf.constant, draws[:3])
         tensors = Draws(order, samples, coordinates, tf.zeros([0]))
         carry = Carry(self.step.carry(), self.metric_state, self.penalty.carry())
         try:
-            outcome: Outcome = run(tf.constant(rows), tensors, carry)
+            return run(tf.constant(rows), tensors, carry)
         except PartFailure as failure:
             raise failure from failure.fault
         except Exception as error:
@@ -142,18 +163,6 @@ class Learner:
             raise UserError(
                 f"Update {number} with the {' and the '.join(own)} failed: {described(error)} ({place(error)})."
             ) from error
-        stats = outcome.stats.numpy()
-        whole = bool(outcome.finite) and not self.step.overflowed(stats)
-        if not whole or not np.isfinite(self.theta.numpy()).all():
-            self.restore(before)
-            raise NonFiniteError(
-                f"Update {number} met a non-finite {self.step.fault(stats)}: training stopped; {self.step.advice}."
-            )
-        self.metric_state = outcome.carry.metric
-        report = self.step.report(stats, outcome.carry.step)
-        report.update(self.penalty.adapt(lambda: self.distances(batch)))
-        self._bring_policy()
-        return report
 
     def _part(self, registry: Registry[Any]) -> str | None:
         """What the settings name of that kind."""

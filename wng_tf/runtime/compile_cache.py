@@ -129,7 +129,7 @@ def _enter(root: Path, most: float) -> None:
     _leave()
     path = root / _LOCK
     while _lock is None:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = _open(path)
         try:
             alone = _try_alone(descriptor)
             if not alone:
@@ -143,6 +143,16 @@ def _enter(root: Path, most: float) -> None:
         finally:
             if _lock is None:
                 os.close(descriptor)
+
+
+def _open(path: Path) -> int:
+    """A descriptor of the file that is locked; also of somebody else's, in a folder that several people keep programs in."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        if not path.exists():
+            raise
+        return os.open(path, os.O_RDONLY)
 
 
 def _leave(root: Path | None = None) -> None:

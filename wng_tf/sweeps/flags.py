@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from wng_tf.cli.flags import define_number
 from wng_tf.cli.parse import check_cluster, check_trust, check_used, is_typed, trusted
 from wng_tf.envs import tasks
 from wng_tf.errors import UserError
+from wng_tf.runtime.faults import reason
 from wng_tf.runtime.paths import expanded
 from wng_tf.sweeps.check import check_settings
 from wng_tf.sweeps.conduct import Engine
@@ -83,6 +86,8 @@ def grid(axes: Mapping[str, Sequence[str]], settings: Mapping[str, str] | None =
     """
     if FLAGS.runner != RUNNER and not trusted() and not is_typed(FLAGS.runner):
         raise UserError(f"The flagfile has --runner={FLAGS.runner}, a program to start: give --trust if you trust it.")
+    if FLAGS.runner != RUNNER and FLAGS.engine == "local" and not FLAGS.dry_run:
+        _check_runner(FLAGS.runner)
     overrides = [parse_override(text) for text in FLAGS.override]
     named = [name for override in overrides for name in override.conditions.get("env", ())]
     check_trust([*FLAGS.envs, *named])
@@ -101,6 +106,22 @@ def grid(axes: Mapping[str, Sequence[str]], settings: Mapping[str, str] | None =
         for name in override.conditions.get("env", ()):
             tasks.resolve(name)
     return made
+
+
+def _check_runner(name: str) -> None:
+    """UserError if `python -m name`, in the working folder, has nothing to run."""
+    sys.path.insert(0, os.getcwd())
+    try:
+        found = importlib.util.find_spec(name)
+        if found is not None and found.submodule_search_locations is not None:
+            found = importlib.util.find_spec(f"{name}.__main__")
+    except Exception as error:  # what a package around it raises; a name that is no module's
+        why = f"--runner={name}: there is no such module to run ({reason(error)}). Name one as python -m takes it."
+        raise UserError(why) from error
+    finally:
+        sys.path.remove(os.getcwd())
+    if found is None:
+        raise UserError(f"--runner={name}: there is no such module to run. Name one as python -m takes it.")
 
 
 def check_runs(runs: Sequence[Run], swept: Mapping[str, str]) -> None:

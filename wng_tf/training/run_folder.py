@@ -38,6 +38,8 @@ CHECKPOINTS = "checkpoints"
 START = "start.npz"
 """The policy that a run began from, where it did not begin untrained."""
 EXPORT = "export"
+SAVED_MODEL = "saved_model.pb"
+"""What a folder with an exported model has."""
 TENSORBOARD = "tb"
 LOCK = ".lock"
 
@@ -161,8 +163,15 @@ def check_new(path: str | os.PathLike[str]) -> None:
 
 def read_flags(path: str | os.PathLike[str]) -> list[str]:
     """The flags of a run, each `--name=value`. UserError if the folder holds no run."""
-    file = expanded(path) / FLAGS
+    folder = expanded(path)
+    file = folder / FLAGS
     if not file.is_file():
+        what = "a file" if folder.is_file() else "an exported model" if (folder / SAVED_MODEL).is_file() else None
+        if what is not None:
+            raise UserError(
+                f"'{path}' is {what} and not the folder of a run: name the run that it is from. A policy that is kept so is "
+                "taken by wng_tf.load, and by --load_path of a new run."
+            )
         raise UserError(f"There is no run in '{path}': it has no {FLAGS}.")
     try:
         return run_flags.lines(file.read_text(encoding="utf-8-sig"))

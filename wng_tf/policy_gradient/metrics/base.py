@@ -53,7 +53,7 @@ class Operator(abc.ABC):
     rows: DenseRows | LayerScores | None = None
     """The rows [M, P] that G is made of, where there are few."""
     gradient: tf.Tensor | None = None
-    """The loss's gradient [P], in layer order, of an operator at a point that is `layered`: it comes with the rows."""
+    """The loss's gradient [P], in layer order, of an operator at a point that is `layered`, where it comes with the rows."""
     diagnose: bool | tf.Tensor = True
     """Whether the residual and the condition number of a direct solve are wanted; a rule may set it for the one at hand."""
     damps_diagonally = False

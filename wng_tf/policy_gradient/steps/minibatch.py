@@ -55,7 +55,7 @@ class MinibatchRule(StepRule):
         self.natural = not self.metric.trivial
         self.minibatch_size = config.batch_size // config.nminibatches
         self.damping = damping.initial(config.epsilon)
-        self.layers = layered(self.policy) if self.metric.takes_layers else None
+        self.layers = layered(self.policy) if self.natural and self.metric.takes_layers else None
 
     # ---- draws and what is carried ------------------------------------------------------------------------------
 
@@ -238,6 +238,11 @@ class MinibatchRule(StepRule):
         network, run, derivatives = layered
         operator, metric_state = self.metric.operator(point._replace(layered=layered), metric_state)
         covered = operator.gradient
+        if covered is None:
+            pieces = [network.policy_rows(run, [own[tf.newaxis] for own in derivatives[:-1]])[0]]
+            if self.metric.covers_value:
+                pieces.append(network.value_rows(run, derivatives[-1][tf.newaxis])[0])
+            covered = tf.concat(pieces, axis=0)
         diagonal = self.config.diagonal_damping and operator.damps_diagonally
         operator.diagnose = diagnose
         solution = operator.solve(covered, epsilon, diagonal=diagonal, iterations=self.config.cg_iters)

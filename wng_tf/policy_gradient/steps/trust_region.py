@@ -97,7 +97,7 @@ class TrustRegionRule(StepRule):
             )
         self.step_names = (*STEP_NAMES, *PART_NAMES) if config.covariance_radius else STEP_NAMES
         # A metric that is solved directly has no products by layers that differ from those of its rows.
-        by_layers = self.metric.takes_layers and not self.metric.direct
+        by_layers = self.metric.takes_layers and not self.metric.direct and not self.metric.trivial
         self.layers = layered(policy) if by_layers else None
         self.critic = tf.Variable(self.theta[policy.policy_size :], name="critic")
         self.optimizer.build([self.critic])
