@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import numbers
 from typing import Any, cast
@@ -37,7 +38,7 @@ def parse(text: str) -> int:
     Raises:
       ValueError: it says none; the message is about the text.
     """
-    if text.strip().lstrip("+-").isdecimal():
+    with contextlib.suppress(ValueError):
         return int(text)  # a float would round a long seed
     try:
         value = float(text)
