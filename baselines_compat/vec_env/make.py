@@ -41,4 +41,3 @@ def make_vec_env(
     if num_workers > 1:
         return SubprocVecEnv(env_fns, seed, num_workers, timeout)
     return DummyVecEnv(env_fns, seed, timeout)
-
