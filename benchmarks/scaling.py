@@ -295,9 +295,10 @@ def readme(
 
     python -m benchmarks.scaling{"" if ENV.value == "Hopper-v5" else f" --env={ENV.value}"}
 
-Task {ENV.value}, rollouts of the population of at most {HORIZON.value} steps. The machine has {os.cpu_count()} cores and was
-shared: {load:.0f} other processes wanted them when this began. So a second worker found no core that was free, and neither
-efficiencies nor rates say what a quiet machine would do; local processes and Ray, which took turns, can be compared.
+Task {ENV.value}, rollouts of the population of at most {HORIZON.value} steps.
+The machine has {os.cpu_count()} cores; the mean number of other processes that wanted them in the
+minute before was {load:.1f}: at one or more, efficiencies and rates are lower than a quiet machine's.
+Local processes and Ray took turns and can be compared.
 
 ## Measured here
 
