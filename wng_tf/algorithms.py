@@ -139,13 +139,18 @@ SEARCH: Mapping[str, Mapping[str, str]] = MappingProxyType(
 )
 
 
+def plain(name: str) -> str:
+    """The spelling of an algorithm's name that the tables have."""
+    return name.lower().replace("-", "_")
+
+
 def find(name: str) -> Algorithm:
     """The row called `name` (case and '-' do not matter).
 
     Raises:
       UserError: no such algorithm; the sentence names the nearest ones.
     """
-    key = str(name).lower().replace("-", "_")
+    key = plain(str(name))
     rows: dict[str, PolicyGradientAlgorithm | EvolutionAlgorithm] = {**POLICY_GRADIENTS, **EVOLUTION_STRATEGIES}
     if key in rows:
         return rows[key]

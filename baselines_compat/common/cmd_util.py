@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +20,7 @@ from baselines_compat.vec_env import make as plain
 from baselines_compat.vec_env.arguments import count
 from baselines_compat.vec_env.subproc_vec_env import SubprocVecEnv
 from baselines_compat.vec_env.vec_env import DummyVecEnv, VecEnv
+from baselines_compat.whole_numbers import parse
 
 #: Types of environments that Baselines wraps in ways of its own, and what to use for them.
 ELSEWHERE = {
@@ -138,16 +138,6 @@ def _check_type(env_type: str) -> None:
         raise UserError(f"Environments of the type {env_type} are not wrapped here: {ELSEWHERE[env_type]}.")
 
 
-def whole_number(text: str) -> int:
-    """The whole number that a text says, as 1000 or 1e3. ValueError if it says none."""
-    with contextlib.suppress(ValueError):
-        return int(text)
-    number = float(text)
-    if not number.is_integer():
-        raise ValueError(f"'{text}' is not a whole number")
-    return int(number)
-
-
 def arg_parser() -> argparse.ArgumentParser:
     """A parser without arguments, whose help shows defaults."""
     return argparse.ArgumentParser(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
@@ -158,12 +148,12 @@ def common_arg_parser() -> argparse.ArgumentParser:
     parser = arg_parser()
     parser.add_argument("--env", default="Reacher-v5", help="environment id")
     parser.add_argument("--env_type", default=None, help="kind of the environment; atari and retro are refused")
-    parser.add_argument("--seed", type=whole_number, default=None, help="seed of everything random")
+    parser.add_argument("--seed", type=parse, default=None, help="seed of everything random")
     parser.add_argument("--alg", default="ppo2", help="algorithm")
     parser.add_argument("--num_timesteps", type=float, default=1e6, help="environment steps to train for")
     parser.add_argument("--network", default=None, help="mlp, or another that is registered")
     parser.add_argument("--gamestate", default=None, help="of Retro games: refused")
-    parser.add_argument("--num_env", type=whole_number, default=None, help="copies of the environment; default 1")
+    parser.add_argument("--num_env", type=parse, default=None, help="copies of the environment; default 1")
     parser.add_argument("--reward_scale", type=float, default=1.0, help="refused unless 1: rewards are normalised")
     parser.add_argument("--save_path", default=None, help="file for the trained policy")
     parser.add_argument("--save_video_interval", type=int, default=0, help="refused unless 0")

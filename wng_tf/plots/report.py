@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from wng_tf import algorithms
 from wng_tf.envs.ids import SHORT_NAMES
 from wng_tf.errors import UserError
 from wng_tf.plots import evidence, figures, tables
@@ -52,13 +53,13 @@ def write_report(folders: Sequence[str | os.PathLike[str]], out: Path, options: 
     """
     runs, left_out = load_runs(folders, unfinished=options.unfinished, max_steps=options.max_steps)
     algs, envs = (sorted({getattr(run, name) for run in runs}) for name in ("alg", "env"))
-    runs = [run for run in runs if _wanted(run.alg, options.algs, _alg) and _wanted(run.env, options.envs, _env)]
+    runs = [run for run in runs if _wanted(run.alg, options.algs, algorithms.plain) and _wanted(run.env, options.envs, _env)]
     if not runs:
         raise UserError(
             "No run is left: --algs or --envs name none of those in the folders, which are of "
             f"{', '.join(algs)} on {', '.join(envs)}."
         )
-    absent = [f"--algs={name}" for name in options.algs if not any(_wanted(name, [alg], _alg) for alg in algs)]
+    absent = [f"--algs={name}" for name in options.algs if not any(_wanted(name, [alg], algorithms.plain) for alg in algs)]
     absent += [f"--envs={name}" for name in options.envs if not any(_wanted(name, [env], _env) for env in envs)]
     curves = [(run, return_curve(run, source=options.source, window=options.window)) for run in runs]
     metrics = {name: [(run, metric_curve(run, name)) for run in _that_log(runs, name)] for name in options.metrics}
@@ -202,10 +203,6 @@ def _that_log(runs: Sequence[LoadedRun], name: str) -> Sequence[LoadedRun]:
 def _wanted(name: str, chosen: Sequence[str], plain: Callable[[str], str]) -> bool:
     """Whether nothing is chosen, or the name is, in whatever spelling `plain` makes one."""
     return not chosen or plain(name) in map(plain, chosen)
-
-
-def _alg(name: str) -> str:
-    return name.lower().replace("-", "_")
 
 
 def _env(name: str) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import numbers
 from typing import Any, cast
 
+from baselines_compat.whole_numbers import parse
 from wng_tf.errors import UserError
+
+__all__ = ["parse", "whole", "whole_number"]
 
 
 def whole(value: Any) -> Any:
@@ -30,20 +32,3 @@ def whole_number(name: str, value: Any, low: int | None = None) -> int:
     if low is not None and found < low:
         raise UserError(f"--{name} must be at least {low}, not {found}.")
     return found
-
-
-def parse(text: str) -> int:
-    """The whole number that a text says.
-
-    Raises:
-      ValueError: it says none; the message is about the text.
-    """
-    with contextlib.suppress(ValueError):
-        return int(text)  # a float would round a long seed
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(f"'{text}' is not a number") from None
-    if not math.isfinite(value) or int(value) != value:
-        raise ValueError(f"'{text}' is not a whole number")
-    return int(value)
