@@ -3,10 +3,9 @@
     pip install -e '.[peers]'
     python -m benchmarks.trpo_vs_sb3
 
-Settings are sb3-contrib's defaults, of which three mean something else there: its KL divergence is the mean over the
-coordinates of an action, so that its radius of 0.01 is ours of 0.01 times their number; its damping of 0.1 is absolute, ours
-relative to the curvature along the gradient; and its line search accepts any distance up to the radius, ours starts on the
-radius.
+Settings are sb3-contrib's defaults. Its KL divergence is the mean over the coordinates of an action, ours their sum, so that
+its radius of 0.01 and its absolute damping of 0.1 are ours of so many times their number. Its line search accepts any
+distance up to the radius, and begins where the damped metric's quadratic model has it; ours starts on the radius itself.
 
 Can be interrupted and repeated: see `benchmarks.comparison`.
 """
@@ -23,9 +22,10 @@ from benchmarks import comparison
 
 def train_wng_tf(env: str, seed: int, steps: int) -> list[float]:
     """Our side."""
-    radius = 0.01 * gymnasium.make(env).action_space.shape[0]
+    coordinates = gymnasium.make(env).action_space.shape[0]
     return comparison.train_wng_tf(env, seed, steps, alg="trpo", nsteps=2048, nminibatches=16, vf_iters=10, lr="1e-3",
-                                   gamma=0.99, lam=0.95, trust_radius=radius, cg_iters=15)  # fmt: skip
+                                   gamma=0.99, lam=0.95, trust_radius=0.01 * coordinates, cg_iters=15,
+                                   cg_damping=0.1 * coordinates, cg_damping_unit="absolute")  # fmt: skip
 
 
 def train_sb3_contrib(env: str, seed: int, steps: int) -> list[float]:

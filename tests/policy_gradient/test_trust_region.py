@@ -131,15 +131,18 @@ def dense_step(learner, batch, radius) -> np.ndarray:
     ones = np.ones((SIZE, 2))
     metric = np.hstack([inverse, 2 * ones]) if inverse is not None else np.hstack([ones, np.exp(2 * batch.pd_flat[:, 2:])])
     matrix = np.einsum("bip,bi,biq->pq", jacobian, metric, jacobian) / SIZE
-    epsilon = learner.config.cg_damping * gradient @ matrix @ gradient / (gradient @ gradient)
+    epsilon = learner.config.cg_damping
+    if learner.config.cg_damping_unit == "curvature":
+        epsilon *= gradient @ matrix @ gradient / (gradient @ gradient)
     direction = np.linalg.solve(matrix + epsilon * np.eye(size), gradient)
     curvature = 0.5 if inverse is not None else 1.0
     return -direction * np.sqrt(radius / (curvature * direction @ matrix @ direction))
 
 
+@pytest.mark.parametrize(("damping", "unit"), [(0.03, "curvature"), (0.1, "absolute")])
 @pytest.mark.parametrize("alg", ["trpo", "wtrpo"])
-def test_a_small_step_is_that_of_the_dense_matrix(alg):
-    learner = make(alg, trust_radius=1e-4, cg_iters=60, cg_damping=0.03)
+def test_a_small_step_is_that_of_the_dense_matrix(alg, damping, unit):
+    learner = make(alg, trust_radius=1e-4, cg_iters=60, cg_damping=damping, cg_damping_unit=unit)
     batch = make_batch(learner)
     before = learner.theta.numpy()
     report = learner.update(batch, 1, 1e-3, fused=False)
@@ -149,6 +152,7 @@ def test_a_small_step_is_that_of_the_dense_matrix(alg):
     expected = dense_step(learner, batch, report["wng/distance_asked"])
     assert np.linalg.norm(step - expected) < 0.02 * np.linalg.norm(expected)
     assert report["wng/residual"] < 1e-2
+    assert unit == "curvature" or np.isclose(report["wng/epsilon"], damping)
 
 
 def test_without_a_metric_the_step_is_along_the_gradient():
@@ -338,7 +342,13 @@ def test_every_diagnostic_is_reported():
 
 
 def test_the_settings_of_the_trust_region_are_bounded():
-    for bad in ({"trust_radius": 0.0}, {"natural_steps": 0}, {"cg_damping": -1.0}, {"radius_unit": "yards"}):
+    for bad in (
+        {"trust_radius": 0.0},
+        {"natural_steps": 0},
+        {"cg_damping": -1.0},
+        {"radius_unit": "yards"},
+        {"cg_damping_unit": "g"},
+    ):
         with pytest.raises(UserError):
             resolve(algorithms.find("wtrpo"), "mujoco", bad)
     assert {f.name for f in dataclasses.fields(PolicyGradientConfig)} >= {"trust_radius", "vf_iters"}

@@ -146,6 +146,16 @@ def test_solution_is_numpys(system):
 
 
 @pytest.mark.parametrize("start", [None, 3.0])
+def test_an_absolute_damping_is_epsilon_itself(system, start):
+    matrix, gradient = system
+    start = None if start is None else tf.constant(np.random.default_rng(3).standard_normal(20))
+    found = solved(*system, damping=0.3, start=start, relative=False)
+    np.testing.assert_allclose(found.direction, np.linalg.solve(matrix + 0.3 * np.eye(20), gradient), rtol=1e-5)
+    np.testing.assert_allclose(found.epsilon, 0.3)
+    assert found.residual < 1e-4 and solved(*system, damping=0.0, relative=False).epsilon > 0.0
+
+
+@pytest.mark.parametrize("start", [None, 3.0])
 def test_residual_is_what_is_left(system, start):
     matrix, gradient = system
     start = None if start is None else tf.constant(np.random.default_rng(3).standard_normal(20))

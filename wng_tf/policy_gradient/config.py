@@ -14,6 +14,7 @@ from wng_tf.embeddings import EMBEDDINGS
 from wng_tf.envs.tasks import KINDS, Task
 from wng_tf.errors import UserError
 from wng_tf.parts import IMAGE_NETWORKS, METRICS, NETWORKS, PENALTIES, STEP_RULES, SURROGATES, metric_name
+from wng_tf.policy_gradient import conditions as on
 from wng_tf.runtime import memory
 from wng_tf.training import schedules, settings
 from wng_tf.training.run_settings import RunConfig
@@ -23,18 +24,6 @@ WNG = "Wasserstein natural gradient"
 PENALTY = "Wasserstein penalty"
 PARTS = "parts of the algorithm"
 TRUST = "trust region"
-
-_MINIBATCH = {"step_rule": "minibatch"}
-_TRUST_REGION = {"step_rule": "trust_region"}
-_METRIC = {"metric": tuple(name for name in METRICS if name != "identity")}
-_DAMPED = {**_MINIBATCH, **_METRIC}
-_CONJUGATE_GRADIENTS = {**_TRUST_REGION, **_METRIC}
-_KERNEL = {"metric": "wasserstein_kernel"}
-_DRAWN = Where("an --embedding of actions", embeddings.may_use_actions)
-_TIMED = Where("an --embedding of points in time", embeddings.may_use_length)
-_W2 = Where("a Wasserstein --metric", lambda name: str(name).startswith("wasserstein"))
-_PENALTY = {"penalty": "wasserstein"}
-_MLP = {"network": "mlp"}
 
 #: Networks of `baselines_compat.models` that are there without anybody's registering them.
 _KERAS_NETWORKS = ("mlp", *IMAGE_NETWORKS)
@@ -58,7 +47,7 @@ class PolicyGradientConfig(RunConfig):
     )
     nsteps: int = setting(2048, "steps per environment between updates", low=1)
     nminibatches: int = setting(32, "minibatches per epoch", low=1)
-    noptepochs: int = setting(10, "epochs over the batch per update", low=1, when=_MINIBATCH)
+    noptepochs: int = setting(10, "epochs over the batch per update", low=1, when=on.MINIBATCH)
     lr: str = setting(
         "1e-4",
         "learning rate: a number, a schedule such as linear:3e-4 (or cosine, or linear:3e-4:1e-5), or module:function of the "
@@ -80,25 +69,25 @@ class PolicyGradientConfig(RunConfig):
         "stop the epochs of an update after the first one whose mean approximate KL divergence is above this; that of "
         "Stable-Baselines3 stops within an epoch, at the first minibatch above 1.5 times it",
         above=0.0,
-        when=_MINIBATCH,
+        when=on.MINIBATCH,
     )
     value_cliprange: float = setting(
         0.0, "clip range of the value's change; 0: none (Baselines' ppo2 uses cliprange)", low=0.0
     )
     recompute_advantages: bool = setting(
-        False, "compute advantages and returns anew at every epoch, by the value function of then", when=_MINIBATCH
+        False, "compute advantages and returns anew at every epoch, by the value function of then", when=on.MINIBATCH
     )
     ent_coef: float = setting(0.0, "entropy coefficient", low=0.0)
-    vf_coef: float = setting(0.5, "value loss coefficient", low=0.0, when=_MINIBATCH)
-    max_grad_norm: float = setting(0.5, "clip the step direction to this norm; 0: do not clip", low=0.0, when=_MINIBATCH)
+    vf_coef: float = setting(0.5, "value loss coefficient", low=0.0, when=on.MINIBATCH)
+    max_grad_norm: float = setting(0.5, "clip the step direction to this norm; 0: do not clip", low=0.0, when=on.MINIBATCH)
     kl_target: float = setting(
         0.01, "KL per update that the adaptive coefficient aims at (penalty kl)", above=0.0, when={"penalty": "kl"}
     )
     kl_coef: float = setting(1.0, "initial KL coefficient (penalty kl)", low=0.0, when={"penalty": "kl"})
-    num_layers: int = setting(2, "hidden layers of the mlp network", low=1, when=_MLP)
-    num_hidden: int = setting(64, "units of a hidden layer of the mlp network", low=1, when=_MLP)
+    num_layers: int = setting(2, "hidden layers of the mlp network", low=1, when=on.MLP)
+    num_hidden: int = setting(64, "units of a hidden layer of the mlp network", low=1, when=on.MLP)
     activation: str = setting(
-        "tanh", "activation of the mlp network", choices=("tanh", "relu", "elu", "silu", "gelu"), when=_MLP
+        "tanh", "activation of the mlp network", choices=("tanh", "relu", "elu", "silu", "gelu"), when=on.MLP
     )
     value_network: str = setting(
         "copy",
@@ -127,54 +116,59 @@ class PolicyGradientConfig(RunConfig):
         "how J is computed; auto: reparameterised where the embedding allows it, else score",
         group=WNG,
         choices=("auto", "reparameterised", "score"),
-        when=_KERNEL,
+        when=on.KERNEL,
     )
-    num_basis: int = setting(5, "basis functions M of the kernel estimator", group=WNG, low=1, when=_KERNEL)
+    num_basis: int = setting(5, "basis functions M of the kernel estimator", group=WNG, low=1, when=on.KERNEL)
     epsilon: float = setting(
-        1e-5, "damping of the information matrix (initial value, if adaptive)", group=WNG, low=1e-10, high=1e5, when=_DAMPED
+        1e-5,
+        "damping of the information matrix (initial value, if adaptive)",
+        group=WNG,
+        low=1e-10,
+        high=1e5,
+        when=on.DAMPED,
     )
     damping: str = setting(
         "adaptive",
         "epsilon: fixed; adapted to the reduction on the same minibatch; or as the released code does",
         group=WNG,
         choices=("adaptive", "fixed", "original"),
-        when=_DAMPED,
+        when=on.DAMPED,
     )
-    log_bandwidth: float = setting(0.0, "log10 of the factor on the kernel's squared bandwidth", group=WNG, when=_KERNEL)
+    log_bandwidth: float = setting(0.0, "log10 of the factor on the kernel's squared bandwidth", group=WNG, when=on.KERNEL)
     diagonal_damping: bool = setting(
-        True, "damp with the diagonal preconditioner of Arbel et al. (2020)", group=WNG, when=_DAMPED
+        True, "damp with the diagonal preconditioner of Arbel et al. (2020)", group=WNG, when=on.DAMPED
     )
     embedding_length: int = setting(32, "points in time of a trajectory embedding", group=WNG, low=1,
-                                    when={**_KERNEL, "embedding": _TIMED})  # fmt: skip
+                                    when={**on.KERNEL, "embedding": on.TIMED})  # fmt: skip
 
     wasserstein_coef: float = setting(
-        0.1, "coefficient beta of the penalty (beta/2) W2", group=PENALTY, low=0.0, when=_PENALTY
+        0.1, "coefficient beta of the penalty (beta/2) W2", group=PENALTY, low=0.0, when=on.PENALIZED
     )
     num_actions: int = setting(
         10,
         "actions K drawn per state, for the penalty and the embedding",
         group=PENALTY,
         low=1,
-        when=(_PENALTY, {**_KERNEL, "embedding": _DRAWN}),
+        when=(on.PENALIZED, {**on.KERNEL, "embedding": on.DRAWN}),
     )
     num_features: int = setting(
         0,
         "random Fourier features R of the test functions; 0: the Gaussian kernel itself",
         group=PENALTY,
         low=0,
-        when=_PENALTY,
+        when=on.PENALIZED,
     )
-    inner_steps: int = setting(25, "ascent steps T of the test functions", group=PENALTY, low=1, when=_PENALTY)
-    inner_lr: float = setting(0.05, "step size of the test functions' ascent", group=PENALTY, above=0.0, when=_PENALTY)
+    inner_steps: int = setting(25, "ascent steps T of the test functions", group=PENALTY, low=1, when=on.PENALIZED)
+    inner_lr: float = setting(0.05, "step size of the test functions' ascent", group=PENALTY, above=0.0, when=on.PENALIZED)
     bandwidth: float = setting(
         1.0,
         "bandwidth of the features, in units of the spread of the old policy's actions",
         group=PENALTY,
         above=0.0,
-        when=_PENALTY,
+        when=on.PENALIZED,
     )
     gamma_w: float = setting(
-        1.0, "entropic regularisation, in squared units of that spread", group=PENALTY, above=0.0, when=_PENALTY
+        1.0, "entropic regularisation, in squared units of that spread", group=PENALTY, above=0.0, when=on.PENALIZED
     )
 
     trust_radius: float = setting(
@@ -183,7 +177,7 @@ class PolicyGradientConfig(RunConfig):
         group=TRUST,
         above=0.0,
         high=1e5,
-        when=_TRUST_REGION,
+        when=on.TRUST_REGION,
     )
     covariance_radius: float = setting(
         0.0,
@@ -192,71 +186,78 @@ class PolicyGradientConfig(RunConfig):
         group=TRUST,
         low=0.0,
         high=1e5,
-        when=_TRUST_REGION,
+        when=on.TRUST_REGION,
     )
     distance: str | None = setting(
         None,
         "what the radius bounds: KL(old, new), or W2 squared; default: the latter if the metric is a Wasserstein one",
         group=TRUST,
         choices=("kl", "wasserstein"),
-        when=_TRUST_REGION,
+        when=on.TRUST_REGION,
     )
     radius_unit: str = setting(
         "variance",
         "what a radius on W2 squared is a multiple of: the mean variance of an action's coordinate, or absolute",
         group=TRUST,
         choices=("variance", "absolute"),
-        when=(
-            {**_TRUST_REGION, "distance": "wasserstein"},
-            {**_TRUST_REGION, "distance": Where("no --distance", lambda distance: distance is None), "metric": _W2},
-        ),
+        when=on.W2_RADIUS,
     )
     adaptive_radius: bool = setting(
         False,
         "grow the radius, up to 10 times, while the loss falls as predicted, else shrink it",
         group=TRUST,
-        when=_TRUST_REGION,
+        when=on.TRUST_REGION,
     )
     natural_steps: int = setting(
         1,
         "steps per update, each from its own gradient and metric; they share the radius",
         group=TRUST,
         low=1,
-        when=_TRUST_REGION,
+        when=on.TRUST_REGION,
     )
     cg_iters: int = setting(
         10,
         "products of the conjugate gradients",
         group=TRUST,
         low=1,
-        when=(_CONJUGATE_GRADIENTS, {"metric": ("fisher_exact", "wasserstein_exact")}),
+        when=(on.CONJUGATE_GRADIENTS, {"metric": ("fisher_exact", "wasserstein_exact")}),
     )
     cg_damping: float = setting(
         0.01,
-        "damping of the metric, relative to its curvature along the gradient",
+        "damping of the metric, in the unit of cg_damping_unit",
         group=TRUST,
         low=0.0,
-        when=_CONJUGATE_GRADIENTS,
+        when=on.CONJUGATE_GRADIENTS,
+    )
+    cg_damping_unit: str = setting(
+        "curvature",
+        "what the damping is a multiple of: the metric's curvature along the gradient, or absolute, as in Stable-Baselines3",
+        group=TRUST,
+        choices=("curvature", "absolute"),
+        when=on.CONJUGATE_GRADIENTS,
     )
     cg_warm_start: bool = setting(
-        False, "start the conjugate gradients from the direction of the step before", group=TRUST, when=_CONJUGATE_GRADIENTS
+        False,
+        "start the conjugate gradients from the direction of the step before",
+        group=TRUST,
+        when=on.CONJUGATE_GRADIENTS,
     )
     metric_stride: int = setting(
-        1, "average the metric over every so many states of the batch", group=TRUST, low=1, when=_CONJUGATE_GRADIENTS
+        1, "average the metric over every so many states of the batch", group=TRUST, low=1, when=on.CONJUGATE_GRADIENTS
     )
     backtracks: int = setting(
         10,
         "how often a step that does not lower the loss is halved before it is given up",
         group=TRUST,
         low=0,
-        when=_TRUST_REGION,
+        when=on.TRUST_REGION,
     )
     vf_iters: int = setting(
         5,
         "passes over the batch that fit the value function; lr is their learning rate",
         group=TRUST,
         low=1,
-        when=_TRUST_REGION,
+        when=on.TRUST_REGION,
     )
 
     @property

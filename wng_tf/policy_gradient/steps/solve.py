@@ -1,9 +1,9 @@
 """The damped solve of a trust region, by conjugate gradients on products v → G v.
 
-    d = (G + ε I)⁻¹ g,   ε = damping · gᵀGg / gᵀg
+    d = (G + ε I)⁻¹ g,   ε = damping · gᵀGg / gᵀg, or the damping itself
 
-ε is relative to the curvature along the gradient, so the direction does not depend on the metric's scale: on the size of
-the actions, or on how small their variance has become.
+Relative to the curvature along the gradient, ε leaves the direction independent of the metric's scale: of the size of the
+actions, and of how small their variance has become. An absolute ε is that of Schulman et al. (2015) and their followers.
 """
 
 from __future__ import annotations
@@ -21,22 +21,24 @@ def solve_metric(
     damping: float,
     iterations: int,
     start: tf.Tensor | None = None,
+    relative: bool = True,
 ) -> NaturalGradient:
     """Solves (G + ε I) d = g by conjugate gradients, from products v → G v.
 
     `start` [P], if given, is scaled to the best multiple of itself, min_b of the quadratic at b · start, and the
-    iteration goes on from there; zeros are as good as none.
+    iteration goes on from there; zeros are as good as none. `relative`: `damping` is in units of the curvature along g,
+    gᵀGg / gᵀg; else it is ε itself.
     """
     squared_norm = _dot(gradient, gradient)
-    if start is None:
-        image = product(gradient)
-    else:
-        image, start_image = tf.unstack(tf.map_fn(product, tf.stack([gradient, start])))
+    images = _images(product, [v for v, needed in ((gradient, relative), (start, start is not None)) if needed])
+    epsilon = tf.cast(damping, gradient.dtype)
+    if relative:
+        epsilon *= tf.math.divide_no_nan(_dot(gradient, images[0]), squared_norm)
     # Never 0: the gradient may be, and so may the damping asked for.
-    epsilon = tf.maximum(damping * tf.math.divide_no_nan(_dot(gradient, image), squared_norm), 1e-30)
+    epsilon = tf.maximum(epsilon, 1e-30)
     residual = gradient
     if start is not None:
-        start_image += epsilon * start
+        start_image = images[-1] + epsilon * start
         scale = tf.math.divide_no_nan(_dot(gradient, start), _dot(start, start_image))
         residual = gradient - scale * start_image
     solution = conjugate_gradient(residual, product, epsilon, iterations)
@@ -49,6 +51,13 @@ def solve_metric(
         residual=tf.math.divide_no_nan(solution.residual * tf.norm(residual), tf.sqrt(squared_norm)),
         finite=solution.finite & tf.math.is_finite(slope),
     )
+
+
+def _images(product: Callable[[tf.Tensor], tf.Tensor], vectors: list[tf.Tensor]) -> list[tf.Tensor]:
+    """The products of vectors [P]; of several in a loop, which is traced once."""
+    if len(vectors) < 2:
+        return [product(v) for v in vectors]
+    return tf.unstack(tf.map_fn(product, tf.stack(vectors)))
 
 
 def _dot(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

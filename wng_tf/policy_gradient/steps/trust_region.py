@@ -264,7 +264,9 @@ class TrustRegionRule(StepRule):
         operator, metric_state = self.metric.operator(point, step.metric_state)
         if self.metric.trivial:
             return operator.solve(gradient, tf.zeros([])), metric_state
-        solved = solve_metric(gradient, operator.products(), config.cg_damping, config.cg_iters, start)
+        solved = solve_metric(
+            gradient, operator.products(), config.cg_damping, config.cg_iters, start, config.cg_damping_unit == "curvature"
+        )
         if layers is not None:
             solved = solved._replace(direction=layers.from_layers(solved.direction))
         return solved, metric_state
