@@ -139,7 +139,7 @@ def test_every_setting_is_a_flag_with_its_help(read):
             assert all(choice in flag.help for choice in field.metadata["choices"] or ())
     assert "default 2048" in flags.FLAGS["nsteps"].help
     assert "default true" in flags.FLAGS["normalize_rewards"].help
-    assert "1e-4 (policy gradients), 0.01 (evolution strategies)" in flags.FLAGS["lr"].help
+    assert "5e-5 (policy gradients), 0.01 (evolution strategies)" in flags.FLAGS["lr"].help
     for row in (*algorithms.POLICY_GRADIENTS.values(), *algorithms.EVOLUTION_STRATEGIES.values()):
         assert f"{row.name}: {row.summary}" in flags.FLAGS["alg"].help
 
@@ -166,7 +166,8 @@ def test_help_has_the_defaults_of_every_algorithm_and_kind_of_task(read):
                     assert value is None or said or any(one in text for one in exceptions), (row.name, place, field.name)
     assert "512 on classic-control tasks" in flags.FLAGS["nsteps"].help
     assert "0.03 with --alg=trpo|wtrpo" in flags.FLAGS["trust_radius"].help
-    assert "3e-4 with --alg=ppo|ppo_kl|npg; 1e-3 with --alg=trpo|wtrpo; 0.1 on Point" in flags.FLAGS["lr"].help
+    rates = "3e-4 with --alg=ppo|ppo_kl|npg; 1e-3 with --alg=trpo|wtrpo; 1e-4 on classic-control tasks; 0.1 on Point"
+    assert rates in flags.FLAGS["lr"].help
     assert "default minibatch; trust_region with --alg=trpo|wtrpo" in flags.FLAGS["step_rule"].help
     assert "Only with --step_rule=trust_region." in flags.FLAGS["trust_radius"].help
 

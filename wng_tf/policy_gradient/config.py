@@ -49,7 +49,7 @@ class PolicyGradientConfig(RunConfig):
     nminibatches: int = setting(32, "minibatches per epoch", low=1)
     noptepochs: int = setting(10, "epochs over the batch per update", low=1, when=on.MINIBATCH)
     lr: str = setting(
-        "1e-4",
+        "5e-5",
         "learning rate: a number, a schedule such as linear:3e-4 (or cosine, or linear:3e-4:1e-5), or module:function of the "
         "fraction of training that is left",
         convert=schedules.as_text,
@@ -271,7 +271,7 @@ DEFAULTS_BY_KIND: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "mujoco": {},
         "pybullet": {},
-        "classic": {"nsteps": 512, "nminibatches": 8},
+        "classic": {"nsteps": 512, "nminibatches": 8, "lr": "1e-4"},
         "other": {},
     }
 )
