@@ -36,6 +36,8 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
     },
     "trpo_mpi": {"timesteps_per_batch": "nsteps", "max_kl": "trust_radius", "vf_stepsize": "lr"},
 }
+#: Settings whose values mean something else in Baselines, by algorithm, and the setting under which they mean the same here.
+MEANINGS: Mapping[str, Mapping[str, tuple[str, str]]] = {"trpo_mpi": {"cg_damping": ("cg_damping_unit", "absolute")}}
 _PREFIXES = ("tf.nn.", "tf.keras.activations.", "tf.")  # `--activation=tf.tanh`
 
 
@@ -56,6 +58,9 @@ def arguments(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> l
     renamed = SETTINGS.get(known.alg, {})
     settings = {renamed.get(key, key): value for key, value in parse_unknown_args(others).items()}
     _check_others(others, settings)
+    for key, (name, value) in MEANINGS.get(known.alg, {}).items():
+        if key in settings:
+            settings.setdefault(name, value)
     alg = ALGORITHMS.get(known.alg, known.alg)
     line = [f"--alg={alg}", f"--env={known.env}", f"--num_timesteps={known.num_timesteps:.0f}"]
     folder = known.log_path or environ.get("OPENAI_LOGDIR")

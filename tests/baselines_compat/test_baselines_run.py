@@ -22,6 +22,18 @@ SHORT = ("--env=CartPole-v1", "--num_timesteps=128", "--num_hidden=8", "--seed=3
             ["--alg=trpo", "--env=Ant-v5", "--num_timesteps=200000", "--trust_radius=0.01", "--nsteps=1024"],
         ),
         (
+            ["--alg=trpo_mpi", "--env=A", "--cg_damping=0.1"],
+            ["--alg=trpo", "--env=A", "--num_timesteps=1000000", "--cg_damping=0.1", "--cg_damping_unit=absolute"],
+        ),
+        (
+            ["--alg=trpo_mpi", "--env=A", "--cg_damping=0.1", "--cg_damping_unit=curvature"],
+            ["--alg=trpo", "--env=A", "--num_timesteps=1000000", "--cg_damping=0.1", "--cg_damping_unit=curvature"],
+        ),
+        (
+            ["--alg=trpo", "--env=A", "--cg_damping=0.1"],
+            ["--alg=trpo", "--env=A", "--num_timesteps=1000000", "--cg_damping=0.1"],
+        ),
+        (
             ["--alg=ppo1", "--env=A", "--clip_param=0.1", "--entcoeff=0.02", "--optim_epochs=3", "--optim_stepsize=1e-3"],
             [
                 "--alg=ppo",
