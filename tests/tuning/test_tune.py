@@ -62,14 +62,16 @@ class Inline:
         raise AssertionError
 
 
-def study(root: Path, *search: str, seeds=(0,), env="Hopper-v5", alg="ppo", engine=None, **options) -> list[dict[str, str]]:
+def study(
+    root: Path, *search: str, seeds=(0,), env="Hopper-v5", alg="ppo", engine=None, bar=False, **options
+) -> list[dict[str, str]]:
     """The rows of trials.csv; the study's exit code is in the attribute `code` of this function."""
     axes = parse(search or ["lr=log:1e-6:1", "gamma=linear:0.8:0.99"])
     grid = Grid([alg], [env], seeds, {axis.name: axis.probes() for axis in axes}, {"num_timesteps": str(STEPS)})
     if options.get("sampler") == "grid":
         options["n_trials"] = None
     plan = Plan(env, alg, axes, grid, STEPS)
-    study.code = conduct([plan], Options(runner=RUNNER, **options), root, lambda: engine or Inline(), show_bar=False)
+    study.code = conduct([plan], Options(runner=RUNNER, **options), root, lambda: engine or Inline(), show_bar=bar)
     return rows(root)
 
 
@@ -149,6 +151,18 @@ def test_coverage_gives_no_second_seed_to_what_learned_too_little(tmp_path):
         tmp_path / "lower", "lr=1e-6|1e-5|1e-4|1e-3", seeds=(0, 1), sampler="grid", pruner="coverage", coverage=0.55
     )
     assert [row["state"] for row in found] == ["pruned"] + ["complete"] * 3
+
+
+def test_every_seed_is_told_as_it_ends_and_the_bar_counts_steps(tmp_path, capsys):
+    study(tmp_path, "lr=1e-4|1e-3", seeds=(0, 1), sampler="grid", pruner="coverage", coverage=0.0, bar=True)
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[:4] == [
+        "Hopper-v5 ppo lr=1e-4, seed 0: -1.00",
+        "Hopper-v5 ppo lr=1e-3, seed 0: 0.00",
+        "[1/2] Hopper-v5 ppo lr=1e-4: -1.00",
+        "[2/2] Hopper-v5 ppo lr=1e-3: 0.00",
+    ]
+    assert "/4.00k [" in printed.err
 
 
 def test_rounds_go_task_by_task(tmp_path):

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
-from tqdm import tqdm
 
 from wng_tf.errors import UserError
 from wng_tf.runtime import faults, output
@@ -19,6 +16,7 @@ from wng_tf.sweeps.conduct import FAILED, INTERRUPTED, Engine, only_one, run_all
 from wng_tf.sweeps.execute import Job, Outcome
 from wng_tf.sweeps.records import BOOK_FOLDER
 from wng_tf.tuning import report
+from wng_tf.tuning.display import StudyProgress
 from wng_tf.tuning.leg import Leg, work
 from wng_tf.tuning.plan import DETERMINISTIC, Options, Plan
 from wng_tf.tuning.study import STORAGE, Study, Trial, open_storage
@@ -66,17 +64,14 @@ class _Conductor:
         self._at_work: dict[tuple[str, int], Trial] = {}
         self._last_look = 0.0
         self.failed = 0
-        self._told = sum(trial.state.is_finished() for study in studies for trial in study.counted())
-        size = sum(study.size for study in studies)
-        visible = sys.stderr.isatty() if show_bar is None else show_bar
-        self._bar = tqdm(total=size, initial=self._told, unit="trial", dynamic_ncols=True, disable=not visible)
+        self._display = StudyProgress(studies, show_bar=show_bar)
 
     def run(self) -> bool:
         """Returns whether the user stopped it."""
         try:
             return self._in_rounds() if self._options.in_rounds else self._as_they_come()
         finally:
-            self._bar.close()
+            self._display.close()
 
     def _as_they_come(self) -> bool:
         """Every trial with all its seeds; the next one is asked for when there is room for it."""
@@ -114,6 +109,7 @@ class _Conductor:
     def _leg(self, trial: Trial, runs: Sequence) -> Leg:
         options, study = self._options, trial.study.plan.name
         self._at_work[study, trial.number] = trial
+        self._display.begin(trial)
         episodes = options.eval_episodes if options.objective == DETERMINISTIC else 0
         jobs = tuple(Job(run, self._root, options.runner, options.retries, options.stall_seconds, episodes) for run in runs)
         given_up = self._root / BOOK_FOLDER / study / f"trial{trial.number}.given_up"
@@ -126,7 +122,7 @@ class _Conductor:
         self._last_look = time.monotonic()
         for trial in list(self._at_work.values()):
             self._advance(trial)
-        self._bar.refresh()
+        self._display.tick()
 
     def _advance(self, trial: Trial) -> None:
         if trial.state is not None:
@@ -155,20 +151,16 @@ class _Conductor:
             if leg.jobs[-1].run == trial.runs[-1]:
                 trial.complete()
                 self._conclude(trial)
+            else:
+                self._display.tell_seed(trial, trial.runs.index(leg.jobs[-1].run))
         elif status == "failed" or not stopped:
             trial.fail(reason or "interrupted")
             self._conclude(trial)
 
     def _conclude(self, trial: Trial) -> None:
         """Says what came of the trial, and brings the files up to date."""
-        self._told += 1
         self.failed += trial.state == TrialState.FAIL
-        size = sum(study.size for study in self._studies)
-        self._bar.total, self._bar.n = size, self._told
-        line = f"[{self._told:{len(str(size))}d}/{size}] {trial.title}: {report.outcome(trial.frozen)}"
-        with contextlib.suppress(BrokenPipeError):
-            self._bar.write(line, file=sys.stdout)
-            sys.stdout.flush()
+        self._display.tell(trial)
         report.write(self._studies, self._root)
 
 
